@@ -1,0 +1,1 @@
+"""Train from scratch or transfer? Measures both on the same images."""

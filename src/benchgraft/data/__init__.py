@@ -1,0 +1,1 @@
+"""Images: readers, store, classes, split. No torch."""

@@ -1,0 +1,121 @@
+"""Write whole or not at all; digests of bytes and arrays; one process to a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import RunFolderError, StorageError
+
+
+def digest_bytes(data: bytes | memoryview) -> str:
+    """SHA-256 of the bytes, as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_array(array: npt.NDArray[Any]) -> str:
+    """SHA-256 of dtype, shape and bytes (C order) of an array, as 64 hex digits."""
+    sha = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    sha.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    return sha.hexdigest()
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a failed write into one line that names the place and the cause."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}",
+            "nothing was left half-written; free some space or choose another folder, then run again",
+        ) from error
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file under a temporary name, fsync it, and rename it into place.
+
+    Raises StorageError if the disk is full or the folder cannot be written; the old file then stays.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp gives 0600; the result is for everybody
+            os.replace(name, path)  # noqa: PTH105
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _fsync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def write_folder_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; rename it to `path` at the end, or remove it on any error.
+
+    Where `path` appeared meanwhile (another process built the same content), that one is kept.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        with storage_errors(path):
+            for file in temporary.iterdir():
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
+            if not path.exists():
+                temporary.chmod(0o755)
+                temporary.rename(path)
+                _fsync_folder(path.parent)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; released by the system however the process ends.
+
+    Raises RunFolderError if another process holds it.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise RunFolderError(
+                f"another process is working in {folder} (process {holder})",
+                "wait for it to end, or choose another folder with --out",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

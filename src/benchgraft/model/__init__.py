@@ -1,0 +1,1 @@
+"""The network, its freezing, its file. Knows nothing of data sets."""

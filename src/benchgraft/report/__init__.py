@@ -1,0 +1,1 @@
+"""Reads run folders; tables, statistics, claims. No torch, no data set."""
