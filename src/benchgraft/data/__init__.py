@@ -1,1 +1,1 @@
-"""Images: readers, store, classes, split. No torch."""
+"""Images as files -> packed store, split, classes. numpy and Pillow; no torch."""

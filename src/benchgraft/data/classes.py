@@ -1,0 +1,279 @@
+"""Class rules on names, and the balanced draw: rows and labels of one stage, without copying a pixel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import ConfigError, DataError, did_you_mean
+from .split import TEST, TRAIN, VALIDATION, Sides
+from .store import Store
+
+Rows = npt.NDArray[np.int64]
+Count = Annotated[int, Field(ge=1)]
+SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+
+class ClassRules(BaseModel):
+    """Which source classes make up a class, and how many of its images a stage takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rules: dict[str, list[str]] = {}
+    """Class -> words or phrases of source class names. Empty: every source class is a class of its own."""
+    rest: str | None = None
+    """Class of every source class that no rule matches; None leaves those out."""
+    train_per_class: Count | None = None
+    """At most so many training images a class, drawn evenly over its source classes; None takes all."""
+    validation_per_class: Count | None = None
+    test_per_class: Count | None = None
+    draw_seed: int = 0
+
+    def per_class(self, split: str) -> int | None:
+        """The limit for "train", "validation" or "test"."""
+        return {
+            "train": self.train_per_class,
+            "validation": self.validation_per_class,
+            "test": self.test_per_class,
+        }[split]
+
+
+@dataclass(frozen=True)
+class StageImages:
+    """The images of one stage: views into a store."""
+
+    store: Store
+    class_names: list[str]
+    """In the order of the rules, the rest last; without rules the source names, sorted."""
+    matched: dict[str, list[str]]
+    """Class -> source classes."""
+    rows: dict[str, Rows]
+    """"train", "validation", "test" -> int64 (n,) rows of the store, ascending."""
+    labels: dict[str, Rows]
+    """The same keys -> int64 (n,), index into class_names."""
+    digest: str
+    """Over content, label and split of every row, and the class names."""
+    notes: list[str]
+    """Classes that have fewer images than asked for."""
+
+    @property
+    def sources(self) -> list[str]:
+        """Source class of each test image."""
+        return [self.store.class_names[label] for label in self.store.labels[self.rows["test"]].tolist()]
+
+    @property
+    def keys(self) -> list[str]:
+        """Key of each test image."""
+        return [self.store.keys[row] for row in self.rows["test"].tolist()]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Split -> class -> images."""
+        return {
+            split: dict(
+                zip(
+                    self.class_names,
+                    np.bincount(labels, minlength=len(self.class_names)).tolist(),
+                    strict=True,
+                )
+            )
+            for split, labels in self.labels.items()
+        }
+
+    def summary(self) -> list[str]:
+        """Lines to print: each class with its source classes and its images, then the notes."""
+        counts = self.counts()
+        width = max(len(name) for name in self.class_names)
+        lines = []
+        for name in self.class_names:
+            numbers = ", ".join(f"{counts[split][name]:,} {split}" for split in SPLITS)
+            sources = self.matched[name]
+            shown = ", ".join(sources[:6]) + (f" and {len(sources) - 6} more" if len(sources) > 6 else "")
+            lines.append(f"{name:{width}}  {numbers}  <- {len(sources)}: {shown}")
+        return lines + self.notes
+
+
+def words(name: str) -> list[str]:
+    """The words of a name: maximal runs of letters, or of digits, folded to lower case.
+
+    "Apple 10" -> apple, 10; "lawn_mower" -> lawn, mower; "Pineapple" is one word. Any script; combining marks
+    belong to their letter.
+    """
+    found: list[str] = []
+    last = ""
+    for character in unicodedata.normalize("NFC", name).casefold():
+        category = unicodedata.category(character)[0]
+        kind = "letter" if category in "LM" else "digit" if category == "N" else ""
+        if kind and kind == last:
+            found[-1] += character
+        elif kind:
+            found.append(character)
+        last = kind
+    return found
+
+
+def match(class_names: Sequence[str], rules: ClassRules) -> dict[str, list[str]]:
+    """Class -> its source classes, in the order of the rules, the rest last.
+
+    A phrase matches where its words stand in a name whole and in a row, in any case.
+    Raises ConfigError: a rule or a phrase that matches nothing (with near names), a source class that two
+    classes claim, a rest without rules or with nothing left for it.
+    """
+    if not rules.rules:
+        if rules.rest is not None:
+            raise ConfigError(
+                f'rest = "{rules.rest}", but there are no rules that leave anything over',
+                'add rules such as apple = ["apple"], or drop rest',
+            )
+        return {name: [name] for name in sorted(class_names)}
+    if rules.rest in rules.rules:
+        raise ConfigError(f'"{rules.rest}" is both a rule and the rest', "give one of them another name")
+    claims: dict[str, tuple[str, str]] = {}
+    matched: dict[str, list[str]] = {name: [] for name in rules.rules}
+    name_words = {name: words(name) for name in sorted(class_names)}
+    for class_name, phrases in rules.rules.items():
+        if not phrases:
+            raise ConfigError(f'class "{class_name}" has an empty rule', f'write {class_name} = ["a word"]')
+        for phrase in phrases:
+            _claim(class_name, phrase, name_words, claims, matched)
+    if rules.rest is not None:
+        matched[rules.rest] = [name for name in name_words if name not in claims]
+        if not matched[rules.rest]:
+            raise ConfigError(f'rest = "{rules.rest}": the rules leave no class over', "drop rest")
+    return {name: sorted(sources) for name, sources in matched.items()}
+
+
+def _claim(
+    class_name: str,
+    phrase: str,
+    name_words: dict[str, list[str]],
+    claims: dict[str, tuple[str, str]],
+    matched: dict[str, list[str]],
+) -> None:
+    wanted = words(phrase)
+    hits = [name for name, have in name_words.items() if wanted and _holds(have, wanted)]
+    if not hits:
+        known = {word for have in name_words.values() for word in have}
+        near = did_you_mean(phrase, known if len(wanted) == 1 else name_words)
+        raise ConfigError(f'class rule {class_name} = ["{phrase}"] matches no class of the data set', near)
+    for name in hits:
+        owner, first = claims.setdefault(name, (class_name, phrase))
+        if owner != class_name:
+            raise ConfigError(
+                f'"{name}" is claimed by two classes: {owner} = ["{first}"] and {class_name} = ["{phrase}"]',
+                "use longer phrases, so that each name fits one class",
+            )
+        if name not in matched[class_name]:
+            matched[class_name].append(name)
+
+
+def _holds(have: list[str], wanted: list[str]) -> bool:
+    return any(have[start : start + len(wanted)] == wanted for start in range(len(have) - len(wanted) + 1))
+
+
+def select(store: Store, sides: Sides, rules: ClassRules) -> StageImages:
+    """The images of a stage: `sides` (split.assign, after split.drop_shared) narrowed by the rules.
+
+    The draw of k images takes evenly from the source classes of a class; which ones is decided by a hash of
+    content and draw_seed, so that added images change few of those drawn.
+    Raises ConfigError as `match`; DataError: fewer than two classes, a class missing from a split that others
+    have, a class with one image.
+    """
+    matched = match(store.class_names, rules)
+    names = list(matched)
+    if len(names) < 2:
+        raise DataError(f"only one class: {', '.join(names)}", "two or more are needed to tell them apart")
+    label_of = np.full(len(store.class_names), -1, np.int64)
+    for label, name in enumerate(names):
+        label_of[[store.class_names.index(source) for source in matched[name]]] = label
+    labels = label_of[store.labels]
+    order = _draw_order(store.digests, rules.draw_seed)
+    rows: dict[str, Rows] = {}
+    notes: list[str] = []
+    for split, side in SPLITS.items():
+        inside = np.flatnonzero((sides == side) & (labels >= 0))
+        rows[split] = _draw(store, inside, labels, order, names, split, rules.per_class(split), notes)
+    stage_labels = {split: labels[chosen] for split, chosen in rows.items()}
+    _refuse_gaps(names, stage_labels)
+    digest = _digest(names, store, rows, stage_labels)
+    return StageImages(store, names, matched, rows, stage_labels, digest, notes)
+
+
+def _draw(
+    store: Store,
+    inside: Rows,
+    labels: Rows,
+    order: npt.NDArray[np.uint64],
+    names: list[str],
+    split: str,
+    limit: int | None,
+    notes: list[str],
+) -> Rows:
+    if limit is None:
+        return inside
+    chosen = []
+    for label, name in enumerate(names):
+        rows = inside[labels[inside] == label]
+        if 0 < len(rows) < limit:
+            notes.append(
+                f"{name} has {len(rows):,} {split} images, not the {limit:,} asked for: all are taken"
+            )
+        chosen.append(_spread(rows, store.labels[rows], order[rows], limit))
+    return np.sort(np.concatenate(chosen))
+
+
+def _spread(rows: Rows, sources: npt.NDArray[np.int32], order: npt.NDArray[np.uint64], limit: int) -> Rows:
+    """Up to `limit` rows, as evenly over the sources as their sizes allow.
+
+    Round by round every source gives its next image in hash order; the last, incomplete round goes to the
+    sources whose next image hashes lowest.
+    """
+    by_source = np.lexsort((rows, order, sources))
+    ranked = sources[by_source]
+    rounds = np.arange(len(rows)) - np.searchsorted(ranked, ranked, side="left")
+    final = np.lexsort((order[by_source], rounds))[:limit]
+    return rows[by_source][final]
+
+
+def _draw_order(digests: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
+    """A number for each image that is random but fixed by its content and the seed (splitmix64)."""
+    salt = np.uint64(int.from_bytes(hashlib.sha256(f"draw {seed}".encode()).digest()[:8], "big"))
+    with np.errstate(over="ignore"):
+        z = digests ^ salt
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    result: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return result
+
+
+def _refuse_gaps(names: list[str], labels: dict[str, Rows]) -> None:
+    counts = {split: np.bincount(labels[split], minlength=len(names)) for split in SPLITS}
+    for label, name in enumerate(names):
+        have = {split: int(counts[split][label]) for split in SPLITS}
+        told = ", ".join(f"{number:,} {split}" for split, number in have.items())
+        if sum(have.values()) <= 1:
+            raise DataError(
+                f'class "{name}" has {"one image" if sum(have.values()) else "no images"}',
+                "add images of it, or leave the class out",
+            )
+        for split in SPLITS:
+            if have[split] == 0 and (split == "train" or counts[split].any()):
+                raise DataError(
+                    f'class "{name}" has no {split} image ({told})',
+                    "add images of it, raise the share of that split, or leave the class out",
+                )
+
+
+def _digest(names: list[str], store: Store, rows: dict[str, Rows], labels: dict[str, Rows]) -> str:
+    sha = hashlib.sha256(json.dumps(names).encode())
+    for split in SPLITS:
+        sha.update(f"{split} {len(rows[split])} ".encode())
+        sha.update(store.digests[rows[split]].tobytes() + labels[split].tobytes())
+    return sha.hexdigest()

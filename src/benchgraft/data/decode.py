@@ -1,0 +1,173 @@
+"""One image file's bytes -> RGB pixels of the store's size, or the reason why not.
+
+Every conversion is named, so that the store can count it; none is silent, and no image replaces another.
+
+    grey ("L", "1", 16-bit)   the value goes to all three channels; 16 bits are rounded to 8
+    palette                   the palette's colours
+    alpha                     laid on white, the background of Fruits-360
+    CMYK, YCbCr, LAB, HSV     Pillow's conversion to RGB, without colour profiles
+    EXIF orientation          turned as the camera says
+    several frames            the first one
+    another size              scaled to fit the square, sides in proportion, the rest white
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Pixels = npt.NDArray[np.uint8]
+
+RULE_VERSION = 1
+"""Part of every store's key: raise it when the same bytes would give other pixels."""
+MAX_PIXELS = 64_000_000
+"""Above this an image is refused from its header: 64 million RGB pixels take 192 MB in each thread."""
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+"""What Pillow may open, whatever a file calls itself; others (EPS runs a program) stay shut."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jfif")
+EXIF_ORIENTATION = 0x0112
+WHITE = (255, 255, 255)
+
+
+class Undecodable(Exception):  # noqa: N818 - says what the image is; callers turn it into an exclusion
+    """These bytes are no image that this program uses; the message is the reason."""
+
+
+def decode(raw: bytes, size: int) -> tuple[Pixels, tuple[str, ...]]:
+    """The image as uint8 (size, size, 3) RGB, and the names of what was converted.
+
+    Raises Undecodable with a reason: empty, not an image, truncated, damaged, too large.
+    """
+    if not raw:
+        raise Undecodable("empty file")
+    with pillow_warnings_off():
+        image = _open(raw)
+        conversions: list[str] = []
+        if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: a photo and its preview
+            conversions.append("first of several frames")
+        try:
+            # A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8, never under twice the size wanted.
+            image.draft(None, (2 * size, 2 * size))
+            image.load()
+        except Exception as error:
+            # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError and others
+            # on hostile bytes: whatever it is, the image is damaged.
+            raise Undecodable(_damage(error)) from error
+        try:
+            image = _upright(image, conversions)
+            image = _as_rgb(image, conversions)
+            image = _fit(image, size, conversions)
+        except Undecodable:
+            raise
+        except Exception as error:
+            raise Undecodable(f"cannot be converted to RGB: {error}") from error
+        return np.array(image, dtype=np.uint8), tuple(conversions)
+
+
+def _open(raw: bytes) -> Image.Image:
+    """Read the header only, and refuse by it."""
+    try:
+        image: Image.Image = Image.open(io.BytesIO(raw), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise Undecodable(f"too large: over {MAX_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        raise Undecodable("not an image of a known format") from None
+    except Exception as error:
+        raise Undecodable(_damage(error)) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise Undecodable(f"too large: {width} x {height} pixels, limit {MAX_PIXELS:,}")
+    if width < 1 or height < 1:
+        raise Undecodable(f"no pixels: {width} x {height}")
+    return image
+
+
+def _damage(error: Exception) -> str:
+    text = str(error).partition("\n")[0][:100] or type(error).__name__
+    return f"truncated: {text}" if "truncated" in text.lower() else f"damaged: {text}"
+
+
+def _upright(image: Image.Image, conversions: list[str]) -> Image.Image:
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        if orientation not in range(2, 9):
+            return image
+        turned = ImageOps.exif_transpose(image)
+    except Exception:
+        # An EXIF block that cannot be read says nothing about the pixels, which were decoded whole.
+        conversions.append("unreadable EXIF ignored")
+        return image
+    conversions.append("turned as EXIF says")
+    return turned
+
+
+def _as_rgb(image: Image.Image, conversions: list[str]) -> Image.Image:
+    if image.has_transparency_data:
+        conversions.append("alpha laid on white")
+        if image.mode not in ("RGBA", "LA", "PA", "La", "RGBa"):
+            conversions.append(f"from {image.mode}")
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, (*WHITE, 255))
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    if image.mode == "RGB":
+        return image
+    conversions.append(f"from {image.mode}")
+    if image.mode == "F":
+        raise Undecodable("floating-point pixels have no agreed range")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise Undecodable("32-bit grey values have no agreed range")
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _fit(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+    if image.size == (size, size):
+        return image
+    width, height = image.size
+    longer = max(width, height)
+    if longer != size:
+        conversions.append("reduced" if longer > size else "enlarged")
+        inner = (max(1, round(width * size / longer)), max(1, round(height * size / longer)))
+        image = image.resize(inner, Image.Resampling.LANCZOS)
+    if image.size == (size, size):
+        return image
+    conversions.append("filled up with white")
+    ground = Image.new("RGB", (size, size), WHITE)
+    ground.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+    return ground
+
+
+_lock = threading.Lock()
+_depth = 0
+_saved = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def pillow_warnings_off() -> Iterator[None]:
+    """Silence Pillow: what it warns of (odd metadata, size) is decided here by rule.
+
+    `warnings.catch_warnings` alone is not safe when several threads enter and leave it in turn, so the first
+    one in silences and the last one out restores.
+    """
+    global _depth
+    with _lock:
+        if _depth == 0:
+            _saved.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+        _depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                _saved.close()

@@ -1,0 +1,232 @@
+"""Packed images of one data set: decoded once, kept on disk under a key of their content, mapped when used.
+
+A store is a folder `CACHE/stores/KEY`:
+
+    pixels.npy   uint8 (N, H, W, 3) RGB, rows in key order
+    labels.npy   int32 (N,), index into class_names
+    given.npy    int8 (N,): 0 train, 1 test, -1 the data set does not say
+    digests.npy  uint64 (N,): first 8 bytes, big endian, of the SHA-256 of the image's bytes
+    store.json   the rest: names, keys, what was excluded and converted, length of each file
+
+Beside it, `CACHE/stores/seen/SIGNATURE` holds the key that files of these names, sizes and times led to, so
+that a store is found again without reading one image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, StorageError, UserError
+from ..files import storage_errors, write_folder_whole, write_whole
+from ..ledger import ExcludedImage
+from ..progress import NoProgress, Progress
+from .decode import RULE_VERSION
+from .packing import Pack, hash_files, pack_cifar100, pack_files
+from .readers import Source
+
+NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100}
+LARGEST_SIZE = 1024
+_ARRAYS = ("labels", "given", "digests")
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Store:
+    """One opened store. Arrays have one row an image, in key order."""
+
+    key: str
+    """SHA-256 over every key, class, side and content, the size and the rule version."""
+    format: str
+    folder: Path
+    size: int
+    pixels: npt.NDArray[np.uint8]
+    """uint8 (N, size, size, 3), mapped copy-on-write: torch wants it writable; nothing is written back."""
+    class_names: list[str]
+    """Source classes, sorted; one whose images are all excluded stays in the list."""
+    labels: npt.NDArray[np.int32]
+    given: npt.NDArray[np.int8]
+    """0 train, 1 test, -1 not given."""
+    keys: list[str]
+    digests: npt.NDArray[np.uint64]
+    excluded: list[ExcludedImage]
+    conversions: dict[str, int]
+    """What decoding converted -> images."""
+    notes: list[str]
+    decode_seconds: float
+    """What this opening cost: hashing and decoding; 0 where the store was found by its signature."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+class _DamagedError(Exception):
+    """A store folder that is not whole; the message is what is wrong."""
+
+
+def open_store(
+    source: Source, cache: Path, size: int | None = None, progress: Progress | None = None
+) -> Store:
+    """The store of `source`, found under `cache` or built there.
+
+    `size` is the side in pixels, None for the format's own (CIFAR-100 32, Fruits-360 and folders 100).
+    Images that cannot be decoded are left out and listed in `excluded`; none is replaced.
+    Raises DataError: no image can be used, a file changed while it was read; StorageError: the cache cannot
+    be written.
+    """
+    progress = progress or NoProgress()
+    size = _checked_size(source.format, size)
+    stores = Path(cache) / "stores"
+    seen = stores / "seen" / hashlib.sha256(f"{source.signature} {size}".encode()).hexdigest()
+    notes = list(source.notes)
+    key = _read_key(seen)
+    if key is not None:
+        store = _open_or_clear(stores / key, key, notes)
+        if store is not None:
+            return replace(store, notes=notes)
+    started = time.perf_counter()
+    pack = _pack(source, size, progress)
+    store = _open_or_clear(stores / pack.key, pack.key, notes)
+    if store is None:
+        _build(pack, stores / pack.key, source.format, progress)
+        store = _open(stores / pack.key, pack.key)
+    # Only now: a signature must never lead to a store that is not there yet.
+    _remember(seen, pack.key)
+    return replace(store, notes=notes, decode_seconds=time.perf_counter() - started)
+
+
+def _checked_size(format: str, size: int | None) -> int:  # noqa: A002
+    native = NATIVE_SIZE[format]
+    if format == "cifar100" and size not in (None, native):
+        raise DataError(
+            f"CIFAR-100 is stored at its own 32 x 32 pixels, not {size}",
+            "leave the size out; the model's input step enlarges the images",
+        )
+    size = native if size is None else size
+    if not 1 <= size <= LARGEST_SIZE:
+        raise DataError(f"image size {size} is out of range", f"choose 1 to {LARGEST_SIZE} pixels")
+    return size
+
+
+def _pack(source: Source, size: int, progress: Progress) -> Pack:
+    """What there is to store, with the content key; bytes are read, nothing is decoded yet."""
+    if source.format == "cifar100":
+        return pack_cifar100(source, size)
+    return hash_files(source, size, progress)
+
+
+def _read_key(seen: Path) -> str | None:
+    try:
+        key = seen.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return key if len(key) == 64 and key.isalnum() else None
+
+
+def _remember(seen: Path, key: str) -> None:
+    try:
+        write_whole(seen, key + "\n")
+    except StorageError:
+        # A read-only cache serves the store all the same; the files are then hashed at each opening.
+        return
+
+
+def _open_or_clear(folder: Path, key: str, notes: list[str]) -> Store | None:
+    """The store if it is whole; None if there is none, or if it was damaged and had to be removed."""
+    if not folder.exists():
+        return None
+    try:
+        return _open(folder, key)
+    except _DamagedError as damage:
+        notes.append(f"the store {key[:12]} was damaged ({damage}) and is built again")
+    with storage_errors(folder):
+        shutil.rmtree(folder)
+    return None
+
+
+def _open(folder: Path, key: str) -> Store:
+    try:
+        head: dict[str, Any] = json.loads((folder / "store.json").read_bytes())
+        if head["format_version"] != _FORMAT_VERSION or head["key"] != key:
+            raise _DamagedError("store.json is of another store")
+        for name, length in head["bytes"].items():
+            if (folder / name).stat().st_size != length:
+                raise _DamagedError(f"{name} has not its {length:,} bytes")
+        labels, given, digests = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS)
+        if _digest(labels, given, digests) != head["arrays_digest"]:
+            raise _DamagedError("labels or digests are not those written")
+        pixels = np.load(folder / "pixels.npy", mmap_mode="c", allow_pickle=False)
+        count, size = len(head["keys"]), int(head["size"])
+        if pixels.shape != (count, size, size, 3) or pixels.dtype != np.uint8:
+            raise _DamagedError(f"pixels.npy has shape {pixels.shape}")
+        return Store(
+            key=key,
+            format=head["format"],
+            folder=folder,
+            size=size,
+            pixels=pixels,
+            class_names=head["class_names"],
+            labels=labels,
+            given=given,
+            keys=head["keys"],
+            digests=digests,
+            excluded=[ExcludedImage(key=name, reason=reason) for name, reason in head["excluded"]],
+            conversions=head["conversions"],
+            notes=[],
+            decode_seconds=0.0,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+        raise _DamagedError(str(error).partition("\n")[0][:100] or type(error).__name__) from None
+
+
+def _digest(*arrays: npt.NDArray[Any]) -> str:
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
+
+
+def _build(pack: Pack, folder: Path, format: str, progress: Progress) -> None:  # noqa: A002
+    """Decode everything into a new folder, which appears whole or not at all."""
+    with write_folder_whole(folder) as temporary, storage_errors(folder):
+        kept, excluded, conversions = pack_files(pack, temporary / "pixels.npy", progress)
+        if not len(kept):
+            raise _nothing_usable(excluded)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "labels": pack.labels[kept],
+            "given": pack.given[kept],
+            "digests": pack.digests[kept],
+        }
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array)
+        head = {
+            "format_version": _FORMAT_VERSION,
+            "rule_version": RULE_VERSION,
+            "key": pack.key,
+            "format": format,
+            "size": pack.size,
+            "class_names": pack.class_names,
+            "keys": [pack.keys[row] for row in kept.tolist()],
+            "excluded": [[item.key, item.reason] for item in excluded],
+            "conversions": dict(sorted(conversions.items())),
+            "arrays_digest": _digest(*arrays.values()),
+            "bytes": {path.name: path.stat().st_size for path in sorted(temporary.iterdir())},
+        }
+        (temporary / "store.json").write_text(json.dumps(head), encoding="utf-8")
+
+
+def _nothing_usable(excluded: list[ExcludedImage]) -> UserError:
+    shown = [f"{item.key}: {item.reason}" for item in excluded[:3]]
+    return DataError(
+        f"none of the {len(excluded):,} images can be used",
+        *shown,
+        "check that the files are whole images",
+    )

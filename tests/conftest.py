@@ -1,0 +1,55 @@
+"""Data for the tests: real where it is to be had, else a small synthetic likeness."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from benchgraft.data.synthetic import write_synthetic
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKED = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder with cifar-100-binary and fruits-360; skips, saying why, where they are not to be had."""
+    named = os.environ.get("BENCHGRAFT_DATA")
+    if named:
+        folder = Path(named)
+        if not _is_whole(folder):
+            pytest.fail(f"BENCHGRAFT_DATA={named} must hold cifar-100-binary and fruits-360")
+        return folder
+    if not (PACKED / "unpack.py").is_file():
+        pytest.skip("real data: BENCHGRAFT_DATA is not set and ../shared/data is not there")
+    return _unpacked()
+
+
+def _unpacked() -> Path:
+    """Unpacked once for each user; a half-unpacked folder never gets the final name."""
+    folder = Path(tempfile.gettempdir()) / f"benchgraft-real-data-{os.getuid()}"
+    if not _is_whole(folder):
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            whole = Path(temporary) / "whole"
+            command = [sys.executable, str(PACKED / "unpack.py"), str(whole)]
+            subprocess.run(command, check=True, capture_output=True)
+            if not folder.exists():
+                whole.rename(folder)
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "cifar-100-binary" / "train.bin").is_file() and (folder / "fruits-360").is_dir()
+
+
+@pytest.fixture(scope="session")
+def synthetic_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a tiny cifar-100-binary and fruits-360 in the real layouts; not to be changed."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    write_synthetic(folder, seed=0)
+    return folder
