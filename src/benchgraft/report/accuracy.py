@@ -1,0 +1,102 @@
+"""Answers: the difference in accuracy, and how often noise is taken for fruit and fruit for noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ledger import ImagesRecord, RunRecord
+from .runs import Arm, RunFolder, rest_class, right_answers
+from .statistics import (
+    Estimate,
+    Floats,
+    accuracy_by_source,
+    accuracy_difference_by_source,
+    difference_of_means,
+    joined,
+)
+from .summary import AccuracyDifference, Mistakes
+
+
+def over_sources(folder: RunFolder, runs: Sequence[RunRecord]) -> Estimate | None:
+    """Mean accuracy of runs, interval over source classes; None with a single run or without one test set."""
+    tested = _tested(folder, runs)
+    if len(runs) < 2 or tested is None:
+        return None
+    images, right = tested
+    return accuracy_by_source(right, images.test.sources)
+
+
+def differences(folder: RunFolder) -> list[AccuracyDifference]:
+    """Of each transfer arm against scratch, where both have a run."""
+    if folder.scratch is None or not folder.scratch.runs:
+        return []
+    return [_difference(folder, folder.scratch, arm) for arm in folder.rivals if arm.runs]
+
+
+def mistakes(folder: RunFolder) -> list[Mistakes]:
+    """Of each arm whose classes have one that is to be ignored."""
+    found = [_mistakes(folder, arm) for arm in folder.arms.values()]
+    return [entry for entry in found if entry is not None]
+
+
+def _tested(folder: RunFolder, runs: Sequence[RunRecord]) -> tuple[ImagesRecord, Floats] | None:
+    """Test images and the fraction of runs that got each right; None if the runs share no test set."""
+    found = [folder.images_of(run) for run in runs]
+    images = found[0] if found else None
+    if images is None or not images.test.labels or any(other is not images for other in found):
+        return None
+    right: Floats = np.mean([right_answers(run, images) for run in runs], axis=0)
+    return images, right
+
+
+def _difference(folder: RunFolder, scratch: Arm, arm: Arm) -> AccuracyDifference:
+    ours, theirs = arm.once_a_seed, scratch.once_a_seed
+    runs = difference_of_means([run.accuracy for run in ours], [run.accuracy for run in theirs])
+    tested, rival = _tested(folder, ours), _tested(folder, theirs)
+    if min(len(ours), len(theirs)) < 2 or tested is None or rival is None:
+        why = runs.why_none or "the test images are not all in the ledger: no interval"
+        return AccuracyDifference(
+            arm=arm.name,
+            over_runs=runs,
+            over_sources=None,
+            together=Estimate(value=runs.value, method=runs.method, why_none=why),
+            same_images=tested is not None
+            and rival is not None
+            and tested[0].test.keys == rival[0].test.keys,
+        )
+    sources = accuracy_difference_by_source(
+        tested[1], tested[0].test.sources, rival[1], rival[0].test.sources
+    )
+    return AccuracyDifference(
+        arm=arm.name,
+        over_runs=runs,
+        over_sources=sources,
+        together=joined(runs, sources),
+        same_images=tested[0].test.keys == rival[0].test.keys,
+    )
+
+
+def _mistakes(folder: RunFolder, arm: Arm) -> Mistakes | None:
+    runs = arm.once_a_seed
+    images = folder.images_of(runs[0]) if runs else None
+    if images is None or _tested(folder, runs) is None:
+        return None
+    rest = rest_class(folder.experiment.config, images.class_names)
+    if rest is None:
+        return None
+    number = images.class_names.index(rest)
+    labels = np.asarray(images.test.labels)
+    answers = np.asarray([run.predicted for run in runs])
+    is_rest, says_rest = labels == number, answers == number
+    return Mistakes(
+        arm=arm.name,
+        runs=len(runs),
+        rest=rest,
+        rest_images=int(is_rest.sum()),
+        rest_taken_for_class=float((~says_rest[:, is_rest]).sum() / len(runs)),
+        class_images=int((~is_rest).sum()),
+        class_taken_for_rest=float(says_rest[:, ~is_rest].sum() / len(runs)),
+        class_taken_for_other=float((~is_rest & ~says_rest & (answers != labels)).sum() / len(runs)),
+    )

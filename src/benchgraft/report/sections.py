@@ -1,0 +1,190 @@
+"""Summary -> blocks: one order and one wording for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from . import units
+from .blocks import Block, Grid, Heading, Lines
+from .claims import retrainings
+from .paper_tables import VARIANT_TEXT, paper_table
+from .summary import Summary
+
+
+def blocks(summary: Summary) -> list[Block]:
+    """Everything that is printed, in order."""
+    return [
+        *_data(summary),
+        *(block for table in summary.tables for block in paper_table(table)),
+        *_speedups(summary),
+        *_accuracy(summary),
+        *_paybacks(summary),
+        *_audit(summary),
+        *_machines(summary),
+        *_missing(summary),
+        *_claims(summary),
+    ]
+
+
+def _claims(summary: Summary) -> list[Block]:
+    several = len({claim.arm for claim in summary.claims if claim.arm}) > 1
+    rows = [
+        [
+            claim.verdict,
+            f"{claim.arm}: {claim.claim}" if several and claim.arm else claim.claim,
+            claim.figure,
+        ]
+        for claim in summary.claims
+    ]
+    return [
+        Heading(f"The paper's claims, by {summary.experiment} ({summary.protocol.replace('_', ' ')})"),
+        Grid(["verdict", "claim", "by this figure, measured here"], rows),
+        Lines(
+            [
+                "In brackets: 95 % intervals. A claim counts as supported or not only by its whole interval.",
+                *summary.notes,
+            ]
+        ),
+    ]
+
+
+def _missing(summary: Summary) -> list[Block]:
+    return (
+        [Heading("What is missing"), Lines([f"- {line}" for line in summary.missing])]
+        if summary.missing
+        else []
+    )
+
+
+def _data(summary: Summary) -> list[Block]:
+    rows = [
+        [
+            data.stage,
+            f"{data.data} ({data.format})" if data.format and data.format != data.data else data.data,
+            f"{data.classes:,}",
+            f"{data.source_classes:,}",
+            *(f"{data.images.get(split, 0):,}" for split in ("train", "validation", "test")),
+        ]
+        for data in summary.data
+    ]
+    columns = ["stage", "data set", "classes", "source classes", "train", "validation", "test"]
+    labelled = [
+        f"Labelled training images behind one model, {entry.arm}: {entry.total:,} ("
+        + ", ".join(f"{stage} {count:,}" for stage, count in entry.stages.items())
+        + ")."
+        for entry in summary.labelled
+    ]
+    return (
+        [Heading("Data as measured"), Grid(columns, rows, frozenset(range(2, 7))), Lines(labelled)]
+        if rows
+        else []
+    )
+
+
+def _speedups(summary: Summary) -> list[Block]:
+    if not summary.speedups:
+        return []
+    rows = [
+        [
+            f"{entry.arm}, {VARIANT_TEXT[entry.variant]}",
+            f"{units.seconds(entry.scratch_seconds)} / {units.seconds(entry.transfer_seconds)}",
+            units.estimate(entry.ratio, units.times) + (" #" if entry.other_machine else ""),
+            units.times(entry.epochs),
+            units.times(entry.images_per_epoch),
+            units.times(entry.cost_per_image),
+        ]
+        for entry in summary.speedups
+    ]
+    phases = [
+        name for name in summary.phases[0].seconds if any(entry.seconds[name] for entry in summary.phases)
+    ]
+    spent = [
+        [
+            f"{entry.arm}, {VARIANT_TEXT[entry.variant]}",
+            *(units.seconds(entry.seconds[name]) for name in phases),
+        ]
+        for entry in summary.phases
+    ]
+    lines = ["Each factor is scratch over transfer; speed-up = epochs x images an epoch x cost an image."]
+    if any(entry.other_machine for entry in summary.speedups):
+        lines.append("# times of two machines: not a ratio of methods.")
+    return [
+        Heading("Speed-up, and what it is made of"),
+        Grid(
+            ["", "scratch / transfer", "speed-up", "epochs", "images\nan epoch", "cost\nan image"],
+            rows,
+            frozenset(range(1, 6)),
+        ),
+        Lines(lines),
+        Heading("Where the time went (mean of a run)"),
+        Grid(["", *phases], spent, frozenset(range(1, len(phases) + 1))),
+    ]
+
+
+def _accuracy(summary: Summary) -> list[Block]:
+    lines = []
+    for entry in summary.accuracy:
+        text = f"{entry.arm} minus scratch: {units.estimate(entry.together, units.points)} points"
+        if entry.over_sources is not None:
+            text += (
+                f", for other runs and other source classes together; over runs alone "
+                f"{units.estimate(entry.over_runs, units.points)}, over source classes alone "
+                f"{units.estimate(entry.over_sources, units.points)}"
+            )
+        if entry.together.has_interval and not entry.together.differs_from(0.0):
+            text += ". These runs cannot tell which is more accurate"
+        lines.append(text + ".")
+        if not entry.same_images:
+            lines.append(
+                f"{entry.arm} and scratch were tested on different images; the difference mixes both."
+            )
+    rows = [
+        [
+            entry.arm,
+            f"{entry.rest_taken_for_class:.1f} of {entry.rest_images:,} "
+            f"({units.per_cent(entry.rest_taken_for_class / max(1, entry.rest_images))})",
+            f"{entry.class_taken_for_rest:.1f} of {entry.class_images:,} "
+            f"({units.per_cent(entry.class_taken_for_rest / max(1, entry.class_images))})",
+            f"{entry.class_taken_for_other:.1f}",
+        ]
+        for entry in summary.mistakes
+    ]
+    if not lines and not rows:
+        return []
+    rest = summary.mistakes[0].rest if summary.mistakes else ""
+    columns = [
+        "test images, mean of runs",
+        f"{rest} taken for fruit",
+        f"fruit taken for {rest}",
+        "fruit for other fruit",
+    ]
+    grid: list[Block] = [Grid(columns, rows, frozenset({1, 2, 3}))] if rows else []
+    return [Heading("Accuracy: transfer against scratch"), Lines(lines), *grid]
+
+
+def _paybacks(summary: Summary) -> list[Block]:
+    lines = []
+    for entry in summary.paybacks:
+        text = (
+            f"{entry.arm}, {VARIANT_TEXT[entry.variant]}: transfer {retrainings(entry)}; "
+            f"preparation {units.seconds(entry.preparation_seconds)}; at ten retrainings it costs "
+            f"{units.times(entry.at_ten)} what scratch does."
+        )
+        if entry.other_machine:
+            text += " Preparation was timed on another machine: no measured figure of this one."
+        elif entry.preparation_given:
+            text += " Preparation came with the program and was timed where it was made."
+        lines.append(text)
+    if lines:
+        lines.append("Preparation was timed once and counts as exact; its own spread is not in the interval.")
+    return [Heading("Break-even: retrainings until preparation has paid"), Lines(lines)] if lines else []
+
+
+def _audit(summary: Summary) -> list[Block]:
+    rows = [[finding.status, finding.statement] for finding in summary.audit]
+    return [Heading("Audit of the published figures, recomputed"), Grid(["", "finding"], rows)]
+
+
+def _machines(summary: Summary) -> list[Block]:
+    return [
+        Heading("Measured on"),
+        Lines([*summary.machines, f"Started {summary.started}: {' '.join(summary.command)}"]),
+    ]

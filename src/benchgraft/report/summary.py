@@ -1,0 +1,187 @@
+"""The summary of a run folder: every figure that is printed, as data; all forms of output are made of it.
+
+Seconds are wall time of whole runs; accuracies are fractions; `None` means that it cannot be said yet.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .audit import Finding, Status
+from .published import PublishedTable
+from .runs import Variant
+from .statistics import BreakEven, Estimate
+
+Verdict = Literal["supported", "not supported", "cannot tell"]
+
+
+class Part(BaseModel):
+    """What every part of a summary is: plain data that does not change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageData(Part):
+    """The images of a stage as measured, which need not be the paper's edition."""
+
+    stage: str
+    data: str
+    format: str | None
+    classes: int
+    source_classes: int
+    images: dict[str, int]
+    """Split -> images."""
+    test_excluded: int
+    """Test images left out because training or validation has the same bytes; of the whole data set."""
+
+
+class RunRow(Part):
+    """One run of a table; for a transfer arm cold and warm of one seed."""
+
+    seed: int
+    seconds: dict[Variant, float]
+    accuracy: float
+    epochs: int
+    images_seen: int
+    is_resumed: bool
+    """Interrupted once at least: its times are left out of the means."""
+    given: str | None
+    """Where the model comes from, if it was not trained in this folder."""
+
+
+class Spread(Part):
+    """Values of an arm's runs: mean with interval, standard deviation, range."""
+
+    runs: int
+    mean: Estimate
+    deviation: float | None
+    low: float
+    high: float
+
+
+class Table(Part):
+    """Tables 2 to 5: what was published and what was measured."""
+
+    number: int
+    title: str
+    stage: str | None
+    arm: str | None
+    published: PublishedTable
+    rows: list[RunRow]
+    seconds: dict[Variant, Spread]
+    accuracy: Spread | None
+    accuracy_over_sources: Estimate | None
+    """Of the runs' models as they are, over source classes of test images."""
+    trained_parameters: int | None
+
+
+class Phases(Part):
+    """Where the time of an arm's runs went: mean seconds by phase."""
+
+    arm: str
+    variant: Variant
+    runs: int
+    seconds: dict[str, float]
+
+
+class Speedup(Part):
+    """Mean time of scratch over mean time of a transfer arm, and what it is made of.
+
+    ratio.value = epochs x images_per_epoch x cost_per_image; each factor is scratch over transfer.
+    """
+
+    arm: str
+    variant: Variant
+    ratio: Estimate
+    epochs: float
+    images_per_epoch: float
+    cost_per_image: float
+    scratch_seconds: float
+    transfer_seconds: float
+    scratch_runs: int
+    transfer_runs: int
+    other_machine: bool
+
+
+class Payback(Part):
+    """Retrainings until the preparation has paid."""
+
+    arm: str
+    variant: Variant
+    preparation_seconds: float
+    preparation_given: bool
+    """Some of it came with the program instead of being measured in this folder."""
+    other_machine: bool
+    """Some of it was timed on another machine than the retrainings, so this is no measured figure."""
+    break_even: BreakEven
+    at_ten: float
+    """Cost of ten retrainings, preparation included, over that of ten models from scratch."""
+
+
+class AccuracyDifference(Part):
+    """Transfer minus scratch, for this parent."""
+
+    arm: str
+    over_runs: Estimate
+    over_sources: Estimate | None
+    together: Estimate
+    """What claims are judged by."""
+    same_images: bool
+
+
+class Mistakes(Part):
+    """Answers of an arm by kind, where one class is to be ignored. Counts are means over runs."""
+
+    arm: str
+    runs: int
+    rest: str
+    rest_images: int
+    rest_taken_for_class: float
+    class_images: int
+    class_taken_for_rest: float
+    class_taken_for_other: float
+
+
+class LabelledImages(Part):
+    """Labelled images that an arm's model was trained on, by stage."""
+
+    arm: str
+    stages: dict[str, int]
+    total: int
+
+
+class Claim(Part):
+    """One claim of the paper, judged by these runs."""
+
+    name: str
+    claim: str
+    source: Status
+    arm: str | None
+    verdict: Verdict
+    figure: str
+    published: str
+    """What the printed figures themselves say to it, marked."""
+
+
+class Summary(Part):
+    """All that is said at the end."""
+
+    experiment: str
+    protocol: str
+    started: str
+    command: list[str]
+    machines: list[str]
+    data: list[StageData]
+    tables: list[Table]
+    phases: list[Phases]
+    speedups: list[Speedup]
+    accuracy: list[AccuracyDifference]
+    mistakes: list[Mistakes]
+    labelled: list[LabelledImages]
+    paybacks: list[Payback]
+    audit: list[Finding]
+    claims: list[Claim]
+    missing: list[str]
+    notes: list[str]

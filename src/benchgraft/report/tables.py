@@ -1,0 +1,227 @@
+"""Records -> Summary: tables 2 to 5 beside the published ones, and all that goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ledger import AnyRecord, Environment, RunRecord
+from . import accuracy, claims, speed
+from .audit import audit
+from .published import PublishedTable, published
+from .runs import SCRATCH, VARIANTS, Arm, RunFolder, group, variant
+from .statistics import mean_interval
+from .summary import LabelledImages, RunRow, Spread, StageData, Summary, Table
+
+PAPER_STAGES = 2
+
+
+def summarise(records: Sequence[AnyRecord]) -> Summary:
+    """Everything that can be said of a run folder, finished or not, and what is missing.
+
+    Raises RunFolderError if no record names the experiment, or if predictions do not fit the test images.
+    """
+    folder = group(records)
+    speedups, paybacks, differences = (
+        speed.speedups(folder),
+        speed.paybacks(folder),
+        accuracy.differences(folder),
+    )
+    tables = _tables(folder)
+    return Summary(
+        experiment=folder.experiment.name,
+        protocol=folder.experiment.protocol,
+        started=folder.experiment.started,
+        command=folder.experiment.command,
+        machines=_machines(folder),
+        data=_stage_data(folder),
+        tables=tables,
+        phases=speed.phases(folder),
+        speedups=speedups,
+        accuracy=differences,
+        mistakes=accuracy.mistakes(folder),
+        labelled=[_labelled(folder, arm) for arm in folder.arms.values() if arm.runs],
+        paybacks=paybacks,
+        audit=audit(),
+        claims=claims.judge(folder, speedups, paybacks, differences),
+        missing=_missing(folder),
+        notes=_notes(folder),
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean with interval, standard deviation (None for one run), range."""
+    return Spread(
+        runs=len(values),
+        mean=mean_interval(values),
+        deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        low=min(values),
+        high=max(values),
+    )
+
+
+def _tables(folder: RunFolder) -> list[Table]:
+    paper = published()
+    scratch = folder.scratch or Arm("scratch", "", ())
+    stages = [*folder.preparation, None, None][:PAPER_STAGES]
+    rivals = folder.rivals or [Arm("transfer", "", ())]
+    return [
+        _arm_table(folder, 2, scratch, paper.table_2),
+        *(
+            _table(folder, number, [run] if run else [], table, run.stage if run else None, None)
+            for number, run, table in zip((3, 4), stages, (paper.table_3, paper.table_4), strict=True)
+        ),
+        *(_arm_table(folder, 5, arm, paper.table_5) for arm in rivals),
+    ]
+
+
+def _arm_table(folder: RunFolder, number: int, arm: Arm, table: PublishedTable) -> Table:
+    return _table(folder, number, list(arm.runs), table, arm.stage or None, arm.name)
+
+
+def _table(
+    folder: RunFolder,
+    number: int,
+    runs: list[RunRecord],
+    table: PublishedTable,
+    stage: str | None,
+    arm: str | None,
+) -> Table:
+    once = Arm(arm or "", stage or "", tuple(runs)).once_a_seed
+    timed = {
+        name: [run.total_seconds for run in runs if variant(run) == name and run.segments == 1]
+        for name in VARIANTS
+    }
+    return Table(
+        number=number,
+        title=table.title,
+        stage=stage,
+        arm=arm,
+        published=table,
+        rows=[_row(run, [other for other in runs if other.seed == run.seed]) for run in once],
+        seconds={name: spread(values) for name, values in timed.items() if values},
+        accuracy=spread([run.accuracy for run in once]) if once else None,
+        accuracy_over_sources=accuracy.over_sources(folder, once),
+        trained_parameters=once[0].trained_parameters if once else None,
+    )
+
+
+def _row(run: RunRecord, same_seed: list[RunRecord]) -> RunRow:
+    return RunRow(
+        seed=run.seed,
+        seconds={variant(other): other.total_seconds for other in same_seed},
+        accuracy=run.accuracy,
+        epochs=run.epochs,
+        images_seen=run.images_seen,
+        is_resumed=any(other.segments > 1 for other in same_seed),
+        given=run.given,
+    )
+
+
+def _stage_data(folder: RunFolder) -> list[StageData]:
+    found = []
+    for images in folder.images:
+        data = folder.data.get(images.data)
+        found.append(
+            StageData(
+                stage=images.stage,
+                data=images.data,
+                format=data.format if data else None,
+                classes=len(images.class_names),
+                source_classes=len(set().union(*(set(names) for names in images.matched.values()))),
+                images={split: sum(counts.values()) for split, counts in images.counts.items()},
+                test_excluded=len(data.dropped_from_test) if data else 0,
+            )
+        )
+    return found
+
+
+def _labelled(folder: RunFolder, arm: Arm) -> LabelledImages:
+    stages = {run.stage: run.train_images for run in [*folder.chain(arm), arm.runs[0]]}
+    return LabelledImages(arm=arm.name, stages=stages, total=sum(stages.values()))
+
+
+def _machines(folder: RunFolder) -> list[str]:
+    """One line for each machine, with what was timed on it."""
+    lines: dict[str, list[str]] = {}
+    runs = [*folder.preparation, *(run for arm in folder.arms.values() for run in arm.runs)]
+    for run in runs:
+        names = lines.setdefault(_machine(run.environment), [])
+        if run.stage not in names:
+            names.append(run.stage)
+    return [f"{line} ({', '.join(names)})" if len(lines) > 1 else line for line, names in lines.items()]
+
+
+def _machine(environment: Environment) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items()))
+    return (
+        f"{environment.cpu}, {environment.threads} of {environment.cores} cores, {environment.device}; "
+        f"{environment.system}; {versions}"
+        + (f"; revision {environment.git_revision}" if environment.git_revision else "")
+    )
+
+
+def _missing(folder: RunFolder) -> list[str]:
+    paper = published()
+    lines = []
+    if len(folder.preparation) < PAPER_STAGES:
+        lines.append(
+            f"none of {PAPER_STAGES} preparation stages in this folder, so no break-even"
+            if not folder.preparation
+            else f"only {len(folder.preparation)} of {PAPER_STAGES} preparation stages in this folder"
+        )
+    lines += [
+        f"stage {run.stage} was not trained here: {run.given}"
+        for run in folder.preparation
+        if run.given is not None
+    ]
+    lines += [f"no arm called {name}" for name in (SCRATCH,) if folder.scratch is None]
+    planned = folder.experiment.config.get("runs")
+    for arm in folder.arms.values():
+        seeds = len(arm.once_a_seed)
+        published_runs = len(paper.table_2.minutes if arm.name == SCRATCH else paper.table_5.minutes)
+        if isinstance(planned, int) and seeds < planned:
+            lines.append(f"{arm.name}: {seeds} of {planned} planned runs; the paper has {published_runs}")
+        elif seeds < published_runs:
+            lines.append(
+                f"{arm.name}: {seeds} {'run' if seeds == 1 else 'runs'}; the paper has {published_runs}"
+            )
+        cold, warm = ({run.seed for run in arm.of(name)} for name in ("cold", "warm"))
+        if cold ^ warm:
+            lines.append(
+                f"{arm.name}: only one of cold and warm for seeds {', '.join(map(str, sorted(cold ^ warm)))}"
+            )
+    return lines
+
+
+def _notes(folder: RunFolder) -> list[str]:
+    lines = []
+    if any(
+        folder.data[images.data].format == "fruits360"
+        for images in folder.images
+        if images.data in folder.data
+    ):
+        lines.append(
+            "Fruits-360's own split holds frames of the same rotating fruit on both sides, so these "
+            "accuracies are optimistic: measured on other frames of fruits that the model has seen."
+        )
+    lines.append(
+        "The data are those listed above, not the paper's edition: the columns stand side by side, they are "
+        "not one experiment."
+    )
+    if any(arm.runs for arm in folder.rivals):
+        lines.append(
+            "All transfer runs start from one parent, so what is said of transfer holds for this parent."
+        )
+    resumed = [
+        f"{run.arm or run.stage} seed {run.seed}"
+        for run in [*folder.preparation, *(run for arm in folder.arms.values() for run in arm.runs)]
+        if run.segments > 1
+    ]
+    if resumed:
+        lines.append(
+            "Interrupted and gone on with, so left out of mean times (a preparation stage counts with the "
+            f"time on record): {', '.join(resumed)}."
+        )
+    return lines
