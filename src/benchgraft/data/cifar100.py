@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from .scan import printable
+from .names import class_name
 
 SIDE = 32
 PIXEL_BYTES = 3 * SIDE * SIDE
@@ -66,7 +66,7 @@ def inspect(folder: Path) -> tuple[list[str], list[str]]:
         text = (folder / NAMES).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / NAMES} cannot be read: {error}", "unpack the archive again") from None
-    names = [printable(line.strip()) for line in text.splitlines() if line.strip()]
+    names = [class_name(line.strip()) for line in text.splitlines() if line.strip()]
     if not names or len(set(names)) != len(names):
         raise DataError(f"{folder / NAMES} must name each class once, one a line; it has {len(names)} lines")
     notes = []

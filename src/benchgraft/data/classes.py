@@ -46,7 +46,7 @@ class ClassRules(BaseModel):
         }[split]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StageImages:
     """The images of one stage: views into a store."""
 

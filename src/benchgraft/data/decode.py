@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .names import printable
+
 Pixels = npt.NDArray[np.uint8]
 
 RULE_VERSION = 1
@@ -90,7 +92,7 @@ def _open(raw: bytes) -> Image.Image:
 
 
 def _damage(error: Exception) -> str:
-    text = str(error).partition("\n")[0][:100] or type(error).__name__
+    text = printable(str(error).partition("\n")[0][:100]) or type(error).__name__
     return f"truncated: {text}" if "truncated" in text.lower() else f"damaged: {text}"
 
 

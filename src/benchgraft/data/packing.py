@@ -31,7 +31,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pack:
     """All that goes into a store, before decoding; one row a sample, in key order."""
 
@@ -142,7 +142,7 @@ def pack_files(
     return np.array(kept, np.int64), excluded, conversions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Piece:
     """Some rows, decoded: pixels of the kept ones, C order."""
 

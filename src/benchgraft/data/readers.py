@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,9 @@ from typing import Literal
 from ..errors import DataError, did_you_mean
 from . import cifar100
 from .decode import RULE_VERSION, Undecodable, decode
-from .scan import Ignored, ImageFile, list_folder, need_folder, printable
+from .names import class_name as name_of_class
+from .names import printable
+from .scan import Ignored, ImageFile, list_folder, need_folder
 
 __all__ = [
     "FORMATS",
@@ -97,7 +100,8 @@ def _descend(root: Path, has_layout: Callable[[Path], bool]) -> Path | None:
 
 
 def _has_cifar100(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in cifar100.PARTS)
+    # os.path, as Path.is_file() raises where the folder may not be searched.
+    return any(os.path.isfile(folder / name) for name in cifar100.PARTS)  # noqa: PTH113
 
 
 def _has_sides(folder: Path) -> bool:
@@ -221,12 +225,14 @@ def _source(format: str, root: Path, found: list[_Found], ignored: Ignored) -> S
         for item in found
         if not item.files and item.class_name in names | _leaves(found)
     ]
-    facts = [[item.prefix, sorted(item.files)] for item in full]
+    for item in full:
+        item.files.sort()  # the order of a folder listing is nobody's promise
+    facts = [[item.prefix, item.files] for item in full]
 
     def make_samples() -> list[Sample]:
         samples = []
         for item in full:
-            prefix, class_name = printable(item.prefix), printable(item.class_name)
+            prefix, class_name = printable(item.prefix), name_of_class(item.class_name)
             samples += [
                 Sample(prefix + printable(file.name), class_name, item.given, item.folder / file.name)
                 for file in item.files

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..errors import DataError
 from .decode import SUFFIXES
+from .names import printable
 
 
 class ImageFile(NamedTuple):
@@ -41,18 +42,6 @@ class Ignored:
             f"{count:,} {kind} ignored, such as {printable(os.path.relpath(self.first[kind], root))}"
             for kind, count in sorted(self.kinds.items())
         ]
-
-
-def printable(name: str) -> str:
-    """The name with control characters and undecodable bytes written as escapes, so that it fits on one line.
-
-    Keys and class names are made with it: they go to terminals, JSON and tables, where a newline, an escape
-    sequence or a lone surrogate in a file name would do harm. Spaces, quotes and all letters stay.
-    """
-    if name.isprintable():
-        return name
-    whole = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in whole)
 
 
 def list_folder(folder: str, ignored: Ignored) -> tuple[list[str], list[ImageFile]]:
@@ -91,14 +80,18 @@ def _sort_in(entry: os.DirEntry[str], folders: list[str], files: list[ImageFile]
 
 
 def need_folder(root: Path) -> None:
-    """Raises DataError if `root` is not a folder that exists. A link to a folder is good enough here."""
-    if root.is_dir():
-        return
-    if root.is_symlink() and not root.exists():
-        raise DataError(f"{root} is a link to something that does not exist", "mend it or name the folder")
-    if root.exists():
-        raise DataError(f"{root} is not a folder", "name the folder that holds the images; unpack archives")
-    near = root.parent
-    while not near.is_dir() and near != near.parent:
-        near = near.parent
-    raise DataError(f"{root} does not exist", f"the nearest folder that does: {near}")
+    """Raises DataError if `root` is not a folder that can be looked into. A link to a folder will do here."""
+    try:
+        if root.is_dir():
+            return
+        is_there, is_link = root.exists(), root.is_symlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"cannot reach {printable(str(root))}: {reason}", "check the path") from None
+    shown = printable(str(root))
+    if is_there:
+        raise DataError(f"{shown} is not a folder", "name the folder that holds the images; unpack archives")
+    if is_link:
+        raise DataError(f"{shown} is a link that leads nowhere", "mend it or name the folder itself")
+    near = next(folder for folder in root.absolute().parents if os.path.isdir(folder))  # noqa: PTH112
+    raise DataError(f"{shown} does not exist", f"the nearest folder that does: {near}")

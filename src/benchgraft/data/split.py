@@ -39,7 +39,7 @@ def assign(digests: Digests, given: npt.NDArray[np.int8], validation: float, tes
     return sides
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dropped:
     """Test images that training or validation has too."""
 

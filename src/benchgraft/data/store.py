@@ -14,8 +14,10 @@ that a store is found again without reading one image.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -37,9 +39,10 @@ NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100}
 LARGEST_SIZE = 1024
 _ARRAYS = ("labels", "given", "digests")
 _FORMAT_VERSION = 1
+_LEFTOVER_SECONDS = 600
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Store:
     """One opened store. Arrays have one row an image, in key order."""
 
@@ -96,8 +99,9 @@ def open_store(
     pack = _pack(source, size, progress)
     store = _open_or_clear(stores / pack.key, pack.key, notes)
     if store is None:
+        _clear_leftovers(stores)
         _build(pack, stores / pack.key, source.format, progress)
-        store = _open(stores / pack.key, pack.key)
+        store = _open_built(stores / pack.key, pack.key)
     # Only now: a signature must never lead to a store that is not there yet.
     _remember(seen, pack.key)
     return replace(store, notes=notes, decode_seconds=time.perf_counter() - started)
@@ -141,15 +145,37 @@ def _remember(seen: Path, key: str) -> None:
 
 def _open_or_clear(folder: Path, key: str, notes: list[str]) -> Store | None:
     """The store if it is whole; None if there is none, or if it was damaged and had to be removed."""
-    if not folder.exists():
+    if not os.path.lexists(folder):  # not Path.exists(), which raises where a parent cannot be searched
         return None
     try:
         return _open(folder, key)
     except _DamagedError as damage:
         notes.append(f"the store {key[:12]} was damaged ({damage}) and is built again")
     with storage_errors(folder):
-        shutil.rmtree(folder)
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink()
     return None
+
+
+def _open_built(folder: Path, key: str) -> Store:
+    try:
+        return _open(folder, key)
+    except _DamagedError as damage:
+        raise StorageError(
+            f"the store {folder} was written but cannot be read back: {damage}",
+            "remove that folder, check the disk, and run again",
+        ) from None
+
+
+def _clear_leftovers(stores: Path) -> None:
+    """Remove half-built folders of killed processes: hidden ones that nobody has written to for a while."""
+    for folder in stores.glob(".*"):
+        with contextlib.suppress(OSError):
+            newest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if folder.is_dir() and time.time() - newest > _LEFTOVER_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open(folder: Path, key: str) -> Store:
