@@ -3,8 +3,9 @@
 
     python scripts/make_sample.py FRUITS_360_FOLDER
 
-Writes src/benchgraft/shipped/sample/{Training,Test}/<variety>/*.jpg: original files, chosen by the class rules
-of the paper (apple, pear, noise), spread evenly over all varieties by a seeded draw. No image is on both sides.
+Writes src/benchgraft/shipped/sample/{Training,Test}/<variety>/*.jpg: original files, chosen by the
+class rules of the paper (apple, pear, noise), spread evenly over all varieties by a seeded draw. No image is
+on both sides.
 """
 
 from __future__ import annotations

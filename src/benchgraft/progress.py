@@ -100,7 +100,8 @@ class BarProgress:
         try:
             yield advance
         finally:
-            bar.stop()
+            if is_shown:  # rich prints an empty line for a bar that never started
+                bar.stop()
 
 
 def for_terminal(stream: TextIO | None = None) -> Progress:

@@ -21,7 +21,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+
+# The plug-ins are loaded here because Pillow, left to itself, would load all of its forty in the first thread
+# that meets a format which is not loaded yet.
+from PIL import (
+    Image,
+    ImageOps,
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
 
 from .names import printable
 
@@ -31,7 +40,7 @@ RULE_VERSION = 1
 """Part of every store's key: raise it when the same bytes would give other pixels."""
 MAX_PIXELS = 64_000_000
 """Above this an image is refused from its header: 64 million RGB pixels take 192 MB in each thread."""
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 """What Pillow may open, whatever a file calls itself; others (EPS runs a program) stay shut."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jfif")
 EXIF_ORIENTATION = 0x0112

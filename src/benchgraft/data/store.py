@@ -9,7 +9,8 @@ A store is a folder `CACHE/stores/KEY`:
     store.json   the rest: names, keys, what was excluded and converted, length of each file
 
 Beside it, `CACHE/stores/seen/SIGNATURE` holds the key that files of these names, sizes and times led to, so
-that a store is found again without reading one image.
+that a store is found again without reading one image. Opening checks the length of every file and the digest
+of the small ones; the pixels are not read through, which would cost more than it finds.
 """
 
 from __future__ import annotations
