@@ -123,7 +123,9 @@ def _accuracy(summary: Summary) -> list[Block]:
     lines = []
     for entry in summary.accuracy:
         text = f"{entry.arm} minus scratch: {units.estimate(entry.together, units.points)} points"
-        if entry.over_sources is not None:
+        if entry.over_sources is not None and entry.over_sources.standard_error is None:
+            text += f" ({entry.together.method}; for these test images only)"
+        elif entry.over_sources is not None:
             text += (
                 f", for other runs and other source classes together; over runs alone "
                 f"{units.estimate(entry.over_runs, units.points)}, over source classes alone "

@@ -1,0 +1,210 @@
+"""How often the report's 95 % intervals hold the truth, by simulation on invented data.
+
+Runs: times are log-normal (sd 5 % and 20 % of the mean in the two arms, then 25 % in both), accuracies
+normal; n = 3, 5, 10, 30 runs an arm. Source classes: 10, 20, 30, 100 of them, of 2 to 20 images each, each
+with its own difficulty (beta distributed); beside the report's interval stand the percentiles of the same
+bootstrap, and the interval that takes images as independent. Both at once, as claims are judged: 60 source
+classes, and runs that are all a little better or worse. Where no interval is given, none is counted; the
+share of experiments with one stands in brackets if it is not all.
+
+    python benchmarks/coverage.py [--repeats 4000] [--json FILE]
+
+Writes a Markdown table; with --json also the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from benchgraft.report import statistics
+from benchgraft.report.statistics import Estimate, Floats
+
+LOST = 0.02
+"""Share of the first model's right answers that the second loses."""
+RUNS = (3, 5, 10, 30)
+SOURCES = (10, 20, 30, 100)
+Generator = np.random.Generator
+
+
+class Rate(NamedTuple):
+    """Coverage of the intervals given, and how often one was given."""
+
+    coverage: float
+    given: float
+
+    def __str__(self) -> str:
+        text = f"{100 * self.coverage:.1f} %"
+        return text if self.given == 1 else f"{text} ({100 * self.given:.0f} %)"
+
+
+def lognormal(generator: Generator, mean: float, relative: float, count: int) -> list[float]:
+    """Positive values of this mean and this standard deviation over mean."""
+    variance = math.log1p(relative**2)
+    return list(mean * np.exp(generator.normal(-variance / 2, math.sqrt(variance), count)))
+
+
+def holds(estimate: Estimate, truth: float) -> bool | None:
+    """None where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return None
+    return estimate.low <= truth <= estimate.high
+
+
+def over_runs(repeats: int) -> Iterator[tuple[str, int, Rate]]:
+    """(what, runs an arm, fraction of intervals that hold the truth)."""
+    for runs in RUNS:
+        generator = np.random.default_rng(runs)
+        mean, difference = [], []
+        for _ in range(repeats):
+            first, second = generator.normal(0.97, 0.004, runs), generator.normal(0.94, 0.012, runs)
+            mean.append(holds(statistics.mean_interval(list(first)), 0.97))
+            difference.append(holds(statistics.difference_of_means(list(first), list(second)), 0.03))
+        yield "mean of runs (t)", runs, rate(mean)
+        yield "difference of accuracies (Welch), sd 0.4 and 1.2 points", runs, rate(difference)
+        for scratch_sd, transfer_sd in ((0.05, 0.20), (0.25, 0.25)):
+            ratio: list[bool | None] = []
+            payback: list[bool | None] = []
+            for _ in range(repeats):
+                scratch = lognormal(generator, 20.0, scratch_sd, runs)
+                transfer = lognormal(generator, 2.0, transfer_sd, runs)
+                ratio.append(holds(statistics.ratio_of_means(scratch, transfer), 10.0))
+                even = statistics.break_even(330.0, scratch, transfer)
+                # 330 / 18 = 18.33 -> 19
+                payback.append(
+                    (even.low is not None and even.low <= 19) and (even.high is None or even.high >= 19)
+                )
+            spreads = f"time sd {scratch_sd:.0%} and {transfer_sd:.0%}".replace("%", " %")
+            yield f"ratio of mean times (log), {spreads}", runs, rate(ratio)
+            yield f"break-even, {spreads}", runs, rate(payback)
+
+
+def over_sources(repeats: int) -> Iterator[tuple[str, int, Rate]]:
+    """(what, source classes, fraction of intervals that hold the truth)."""
+    for mean, spread in ((0.94, 10.0), (0.975, 20.0)):
+        for sources in SOURCES:
+            generator = np.random.default_rng(sources)
+            found: dict[str, list[bool | None]] = {}
+            for repeat in range(repeats):
+                names, better, worse = two_models(generator, sources, mean, spread)
+                accuracy = {
+                    "report's interval": statistics.accuracy_by_source(better, names, repeat),
+                    "percentiles": percentiles(better, names, generator),
+                    "images as if independent": independent(better),
+                }
+                for name, interval in accuracy.items():
+                    found.setdefault(f"accuracy, {name}", []).append(holds(interval, mean))
+                difference = statistics.accuracy_difference_by_source(better, names, worse, names, repeat)
+                found.setdefault("difference, report's interval", []).append(holds(difference, LOST * mean))
+            for name, results in found.items():
+                yield f"{name}, accuracy {100 * mean:g} %", sources, rate(results)
+
+
+def over_both(repeats: int) -> Iterator[tuple[str, int, Rate]]:
+    """Runs of two arms on 60 source classes; each run has its own factor on the chance of a right answer."""
+    mean, spread, sources = 0.94, 10.0, 60
+    for runs in RUNS:
+        generator = np.random.default_rng(runs)
+        found: dict[str, list[bool | None]] = {}
+        for repeat in range(repeats):
+            images = generator.choice([2, 5, 10, 20], size=sources)
+            names = np.repeat([f"source {number:03}" for number in range(sources)], images).tolist()
+            chance = np.repeat(generator.beta(mean * spread, (1 - mean) * spread, sources), images)
+            kept = np.repeat(1 - generator.beta(LOST * spread, (1 - LOST) * spread, sources), images)
+            # factors below 1, so that a chance stays one; 0.98 on average in both arms
+            shifts = 1 - generator.uniform(0, 0.04, (2, runs, 1))
+            right = [
+                (generator.random((runs, len(names))) < arm * shift).astype(np.float64)
+                for arm, shift in zip((chance, chance * kept), shifts, strict=True)
+            ]
+            by_runs = statistics.difference_of_means(*(list(arm.mean(axis=1)) for arm in right))
+            by_sources = statistics.accuracy_difference_by_source(
+                right[0].mean(axis=0), names, right[1].mean(axis=0), names, repeat
+            )
+            both = statistics.joined(by_runs, by_sources)
+            for name, interval in (
+                ("runs and source classes", both),
+                ("runs alone", by_runs),
+                ("source classes alone", by_sources),
+            ):
+                found.setdefault(f"difference over {name}", []).append(holds(interval, 0.98 * LOST * mean))
+        for name, results in found.items():
+            yield name, runs, rate(results)
+
+
+def two_models(
+    generator: Generator, sources: int, mean: float, spread: float
+) -> tuple[list[str], Floats, Floats]:
+    """Source of each image, and the right answers (images,) of two models, the second worse by LOST."""
+    images = generator.choice([2, 5, 10, 20], size=sources)
+    chance = generator.beta(mean * spread, (1 - mean) * spread, sources)
+    kept = 1 - generator.beta(LOST * spread, (1 - LOST) * spread, sources)
+    first = generator.random(images.sum()) < np.repeat(chance, images)
+    second = generator.random(images.sum()) < np.repeat(chance * kept, images)
+    names = np.repeat([f"source {number:03}" for number in range(sources)], images)
+    return names.tolist(), first.astype(np.float64), second.astype(np.float64)
+
+
+def percentiles(correct: Floats, names: list[str], generator: Generator) -> Estimate:
+    """The plain percentile bootstrap over source classes."""
+    _, source = np.unique(names, return_inverse=True)
+    right, count = np.bincount(source, weights=correct), np.bincount(source)
+    draws = generator.multinomial(len(count), np.full(len(count), 1 / len(count)), size=1000)
+    low, high = np.quantile(draws @ right / (draws @ count), [0.025, 0.975])
+    return Estimate(value=float(correct.mean()), low=low, high=high, method="percentiles")
+
+
+def independent(correct: Floats) -> Estimate:
+    """Wilson's interval, as if no two images had anything to do with each other."""
+    bounds = stats.binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
+    return Estimate(value=float(correct.mean()), low=bounds.low, high=bounds.high, method="Wilson")
+
+
+def rate(results: list[bool | None]) -> Rate:
+    """Of the intervals given, the fraction that hold the truth; of all experiments, the fraction with one."""
+    given = [result for result in results if result is not None]
+    return Rate(sum(given) / max(1, len(given)), len(given) / len(results))
+
+
+def markdown(title: str, unit: str, figures: list[tuple[str, int, Rate]]) -> str:
+    """One row for each kind of interval, one column for each size."""
+    sizes = sorted({size for _, size, _ in figures})
+    by_name = {
+        name: {size: value for other, size, value in figures if other == name} for name, _, _ in figures
+    }
+    lines = [f"| {title} | " + " | ".join(f"{unit} = {size}" for size in sizes) + " |"]
+    lines.append("| --- |" + " ---: |" * len(sizes))
+    for name, values in by_name.items():
+        lines.append(f"| {name} | " + " | ".join(str(values[size]) for size in sizes) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run both simulations and print them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=4000, help="simulated experiments for each figure")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    options = parser.parse_args()
+    runs = list(over_runs(options.repeats))
+    both = list(over_both(max(1, options.repeats // 4)))
+    # a bootstrap for each repeat: fewer of them
+    sources = list(over_sources(max(1, options.repeats // 4)))
+    print(markdown("interval", "runs", runs), markdown("interval", "source classes", sources), sep="\n\n")
+    print("\n" + markdown("interval", "runs", both))
+    if options.json:
+        rows = [
+            {"interval": name, "size": size, **value._asdict()}
+            for name, size, value in [*runs, *sources, *both]
+        ]
+        options.json.write_text(json.dumps({"repeats": options.repeats, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
