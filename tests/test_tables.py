@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from benchgraft.errors import RunFolderError
-from benchgraft.ledger import Ledger, RunRecord, read
+from benchgraft.ledger import DataRecord, ExcludedImage, Ledger, RunRecord, read
 from benchgraft.report import render
 from benchgraft.report.summary import Summary
 from benchgraft.report.tables import summarise
@@ -112,6 +112,7 @@ def test_noise_taken_for_fruit_and_fruit_for_noise_are_counted() -> None:
     run = invented.run(images, seconds=20, arm="scratch", predicted=[int(label) for label in said])
     (entry,) = summarise([invented.experiment(), images, run]).mistakes
     assert (entry.rest, entry.rest_images, entry.class_images) == ("noise", 160, 84)
+    assert entry.classes == ["apple", "pear"]
     assert (entry.rest_taken_for_class, entry.class_taken_for_rest, entry.class_taken_for_other) == (7, 3, 2)
 
 
@@ -171,6 +172,20 @@ def test_data_are_listed_as_measured_with_the_caveat_of_fruits_360(finished: Sum
     assert "for this parent" in text
 
 
+def test_images_left_out_are_counted() -> None:
+    records = invented.whole_folder(2)
+    out = [ExcludedImage(key=f"Test/{number}.jpg", reason="truncated") for number in range(3)]
+    records = [
+        record.model_copy(update={"excluded": out[:1], "dropped_from_test": out})
+        if isinstance(record, DataRecord) and record.name == "fruits-360"
+        else record
+        for record in records
+    ]
+    text = flat(printed(summarise(records)))
+    assert "Left out of fruits-360: 1 unreadable images; 3 test images" in text
+    assert "Left out of cifar-100" not in text
+
+
 def test_caveat_of_fruits_360_is_not_printed_for_other_data() -> None:
     records = [
         record.model_copy(update={"format": "folder"})
@@ -205,17 +220,23 @@ def test_three_of_ten_planned_runs_are_said_to_be_three() -> None:
 
 
 def test_models_that_came_with_the_program_are_marked_everywhere() -> None:
-    given = "weights that come with benchgraft 0.1.0"
+    given = "shipped:stage1.safetensors"
+    # as the program writes them: no images of their stages, no predictions
+    shipped = [
+        record.model_copy(update={"predicted": [], "confidence": []})
+        for record in invented.preparation(given=given, cpu="Another CPU")
+        if isinstance(record, RunRecord)
+    ]
     records = [
         invented.experiment(),
-        *invented.preparation(given=given, cpu="Another CPU"),
+        *shipped,
         *invented.paired_runs(3),
     ]
     summary = summarise(records)
     text = flat(printed(summary))
     assert "300 s+" in text
-    assert f"+ {given}; timed where it was made." in text
-    assert f"stage stage1 was not trained here: {given}" in text
+    assert f"+ Not trained here: the model is {given}, timed where it was made." in text
+    assert f"stage1 was not trained here; its model is {given}" in text
     assert "timed on another machine" in text
     assert all(entry.other_machine for entry in summary.paybacks)
     assert not any(entry.other_machine for entry in summary.speedups)

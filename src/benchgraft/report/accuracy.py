@@ -94,6 +94,7 @@ def _mistakes(folder: RunFolder, arm: Arm) -> Mistakes | None:
         arm=arm.name,
         runs=len(runs),
         rest=rest,
+        classes=[name for name in images.class_names if name != rest],
         rest_images=int(is_rest.sum()),
         rest_taken_for_class=float((~says_rest[:, is_rest]).sum() / len(runs)),
         class_images=int((~is_rest).sum()),

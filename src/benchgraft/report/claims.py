@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from . import statistics
 from .published import preparation_minutes, published
-from .runs import RunFolder
+from .runs import VARIANT_TEXT, RunFolder
 from .speed import PAPER_RETRAININGS, same_machine
 from .statistics import Estimate
 from .summary import AccuracyDifference, Claim, Payback, Speedup, Verdict
@@ -32,11 +32,11 @@ def judge(
     """Every claim; those about a transfer arm once for each such arm."""
     claims = [_stages(folder)]
     for arm in [arm.name for arm in folder.rivals] or ["transfer"]:
-        fastest = next((entry for entry in speedups if entry.arm == arm), None)
+        judged = next((entry for entry in speedups if entry.arm == arm), None)
         payback = next((entry for entry in paybacks if entry.arm == arm), None)
         difference = next((entry for entry in differences if entry.arm == arm), None)
         claims += [
-            *_speed(arm, fastest),
+            *_speed(arm, judged),
             *_accuracy(arm, difference),
             _improved_later(arm, payback, difference),
             _made_once(arm, payback, difference),
@@ -85,16 +85,16 @@ def _stages(folder: RunFolder) -> Claim:
     )
 
 
-def _speed(arm: str, fastest: Speedup | None) -> list[Claim]:
+def _speed(arm: str, judged: Speedup | None) -> list[Claim]:
     rows = statistics.ratio_of_means(published().table_2.minutes, published().table_5.minutes)
     by_paper = f"{estimate(rows, times)} by the rows (computed), on plausibly different data (inferred)"
     figure, faster, as_much = "no timed run of both arms yet", _UNKNOWN, _UNKNOWN
-    if fastest is not None:
-        figure = f"{fastest.variant}: {estimate(fastest.ratio, times)}"
-        if fastest.other_machine:
+    if judged is not None:
+        figure = f"{VARIANT_TEXT[judged.variant]}: {estimate(judged.ratio, times)}"
+        if judged.other_machine:
             figure += f"; {OTHER_MACHINE}"
         else:
-            faster, as_much = above(fastest.ratio, 1.0), at_least(fastest.ratio, SPEEDUP_FROM)
+            faster, as_much = above(judged.ratio, 1.0), at_least(judged.ratio, SPEEDUP_FROM)
     return [
         Claim(
             name="stage 3 faster than scratch",
@@ -205,7 +205,8 @@ def _made_once(arm: str, payback: Payback | None, difference: AccuracyDifference
 def _payback_text(payback: Payback | None) -> str:
     if payback is None:
         return "preparation or one arm is not in this folder"
-    text = f"{payback.variant}: {retrainings(payback)}, preparation {seconds(payback.preparation_seconds)}"
+    text = f"{VARIANT_TEXT[payback.variant]}: {retrainings(payback)}"
+    text += f", preparation {seconds(payback.preparation_seconds)}"
     return text + (f"; {OTHER_MACHINE}" if payback.other_machine else "")
 
 

@@ -6,11 +6,9 @@ import numpy as np
 
 from . import units
 from .blocks import Block, Grid, Heading, Lines
-from .runs import VARIANTS, Variant
+from .runs import VARIANT_TEXT, VARIANTS, Variant
 from .statistics import mean_interval
 from .summary import Spread, Table
-
-VARIANT_TEXT: dict[Variant, str] = {"cold": "cold", "warm": "warm", "pixels": "from pixels"}
 
 
 def paper_table(table: Table) -> list[Block]:
@@ -103,9 +101,7 @@ def _lines(table: Table) -> list[str]:
     if not table.rows:
         lines.append("Nothing measured here yet.")
     if table.published.mean_minutes is not None:
-        lines.append(
-            "The paper's rows and means are printed; interval, spread and range computed from the rows."
-        )
+        lines.append("The paper's rows and means are printed; interval (95 %), spread and range computed.")
     else:
         lines.append("The paper's figures are printed.")
     if table.arm is not None and len(table.rows) == 1:
@@ -118,5 +114,11 @@ def _lines(table: Table) -> list[str]:
         )
     if any(row.is_resumed for row in table.rows):
         lines.append("* interrupted and gone on with; not in the means of time.")
-    lines += sorted({f"+ {row.given}; timed where it was made." for row in table.rows if row.given})
+    lines += sorted(
+        {
+            f"+ Not trained here: the model is {row.given}, timed where it was made."
+            for row in table.rows
+            if row.given
+        }
+    )
     return lines

@@ -15,6 +15,7 @@ from ..ledger import AnyRecord, DataRecord, ExperimentRecord, ImagesRecord, RunR
 SCRATCH = "scratch"
 Variant = Literal["cold", "warm", "pixels"]
 VARIANTS: tuple[Variant, ...] = ("cold", "warm", "pixels")
+VARIANT_TEXT: dict[Variant, str] = {"cold": "cold", "warm": "warm", "pixels": "from pixels"}
 _VARIANT_OF: dict[str, Variant] = {"computed": "cold", "cached": "warm", "none": "pixels"}
 
 

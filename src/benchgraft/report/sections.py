@@ -5,7 +5,8 @@ from __future__ import annotations
 from . import units
 from .blocks import Block, Grid, Heading, Lines
 from .claims import retrainings
-from .paper_tables import VARIANT_TEXT, paper_table
+from .paper_tables import paper_table
+from .runs import VARIANT_TEXT
 from .summary import Summary
 
 
@@ -25,6 +26,7 @@ def blocks(summary: Summary) -> list[Block]:
 
 
 def _claims(summary: Summary) -> list[Block]:
+    protocol = summary.protocol.replace("_", " ")
     several = len({claim.arm for claim in summary.claims if claim.arm}) > 1
     rows = [
         [
@@ -35,8 +37,8 @@ def _claims(summary: Summary) -> list[Block]:
         for claim in summary.claims
     ]
     return [
-        Heading(f"The paper's claims, by {summary.experiment} ({summary.protocol.replace('_', ' ')})"),
-        Grid(["verdict", "claim", "by this figure, measured here"], rows),
+        Heading(f'The paper\'s claims, by experiment "{summary.experiment}" ({protocol})'),
+        Grid(["verdict", "claim", "by this figure"], rows),
         Lines(
             [
                 "In brackets: 95 % intervals. A claim counts as supported or not only by its whole interval.",
@@ -72,8 +74,16 @@ def _data(summary: Summary) -> list[Block]:
         + ")."
         for entry in summary.labelled
     ]
+    left_out = {
+        data.data: (data.unusable, data.shared) for data in summary.data if data.unusable or data.shared
+    }
+    lines = labelled + [
+        f"Left out of {name}: {unusable:,} unreadable images; "
+        f"{shared:,} test images with the bytes of a training image."
+        for name, (unusable, shared) in left_out.items()
+    ]
     return (
-        [Heading("Data as measured"), Grid(columns, rows, frozenset(range(2, 7))), Lines(labelled)]
+        [Heading("Data as measured"), Grid(columns, rows, frozenset(range(2, 7))), Lines(lines)]
         if rows
         else []
     )
@@ -151,15 +161,18 @@ def _accuracy(summary: Summary) -> list[Block]:
     ]
     if not lines and not rows:
         return []
-    rest = summary.mistakes[0].rest if summary.mistakes else ""
-    columns = [
-        "test images, mean of runs",
-        f"{rest} taken for fruit",
-        f"fruit taken for {rest}",
-        "fruit for other fruit",
-    ]
+    columns = ["test images, mean of runs", *_mistake_names(summary)]
     grid: list[Block] = [Grid(columns, rows, frozenset({1, 2, 3}))] if rows else []
     return [Heading("Accuracy: transfer against scratch"), Lines(lines), *grid]
+
+
+def _mistake_names(summary: Summary) -> list[str]:
+    """What the three kinds of mistake are called, by the names of the classes where these are few."""
+    if not summary.mistakes:
+        return []
+    first = summary.mistakes[0]
+    others = " or ".join(first.classes) if len(first.classes) <= 3 else "another class"
+    return [f"{first.rest} taken\nfor {others}", f"{others}\ntaken for {first.rest}", f"{others}\nmixed up"]
 
 
 def _paybacks(summary: Summary) -> list[Block]:

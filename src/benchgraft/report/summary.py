@@ -33,8 +33,10 @@ class StageData(Part):
     source_classes: int
     images: dict[str, int]
     """Split -> images."""
-    test_excluded: int
-    """Test images left out because training or validation has the same bytes; of the whole data set."""
+    unusable: int
+    """Images of the whole data set that could not be read and take part in nothing."""
+    shared: int
+    """Test images of the whole data set left out since training or validation has the same bytes."""
 
 
 class RunRow(Part):
@@ -137,6 +139,8 @@ class Mistakes(Part):
     arm: str
     runs: int
     rest: str
+    classes: list[str]
+    """The others."""
     rest_images: int
     rest_taken_for_class: float
     class_images: int

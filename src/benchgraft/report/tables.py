@@ -131,7 +131,8 @@ def _stage_data(folder: RunFolder) -> list[StageData]:
                 classes=len(images.class_names),
                 source_classes=len(set().union(*(set(names) for names in images.matched.values()))),
                 images={split: sum(counts.values()) for split, counts in images.counts.items()},
-                test_excluded=len(data.dropped_from_test) if data else 0,
+                unusable=len(data.excluded) if data else 0,
+                shared=len(data.dropped_from_test) if data else 0,
             )
         )
     return found
@@ -172,7 +173,7 @@ def _missing(folder: RunFolder) -> list[str]:
             else f"only {len(folder.preparation)} of {PAPER_STAGES} preparation stages in this folder"
         )
     lines += [
-        f"stage {run.stage} was not trained here: {run.given}"
+        f"{run.stage} was not trained here; its model is {run.given}"
         for run in folder.preparation
         if run.given is not None
     ]
