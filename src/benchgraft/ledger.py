@@ -232,10 +232,16 @@ def _whole_length(path: Path) -> int:
 class Clock:
     """Seconds by phase. Phases do not nest; `other` is the rest of the time since the clock was made."""
 
-    def __init__(self, before: dict[Phase, float] | None = None) -> None:
+    def __init__(self) -> None:
         self._started = time.perf_counter()
-        self._seconds: dict[Phase, float] = dict(before or {})
-        self._before = sum(self._seconds.values())
+        self._seconds: dict[Phase, float] = {}
+        self._before = 0.0
+
+    def add(self, before: dict[Phase, float]) -> None:
+        """Time that an earlier, interrupted segment of the same run has measured."""
+        for name, value in before.items():
+            self._seconds[name] = self._seconds.get(name, 0.0) + value
+        self._before += sum(before.values())
 
     @contextlib.contextmanager
     def phase(self, name: Phase) -> Iterator[None]:

@@ -1,0 +1,176 @@
+"""An experiment carried out: preparation once, then every arm, seed by seed, in turn.
+
+What the ledger shows finished is not done again, so that a run folder can be continued after any end. Arms
+take turns within a round, and the order turns round from round to round: a machine that slows down slows all.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ..data.classes import StageImages
+from ..errors import RunFolderError
+from ..files import digest_bytes, lock
+from ..ledger import (
+    DataRecord,
+    ExperimentRecord,
+    ImagesRecord,
+    Ledger,
+    RunRecord,
+    dump_json,
+    now,
+)
+from ..model import model_file
+from .config import Experiment, shipped_path
+from .images import OpenedData, images_record, open_data, stage_images
+from .stage import Bench, run_stage, same_result
+
+LEAST_ROUNDS = 3
+
+
+class Comparison:
+    """One experiment in one run folder."""
+
+    def __init__(self, experiment: Experiment, data_root: Path | None, bench: Bench) -> None:
+        self._experiment = experiment
+        self._data_root = data_root
+        self._bench = bench
+        self._opened: dict[str, OpenedData] = {}
+
+    def run(self, command: list[str]) -> Ledger:
+        """Everything that the ledger does not show finished yet. Raises UserError subclasses, Interrupted."""
+        with lock(self._bench.folder):
+            self._ledger = Ledger(self._bench.folder)
+            self._begin(command)
+            for stage in self._experiment.preparation:
+                self._prepare(stage)
+            self._rounds()
+        return self._ledger
+
+    def _begin(self, command: list[str]) -> None:
+        """First line of a new ledger, or a check that the folder holds this very experiment."""
+        experiment = self._experiment
+        config = experiment.model_dump(mode="json")
+        # How many runs is no part of what an experiment is: a folder may be continued with more.
+        digest = digest_bytes(
+            dump_json({k: v for k, v in config.items() if k not in ("runs", "minutes")}).encode()
+        )
+        there = self._ledger.of_kind(ExperimentRecord)
+        if there and there[0].config_digest != digest:
+            raise RunFolderError(
+                f'{self._bench.folder} holds another experiment ("{there[0].name}", or other settings of it)',
+                "continue it with the file it was begun with, or choose another folder with --out",
+            )
+        if not there:
+            self._ledger.append(
+                ExperimentRecord(
+                    name=experiment.name,
+                    protocol=experiment.protocol,
+                    config=config,
+                    config_digest=digest,
+                    arms=experiment.arms,
+                    command=command,
+                    started=now(),
+                )
+            )
+
+    def _prepare(self, stage: str) -> None:
+        if any(run.stage == stage for run in self._ledger.of_kind(RunRecord)):
+            return
+        given = self._experiment.stages[stage].model_file
+        if given:
+            card = model_file.read(shipped_path(given)).card
+            record = RunRecord.model_validate(
+                card.record | {"predicted": [], "confidence": [], "given": given}
+            )
+            self._ledger.append(record)
+            self._bench.say(f"{stage}: came with the program, test accuracy {record.accuracy:.2%}")
+            return
+        self._carry_out(stage, None, self._experiment.seed, want_warm=False)
+
+    def _rounds(self) -> None:
+        experiment = self._experiment
+        started = time.monotonic()
+        durations: list[float] = []
+        for number in range(experiment.runs):
+            longest = max(durations, default=0.0)
+            is_late = (
+                experiment.minutes is not None
+                and time.monotonic() - started + longest > experiment.minutes * 60
+            )
+            if number >= LEAST_ROUNDS and is_late:
+                self._bench.say(f"{number} rounds fit in {experiment.minutes:g} minutes")
+                return
+            begun = time.monotonic()
+            arms = list(experiment.arms.items())
+            for arm, stage in arms if number % 2 == 0 else reversed(arms):
+                self._arm(arm, stage, experiment.seed + number)
+            durations.append(time.monotonic() - begun)
+
+    def _arm(self, arm: str, stage: str, seed: int) -> None:
+        """One run of an arm; where features can be cached, cold and then warm, which must agree bit for bit."""
+        done = [
+            run
+            for run in self._ledger.of_kind(RunRecord)
+            if (run.arm, run.stage, run.seed) == (arm, stage, seed)
+        ]
+        cold = next((run for run in done if run.features != "cached"), None)
+        if cold is None:
+            cold = self._carry_out(stage, arm, seed, want_warm=False)
+        if cold.features == "computed" and not any(run.features == "cached" for run in done):
+            self._carry_out(stage, arm, seed, want_warm=True, cold=cold)
+
+    def _carry_out(
+        self, stage: str, arm: str | None, seed: int, want_warm: bool, cold: RunRecord | None = None
+    ) -> RunRecord:
+        images, seconds = self._images(stage)
+        record = run_stage(
+            self._experiment, stage, arm, seed, images, seconds, self._bench, want_warm=want_warm
+        )
+        if cold is not None and record.features == "cached":
+            same_result(cold, record)
+        self._ledger.append(record)
+        what = {"computed": "cold", "cached": "warm", "none": "from pixels"}[record.features]
+        self._bench.say(
+            f"{arm or stage}{'' if arm is None else f', seed {seed}'}: {record.total_seconds:.2f} s {what}, "
+            f"{record.epochs} epochs, test accuracy {record.accuracy:.2%}"
+        )
+        return record
+
+    def _images(self, stage: str) -> tuple[StageImages, float]:
+        """The stage's images, and the seconds that opening them took now. Recorded at first use."""
+        start = time.perf_counter()
+        experiment = self._experiment
+        data = experiment.stages[stage].data
+        opened = open_data(
+            data, experiment.data[data], self._data_root, self._bench.cache, self._bench.progress
+        )
+        images = stage_images(experiment, stage, opened)
+        seconds = time.perf_counter() - start - opened.store.decode_seconds
+        if not any(record.name == data for record in self._ledger.of_kind(DataRecord)):
+            self._ledger.append(opened.record())
+            self._tell(opened)
+        there = [record for record in self._ledger.of_kind(ImagesRecord) if record.stage == stage]
+        if not there:
+            self._ledger.append(images_record(stage, data, images))
+            for line in images.summary() if len(images.class_names) <= 10 else images.notes:
+                self._bench.say(f"{stage}: {line}")
+        elif there[0].digest != images.digest:
+            raise RunFolderError(
+                f"the images of {stage} are not those that {self._bench.folder} was begun with",
+                "put the data set back as it was, or start anew in another folder with --out",
+            )
+        return images, seconds
+
+    def _tell(self, opened: OpenedData) -> None:
+        store, say = opened.store, self._bench.say
+        say(f"{opened.name}: {len(store):,} images of {len(store.class_names)} classes")
+        for note in store.notes:
+            say(f"{opened.name}: {note}")
+        for image in [*store.excluded, *opened.dropped.images][:10]:
+            say(f"{opened.name}: left out {image.key}: {image.reason}")
+        if len(store.excluded) + len(opened.dropped.images) > 10:
+            say(
+                f"{opened.name}: and {len(store.excluded) + len(opened.dropped.images) - 10} more, see the ledger"
+            )

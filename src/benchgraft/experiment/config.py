@@ -1,0 +1,225 @@
+"""An experiment file (TOML) as a checked Experiment: data sets, class rules, stages, arms.
+
+A file may start from another one (`base = "paper"`): its tables are laid over those of the base, key by key.
+Every name and key is checked; an unknown one is refused with the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from ..data.classes import ClassRules
+from ..errors import ConfigError, did_you_mean
+from ..model.freeze import match_layers
+from ..model.paper_cnn import ModelConfig, PaperCNN
+from ..training.loop import Recipe
+
+SHIPPED = "shipped:"
+"""Prefix of a file or folder that comes with the program."""
+
+
+class DataConfig(BaseModel):
+    """One data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["cifar100", "fruits360", "folder"]
+    folder: str
+    """Below the --data folder, or `shipped:NAME`."""
+    validation: float = Field(default=0.1, gt=0, lt=1)
+    """Fraction of the training images that validate, chosen by content hash: the same in every stage."""
+    test: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction that tests, where the data set does not say itself."""
+
+
+class Stage(BaseModel):
+    """One training on one data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    data: str
+    classes: str | None = None
+    """Name of the class rules; None: every class of the data set."""
+    parent: str | None = None
+    """The stage whose model this one starts from; None: random weights."""
+    model_file: str | None = None
+    """A model that is there already: the stage is not trained."""
+    freeze: list[str] = []
+    """Patterns of layer names. Their weights never move."""
+    frozen_statistics: bool = True
+    """Whether frozen BatchNorms keep their running statistics too; False: they move, as in much code."""
+    recipe: Recipe
+
+
+class Experiment(BaseModel):
+    """A whole experiment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    protocol: Literal["like_for_like", "as_published"]
+    about: str = ""
+    seed: int = 0
+    runs: int = Field(default=10, ge=1)
+    """Runs of each arm, seeds seed, seed + 1, ..."""
+    minutes: float | None = None
+    """No further round of runs is begun that would end after so many minutes of runs; at least three are."""
+    network: ModelConfig = ModelConfig()
+    data: dict[str, DataConfig]
+    classes: dict[str, ClassRules] = {}
+    stages: dict[str, Stage]
+    arms: dict[str, str]
+    """Arm -> the stage that it repeats; what that stage builds on is preparation, done once."""
+
+    def chain(self, stage: str) -> list[str]:
+        """The stages that a stage builds on, oldest first, itself last."""
+        parent = self.stages[stage].parent
+        return [*(self.chain(parent) if parent else []), stage]
+
+    @property
+    def preparation(self) -> list[str]:
+        """Stages that are run once, in order."""
+        return list(dict.fromkeys(name for stage in self.arms.values() for name in self.chain(stage)[:-1]))
+
+    def arms_by_stage(self) -> list[tuple[str, str]]:
+        """(arm, stage) in the file's order."""
+        return list(self.arms.items())
+
+
+def shipped_experiments() -> list[str]:
+    """Names of the experiment files that come with the program."""
+    names = [file.name for file in files(__package__).iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def shipped_path(name: str) -> Path:
+    """The place of something that comes with the program, `shipped:` taken off."""
+    return Path(str(files("benchgraft"))) / "shipped" / name.removeprefix(SHIPPED)
+
+
+def load(name: str) -> Experiment:
+    """Read an experiment file: a path, or the name of a shipped one.
+
+    Raises ConfigError: no such file, no TOML, unknown or wrong keys, names that nothing has.
+    """
+    table, text, path = _read(name)
+    seen = [path]
+    while "base" in table:
+        base, base_text, base_path = _read(str(table.pop("base")), path.parent)
+        if base_path in seen:
+            raise ConfigError(f"{path}: its base leads back to itself", " -> ".join(map(str, seen)))
+        seen.append(base_path)
+        table, text = _merge(base, table), text + "\n" + base_text
+    try:
+        experiment = Experiment.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(*_explain(error.errors(), path, text)) from None
+    _check_names(experiment, path)
+    return experiment
+
+
+def _read(name: str, beside: Path | None = None) -> tuple[dict[str, Any], str, Path]:
+    path = Path(name)
+    if name in shipped_experiments():
+        path = Path(str(files(__package__))) / f"{name}.toml"
+    elif beside and not path.is_absolute():
+        path = beside / path
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text, path
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the experiment file {name}: {getattr(error, 'strerror', None) or error}",
+            f"shipped: {', '.join(shipped_experiments())}",
+            did_you_mean(path.stem, shipped_experiments()),
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _explain(errors: list[ErrorDetails], path: Path, text: str) -> list[str]:
+    """One line for each error, the unknown keys with the nearest valid one."""
+    lines = []
+    for error in errors:
+        place = [str(part) for part in error["loc"]]
+        where = _line_of(text, place[-1])
+        if error["type"] == "extra_forbidden":
+            advice = did_you_mean(place[-1], _fields_at(place[:-1]))
+            lines.append(f"{'.'.join(place)}: no such key{where}; {advice}")
+        else:
+            lines.append(f"{'.'.join(place)}: {error['msg'].lower()}{where}, got {error['input']!r:.60}")
+    return [f"{path}: {lines[0]}", *lines[1:]]
+
+
+def _line_of(text: str, key: str) -> str:
+    found = re.search(rf"^\s*(\[.*\b)?{re.escape(key)}\b", text, re.MULTILINE)
+    return f" (line {text.count(chr(10), 0, found.end()) + 1})" if found else ""
+
+
+def _fields_at(place: list[str]) -> list[str]:
+    """Valid keys of the table at this place of the file."""
+    model: type[BaseModel] = Experiment
+    for part in place:
+        field = model.model_fields.get(part)
+        if field is None:
+            continue  # a name the user chose: stages.NAME
+        found = _model_in(field.annotation)
+        if found is not None:
+            model = found
+    return [*model.model_fields, *(["base"] if model is Experiment else [])]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    candidates = [annotation, *get_args(annotation)]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _check_names(experiment: Experiment, path: Path) -> None:
+    """Every name that one table uses must be in another."""
+
+    def need(name: str | None, known: Mapping[str, Any], where: str) -> None:
+        if name is not None and name not in known:
+            raise ConfigError(f'{path}: {where} = "{name}" names nothing', did_you_mean(name, known))
+
+    layers = PaperCNN(2).layer_names
+    for name, stage in experiment.stages.items():
+        need(stage.data, experiment.data, f"stages.{name}.data")
+        need(stage.classes, experiment.classes, f"stages.{name}.classes")
+        need(stage.parent, experiment.stages, f"stages.{name}.parent")
+        match_layers(layers, stage.freeze, f"{path}: stages.{name}.freeze")
+        if stage.freeze and stage.parent is None:
+            raise ConfigError(
+                f"{path}: stages.{name}.freeze without a parent would freeze random weights",
+                "name a parent, or write freeze = []",
+            )
+    for arm, stage_name in experiment.arms.items():
+        need(stage_name, experiment.stages, f"arms.{arm}")
+    _refuse_circles(experiment, path)
+
+
+def _refuse_circles(experiment: Experiment, path: Path) -> None:
+    for start in experiment.stages:
+        seen, name = [start], experiment.stages[start].parent
+        while name is not None:
+            if name in seen:
+                raise ConfigError(f"{path}: parents go round in a circle: {' -> '.join([*seen, name])}")
+            seen.append(name)
+            name = experiment.stages[name].parent

@@ -1,0 +1,94 @@
+"""The images of a stage: its data set opened once, split by content, narrowed by the class rules."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.classes import ClassRules, StageImages, select
+from ..data.readers import open_source
+from ..data.split import Dropped, assign, drop_shared
+from ..data.store import Store, open_store
+from ..errors import DataError
+from ..ledger import DataRecord, ImageList, ImagesRecord
+from ..progress import Progress
+from .config import SHIPPED, DataConfig, Experiment, shipped_path
+
+
+@dataclass(frozen=True)
+class OpenedData:
+    """A data set as all stages see it."""
+
+    name: str
+    store: Store
+    dropped: Dropped
+    open_seconds: float
+
+    def record(self) -> DataRecord:
+        """For the ledger."""
+        return DataRecord(
+            name=self.name,
+            format=self.store.format,
+            store_key=self.store.key,
+            images=len(self.store),
+            excluded=self.store.excluded,
+            dropped_from_test=self.dropped.images,
+            decode_seconds=self.store.decode_seconds,
+        )
+
+
+def data_folder(config: DataConfig, root: Path | None) -> Path:
+    """Where a data set lies. Raises DataError if it needs --data and there is none."""
+    if config.folder.startswith(SHIPPED):
+        return shipped_path(config.folder)
+    if root is None:
+        raise DataError(
+            f"this experiment needs the data set {config.folder}, which does not come with the program",
+            "say where it is: --data DIR, with DIR/" + config.folder,
+        )
+    return root / config.folder
+
+
+def open_data(
+    name: str, config: DataConfig, root: Path | None, cache: Path, progress: Progress
+) -> OpenedData:
+    """Open the store, cut the split once for all stages, drop test images that are training images too."""
+    start = time.perf_counter()
+    store = open_store(open_source(config.format, data_folder(config, root)), cache, progress=progress)
+    sides = assign(store.digests, store.given, config.validation, config.test)
+    dropped = drop_shared(store.digests, sides, store.keys)
+    return OpenedData(name, store, dropped, time.perf_counter() - start)
+
+
+def stage_images(experiment: Experiment, stage: str, opened: OpenedData) -> StageImages:
+    """The stage's training, validation and test images."""
+    rules = experiment.stages[stage].classes
+    return select(opened.store, opened.dropped.sides, experiment.classes[rules] if rules else ClassRules())
+
+
+def images_record(stage: str, data: str, images: StageImages) -> ImagesRecord:
+    """For the ledger."""
+    return ImagesRecord(
+        stage=stage,
+        data=data,
+        digest=images.digest,
+        class_names=images.class_names,
+        matched=images.matched,
+        counts=images.counts(),
+        test=ImageList(keys=images.keys, sources=images.sources, labels=images.labels["test"].tolist()),
+    )
+
+
+def digests_of(images: StageImages, *splits: str) -> npt.NDArray[np.uint64]:
+    """Content digests of the images of these splits, uint64."""
+    rows = np.concatenate([images.rows[split] for split in splits])
+    return np.asarray(images.store.digests[rows], np.uint64)
+
+
+def keys_of(images: StageImages, *splits: str) -> list[str]:
+    """Keys of the images of these splits, in the order of digests_of."""
+    return [images.store.keys[row] for split in splits for row in images.rows[split].tolist()]

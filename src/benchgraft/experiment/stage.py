@@ -1,0 +1,272 @@
+"""One stage of one run: images, parent model, freeze, features or pixels, train, verify, save.
+
+The scratch arm is the same function with no parent and nothing frozen: one code path for both arms is what
+makes them fair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..data.classes import StageImages
+from ..data.split import refuse_overlap
+from ..errors import FrozenMovedError
+from ..files import digest_bytes
+from ..ledger import Clock, Environment, RunRecord, dump_json, now
+from ..model import model_file
+from ..model.freeze import Frozen, constant_prefix, match_layers, split_at
+from ..model.model_file import ModelCard, ModelFile
+from ..model.paper_cnn import PaperCNN, build
+from ..progress import Progress
+from ..training import features
+from ..training.batches import Rows, rows_of
+from ..training.checkpoint import Checkpoint
+from ..training.evaluate import evaluate
+from ..training.loop import fit
+from .config import Experiment, Stage, shipped_path
+from .images import digests_of, keys_of
+
+SPLITS = ("train", "validation", "test")
+FeatureMode = Literal["computed", "cached", "none"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a run takes place and with what: handed down, never global."""
+
+    folder: Path
+    """The run folder."""
+    cache: Path
+    device: torch.device
+    environment: Environment
+    progress: Progress
+    say: Callable[[str], None]
+    use_cache: bool = True
+    cache_limit: int = features.DEFAULT_LIMIT_BYTES
+    chosen_cuts: dict[str, str | None] = field(default_factory=dict)
+    """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
+
+    def model_path(self, stage: str, seed: int | None) -> Path:
+        """Model file of a preparation stage, or of one run of an arm's stage."""
+        return self.folder / "models" / (stage if seed is None else f"{stage}-seed{seed}")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the loop is given: a module, and rows for each split."""
+
+    module: nn.Module
+    rows: dict[str, Rows]
+    features: FeatureMode
+    cut: str | None
+
+
+def parent_file(experiment: Experiment, stage: Stage, bench: Bench) -> ModelFile | None:
+    """The model a stage starts from, None for random weights. Raises ModelFileError."""
+    if stage.parent is None:
+        return None
+    given = experiment.stages[stage.parent].model_file
+    return model_file.read(shipped_path(given) if given else _path(bench, stage.parent, None))
+
+
+def run_stage(
+    experiment: Experiment,
+    name: str,
+    arm: str | None,
+    seed: int,
+    images: StageImages,
+    open_seconds: float,
+    bench: Bench,
+    want_warm: bool = False,
+) -> RunRecord:
+    """Carry out one stage once and write its model file; the record is the caller's to append.
+
+    want_warm: take the features from the cache; else they are computed anew even where they are there.
+    open_seconds: what opening and selecting the stored images took; counted as `decode`.
+    Raises DataError if a validation or test image was trained on before, FrozenMovedError if a freeze
+    did not hold.
+    """
+    stage = experiment.stages[name]
+    clock, started = Clock(), now()
+    clock.add({"decode": open_seconds})
+    parent = parent_file(experiment, stage, bench)
+    trained_on = digests_of(images, "train")
+    if parent is not None:
+        trained_on = np.union1d(trained_on, parent.trained_on)
+    refuse_overlap(
+        name, digests_of(images, "validation", "test"), trained_on, keys_of(images, "validation", "test")
+    )
+    model = _start(experiment, parent, len(images.class_names), seed).to(bench.device)
+    frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
+    inputs = _inputs(name, stage, model, frozen, images, bench, clock, want_warm)
+    mode = f"{inputs.features}-{inputs.cut}"
+    checkpoint = Checkpoint(
+        bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",
+        _identity(experiment, name, seed, images, parent, mode, bench),
+    )
+    trained = fit(
+        inputs.module,
+        frozen,
+        inputs.rows["train"],
+        inputs.rows["validation"],
+        stage.recipe,
+        seed,
+        clock,
+        checkpoint,
+        bench.progress,
+    )
+    with clock.phase("evaluate"):
+        tested = evaluate(inputs.module, inputs.rows["test"], stage.recipe.batch_size)
+    frozen.verify()
+    position = trained.position
+    batch_size = stage.recipe.batch_size
+
+    def record(digest: str) -> RunRecord:
+        return RunRecord(
+            stage=name,
+            arm=arm,
+            seed=seed,
+            features=inputs.features,
+            cut=inputs.cut,
+            seconds=clock.seconds(),
+            segments=position.segments,
+            epochs=trained.epochs,
+            steps=position.step,
+            images_seen=position.step * batch_size,
+            train_images=len(inputs.rows["train"]),
+            trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            loss=position.loss,
+            validation_loss=position.validation_loss,
+            validation_accuracy=position.validation_accuracy,
+            kept_epoch=position.kept_epoch,
+            accuracy=tested.accuracy,
+            predicted=tested.predicted.tolist(),
+            confidence=[round(c, 4) for c in tested.confidence.tolist()],
+            images_digest=images.digest,
+            recipe=stage.recipe.model_dump(),
+            model_file=str(path.relative_to(bench.folder)),
+            model_digest=digest,
+            parent_digest=parent.card.model_digest if parent else None,
+            frozen=frozen.tensor_names,
+            frozen_digest=frozen.digest,
+            environment=bench.environment,
+            started=started,
+            finished=now(),
+        )
+
+    path = _path(bench, name, seed if arm else None)
+    with clock.phase("save"):
+        digest = model_file.state_digest(model)
+        card = ModelCard(
+            stage=name,
+            class_names=images.class_names,
+            network=experiment.network,
+            model_digest=digest,
+            record=record(digest).model_dump(mode="json", exclude={"predicted", "confidence"}),
+        )
+        model_file.write(path, model, card, trained_on)
+    finished = record(digest)
+    checkpoint.remove()
+    return finished
+
+
+def _path(bench: Bench, stage: str, seed: int | None) -> Path:
+    return bench.model_path(stage, seed).with_suffix(".safetensors")
+
+
+def _start(experiment: Experiment, parent: ModelFile | None, class_count: int, seed: int) -> PaperCNN:
+    if parent is None:
+        return build(class_count, seed, experiment.network)
+    return model_file.start_from(parent, class_count, seed, experiment.network)
+
+
+def _inputs(
+    name: str,
+    stage: Stage,
+    model: PaperCNN,
+    frozen: Frozen,
+    images: StageImages,
+    bench: Bench,
+    clock: Clock,
+    want_warm: bool,
+) -> Inputs:
+    """Pixels and the whole model, or cached features and what comes after the cut."""
+    pixels = {
+        split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
+        for split in SPLITS
+    }
+    prefix = constant_prefix(model, frozen)
+    if not bench.use_cache or not prefix or stage.recipe.augment.is_used:
+        return Inputs(model, pixels, "none", None)
+    everything = rows_of(
+        images.store.pixels,
+        np.concatenate([images.rows[split] for split in SPLITS]),
+        np.concatenate([images.labels[split] for split in SPLITS]),
+        bench.device,
+    )
+    batch_size = stage.recipe.batch_size
+    with clock.phase("features"):
+        if name not in bench.chosen_cuts:
+            cuts = features.measure_cuts(model, prefix, everything, batch_size)
+            bench.chosen_cuts[name] = features.choose_cut(
+                cuts, len(everything), stage.recipe.stop.epochs, bench.cache_limit
+            )
+        cut = bench.chosen_cuts[name]
+        if cut is None:
+            return Inputs(model, pixels, "none", None)
+        digests = digests_of(images, *SPLITS)
+        key = features.feature_key(model, cut, digests, images.store.size, batch_size)
+        array = features.open_features(bench.cache, key) if want_warm else None
+        used: FeatureMode = "cached" if array is not None else "computed"
+        if array is None:
+            array = features.compute_features(
+                model, cut, everything, batch_size, bench.cache, key, bench.progress
+            )
+            difference = features.difference_from_uncached(model, cut, everything, array, batch_size)
+            if difference and bench.device.type == "cpu":
+                bench.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
+    rows, start = {}, 0
+    for split in SPLITS:
+        rows[split] = features.feature_rows(array, start, pixels[split].labels, bench.device)
+        start += len(rows[split])
+    _, rest = split_at(model, cut)
+    return Inputs(rest, rows, used, cut)
+
+
+def _identity(
+    experiment: Experiment,
+    name: str,
+    seed: int,
+    images: StageImages,
+    parent: ModelFile | None,
+    mode: str,
+    bench: Bench,
+) -> str:
+    """Digest of everything that the numbers of a run depend on: a checkpoint of another one is not used."""
+    facts = [
+        experiment.stages[name].model_dump(mode="json"),
+        experiment.network.model_dump(),
+        seed,
+        images.digest,
+        parent.card.model_digest if parent else None,
+        mode,
+        bench.environment.threads,
+        bench.environment.device,
+        bench.environment.versions,
+    ]
+    return digest_bytes(dump_json(facts).encode())
+
+
+def same_result(cold: RunRecord, warm: RunRecord) -> None:
+    """Raises FrozenMovedError if features from the cache led elsewhere than features computed anew."""
+    if (cold.model_digest, cold.loss, cold.predicted) != (warm.model_digest, warm.loss, warm.predicted):
+        raise FrozenMovedError(
+            f"stage {warm.stage}, seed {warm.seed}: cached features led to another model than computed ones"
+        )

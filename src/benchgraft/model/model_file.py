@@ -1,0 +1,120 @@
+"""A model file: weights, class names, and how they came about, in one safetensors file. No pickle.
+
+The file holds the state of the network, `trained_on` (the first 8 bytes of the SHA-256 of every image that
+took part in training, this stage's and its parents'), and one JSON text `benchgraft` with a ModelCard.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..errors import ModelFileError
+from ..files import digest_bytes, write_whole
+from ..ledger import dump_json
+from .freeze import tensor_digest
+from .paper_cnn import HEAD, IMAGE_SIZE, ModelConfig, PaperCNN, build
+
+FORMAT = 1
+TRAINED_ON = "trained_on"
+
+
+class ModelCard(BaseModel):
+    """What a model file says about its model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    format: int = FORMAT
+    stage: str
+    class_names: list[str]
+    image_size: int = IMAGE_SIZE
+    network: ModelConfig
+    model_digest: str
+    """Over every tensor of the network, see state_digest."""
+    record: dict[str, Any]
+    """The ledger record of the training run, without its predictions."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file as read."""
+
+    path: Path
+    card: ModelCard
+    state: dict[str, Tensor]
+    trained_on: npt.NDArray[np.uint64]
+    """Content digests of all training images, sorted."""
+
+
+def state_digest(model: PaperCNN) -> str:
+    """SHA-256 over name, shape and bits of every parameter and buffer."""
+    parts = {name: [list(t.shape), tensor_digest(t)] for name, t in model.state_dict().items()}
+    return digest_bytes(dump_json(parts).encode())
+
+
+def write(path: Path, model: PaperCNN, card: ModelCard, trained_on: npt.NDArray[np.uint64]) -> None:
+    """Write whole or not at all. Raises StorageError."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state[TRAINED_ON] = torch.from_numpy(np.unique(trained_on).view(np.int64))
+    write_whole(path, save(state, {"benchgraft": card.model_dump_json()}))
+
+
+def read(path: Path) -> ModelFile:
+    """Raises ModelFileError if it is missing, no model file of ours, damaged, or of a newer format."""
+    if not path.is_file():
+        raise ModelFileError(f"no model file at {path}")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            text = (opened.metadata() or {}).get("benchgraft")
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} is not a whole safetensors file: {error}") from None
+    if text is None or TRAINED_ON not in state:
+        raise ModelFileError(
+            f"{path} was not written by benchgraft", "make one with: benchgraft reproduce --data DIR"
+        )
+    raw = json.loads(text)
+    if raw.get("format", 0) > FORMAT:
+        raise ModelFileError(f"{path} has format {raw['format']}; this version reads up to {FORMAT}")
+    try:
+        card = ModelCard.model_validate(raw)
+    except ValidationError as error:
+        raise ModelFileError(f"{path} has a damaged description: {error.errors()[0]['msg']}") from None
+    trained_on = state.pop(TRAINED_ON).numpy().view(np.uint64)
+    return ModelFile(path, card, state, trained_on)
+
+
+def load(file: ModelFile) -> PaperCNN:
+    """The network of a model file, bit for bit. Raises ModelFileError if weights and description disagree."""
+    model = build(len(file.card.class_names), seed=0, config=file.card.network)
+    _copy_state(model, file, file.state)
+    if state_digest(model) != file.card.model_digest:
+        raise ModelFileError(f"{file.path} is damaged: its weights do not have the digest that it states")
+    return model
+
+
+def start_from(file: ModelFile, class_count: int, seed: int, config: ModelConfig) -> PaperCNN:
+    """A network with everything of the parent model but its head, which is new for `class_count` classes."""
+    load(file)
+    model = build(class_count, seed, config)
+    backbone = {name: t for name, t in file.state.items() if not name.startswith(f"{HEAD}.")}
+    head = {name: t for name, t in model.state_dict().items() if name.startswith(f"{HEAD}.")}
+    _copy_state(model, file, {**backbone, **head})
+    return model
+
+
+def _copy_state(model: PaperCNN, file: ModelFile, state: dict[str, Tensor]) -> None:
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelFileError(f"{file.path} does not fit the network: {error}") from None

@@ -1,0 +1,56 @@
+"""Class probabilities of images, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .batches import Rows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model says of n images."""
+
+    predicted: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]
+    """Probability of the predicted class."""
+    accuracy: float
+    loss: float
+    """Mean cross-entropy in nats."""
+
+
+def full_batches(rows: Rows, batch_size: int) -> Iterator[tuple[Tensor, int]]:
+    """Positions in order in batches of exactly `batch_size`, the last filled up with its last image.
+
+    Yields (positions, how many of them count).
+    """
+    for start in range(0, len(rows), batch_size):
+        count = min(batch_size, len(rows) - start)
+        positions = torch.arange(start, start + batch_size).clamp_(max=len(rows) - 1)
+        yield positions, count
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, rows: Rows, batch_size: int) -> Evaluation:
+    """Predictions of `module` in inference mode for all rows; the module's mode is put back."""
+    was_training = [(m, m.training) for m in module.modules()]
+    module.eval()
+    parts = [module(rows.take(positions))[:count] for positions, count in full_batches(rows, batch_size)]
+    for each, mode in was_training:
+        each.training = mode
+    logits = torch.cat(parts).float().cpu()
+    loss = functional.cross_entropy(logits, rows.labels).item()
+    confidence, predicted = logits.softmax(1).max(1)
+    return Evaluation(
+        predicted.numpy(),
+        confidence.numpy().astype(np.float64),
+        (predicted == rows.labels).double().mean().item(),
+        loss,
+    )

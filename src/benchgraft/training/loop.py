@@ -1,0 +1,217 @@
+"""One training run: steps, schedule, validation, stop rule.
+
+The loop sees a module and rows. Uncached, that is the whole model on pixels; cached, the model after the cut
+on features. Caching is no branch in here, so that cached = uncached is a test of two calls.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from ..errors import Interrupted
+from ..ledger import Clock
+from ..model.freeze import Frozen
+from ..progress import Progress
+from .batches import Augmentation, Rows, augment, epoch_order, steps_per_epoch
+from .checkpoint import Checkpoint, Position
+from .evaluate import evaluate
+
+CHECKPOINT_EVERY_SECONDS = 15.0
+SMALLEST_BATCH = 32
+"""Convolutions give the same bits for an image in any batch of 32 or more (measured); below they may not."""
+
+
+class Stop(BaseModel):
+    """When training ends, judged on validation alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1)
+    """Passes over the training images, at most."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many epochs without a lower validation loss, and keep the best epoch's weights.
+    Without it all epochs are run and the last one's weights are kept."""
+
+
+class Recipe(BaseModel):
+    """How a stage is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """sgd has Nesterov momentum."""
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    batch_size: int = Field(default=64, ge=SMALLEST_BATCH)
+    schedule: Literal["constant", "one_cycle", "cosine"] = "one_cycle"
+    """Up over the first `warm_up` of all steps, then down to 0: linearly (one_cycle) or by a cosine."""
+    warm_up: float = Field(default=0.2, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    augment: Augmentation = Augmentation()
+    stop: Stop
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run; the module holds the kept epoch's weights."""
+
+    position: Position
+    epochs: int
+
+
+def fit(
+    module: nn.Module,
+    frozen: Frozen,
+    train: Rows,
+    validation: Rows,
+    recipe: Recipe,
+    seed: int,
+    clock: Clock,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> Trained:
+    """Train until the stop rule ends it; go on from the checkpoint where there is one.
+
+    Raises Interrupted after Ctrl-C or SIGTERM, with a checkpoint written.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = _optimizer(parameters, recipe)
+    restored = checkpoint.restore(module, optimizer)
+    position, best, loss_sum = restored or (Position(), {}, torch.zeros((), dtype=torch.float64))
+    loss_sum = loss_sum.to(train.device)
+    clock.add(position.seconds)
+    position.segments += 1
+    per_epoch = steps_per_epoch(len(train), recipe.batch_size)
+    last = recipe.stop.epochs * per_epoch
+    saved = time.monotonic()
+
+    def save() -> None:
+        position.seconds = clock.seconds()
+        checkpoint.save(position, module, optimizer, best, loss_sum)
+
+    with _interruptible() as interrupted, progress.track(last, "train") as advance:
+        advance(position.step)
+        while position.step < last and not _is_out_of_patience(position, recipe.stop):
+            epoch = position.step // per_epoch
+            order = epoch_order(len(train), recipe.batch_size, seed, epoch)
+            frozen.train()
+            with clock.phase("train"):
+                for positions in order[position.step % per_epoch :]:
+                    _set_learning_rate(optimizer, recipe, position.step / last)
+                    loss_sum += _step(module, optimizer, train, positions, recipe, seed, position.step)
+                    position.step += 1
+                    advance(1)
+                    if interrupted.is_set() or time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:
+                        break
+            if position.step % per_epoch == 0:
+                position.loss.append(loss_sum.item() / per_epoch)
+                loss_sum.zero_()
+                with clock.phase("validate"):
+                    _validate(module, validation, recipe, position, best)
+            if interrupted.is_set():
+                save()
+                raise Interrupted
+            if time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS and position.step < last:
+                with clock.phase("save"):
+                    save()
+                saved = time.monotonic()
+    if best:
+        module.load_state_dict(best)
+    else:
+        position.kept_epoch = len(position.loss)
+    return Trained(position, len(position.loss))
+
+
+def _step(
+    module: nn.Module,
+    optimizer: Optimizer,
+    train: Rows,
+    positions: Tensor,
+    recipe: Recipe,
+    seed: int,
+    step: int,
+) -> Tensor:
+    inputs = train.take(positions)
+    if recipe.augment.is_used:
+        inputs = augment(inputs, recipe.augment, seed, step)
+    loss = functional.cross_entropy(
+        module(inputs), train.take_labels(positions), label_smoothing=recipe.label_smoothing
+    )
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach().double()
+
+
+def _validate(
+    module: nn.Module, validation: Rows, recipe: Recipe, position: Position, best: dict[str, Tensor]
+) -> None:
+    result = evaluate(module, validation, recipe.batch_size)
+    if recipe.stop.patience and result.loss < min(position.validation_loss, default=math.inf):
+        best.update({name: tensor.clone() for name, tensor in module.state_dict().items()})
+        position.kept_epoch = len(position.loss)
+    position.validation_loss.append(result.loss)
+    position.validation_accuracy.append(result.accuracy)
+
+
+def _is_out_of_patience(position: Position, stop: Stop) -> bool:
+    return stop.patience is not None and len(position.loss) - position.kept_epoch >= stop.patience
+
+
+def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> Optimizer:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return SGD(
+            parameters, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0, fused=True
+        )
+    kind = Adam if recipe.optimizer == "adam" else AdamW
+    return kind(parameters, rate, weight_decay=decay, fused=True)
+
+
+def _set_learning_rate(optimizer: Optimizer, recipe: Recipe, done: float) -> None:
+    """done: fraction of all steps, 0 <= done < 1."""
+    share = 1.0
+    if recipe.schedule != "constant":
+        left = (1 - done) / (1 - recipe.warm_up)
+        if done < recipe.warm_up:
+            share = done / recipe.warm_up
+        else:
+            share = left if recipe.schedule == "one_cycle" else (1 - math.cos(math.pi * left)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * max(share, 1e-4)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
