@@ -53,9 +53,8 @@ class Comparison:
         experiment = self._experiment
         config = experiment.model_dump(mode="json")
         # How many runs is no part of what an experiment is: a folder may be continued with more.
-        digest = digest_bytes(
-            dump_json({k: v for k, v in config.items() if k not in ("runs", "minutes")}).encode()
-        )
+        same = {key: value for key, value in config.items() if key not in ("runs", "minutes")}
+        digest = digest_bytes(dump_json(same).encode())
         there = self._ledger.of_kind(ExperimentRecord)
         if there and there[0].config_digest != digest:
             raise RunFolderError(
@@ -168,9 +167,8 @@ class Comparison:
         say(f"{opened.name}: {len(store):,} images of {len(store.class_names)} classes")
         for note in store.notes:
             say(f"{opened.name}: {note}")
-        for image in [*store.excluded, *opened.dropped.images][:10]:
+        left_out = [*store.excluded, *opened.dropped.images]
+        for image in left_out[:10]:
             say(f"{opened.name}: left out {image.key}: {image.reason}")
-        if len(store.excluded) + len(opened.dropped.images) > 10:
-            say(
-                f"{opened.name}: and {len(store.excluded) + len(opened.dropped.images) - 10} more, see the ledger"
-            )
+        if len(left_out) > 10:
+            say(f"{opened.name}: and {len(left_out) - 10} more, see the ledger")

@@ -1,0 +1,5 @@
+"""`python -m benchgraft`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,215 @@
+"""A whole experiment on tiny synthetic images: frozen, cached, resumed, refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchgraft.errors import ConfigError, FrozenMovedError, RunFolderError
+from benchgraft.experiment import config
+from benchgraft.experiment.compare import Comparison
+from benchgraft.experiment.stage import Bench
+from benchgraft.ledger import Ledger, RunRecord, environment
+from benchgraft.model import model_file
+from benchgraft.model.freeze import Frozen, match_layers
+from benchgraft.model.paper_cnn import build
+from benchgraft.progress import NoProgress
+from benchgraft.report.tables import summarise
+
+TINY = """
+base = "paper"
+name = "tiny"
+runs = 1
+classes.apple_pear_noise.train_per_class = 40
+classes.apple_pear_noise.validation_per_class = 8
+classes.apple_pear_noise.test_per_class = 8
+[data.cifar100]
+validation = 0.3
+[data.fruits360]
+validation = 0.3
+[stages]
+stage1.recipe = { batch_size = 32, stop = { epochs = 1 } }
+stage2.recipe = { batch_size = 32, stop = { epochs = 2 } }
+stage3.recipe = { batch_size = 32, stop = { epochs = 3 } }
+scratch.recipe = { batch_size = 32, stop = { epochs = 2 } }
+"""
+
+
+def _bench(folder: Path, cache: Path, **more: object) -> Bench:
+    lines: list[str] = []
+    env = environment(torch.get_num_threads(), "cpu")
+    return Bench(folder, cache, torch.device("cpu"), env, NoProgress(), lines.append, **more)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def _runs(ledger: Ledger) -> dict[tuple[str, str], RunRecord]:
+    return {(run.stage, run.features): run for run in ledger.of_kind(RunRecord)}
+
+
+def _state(folder: Path, run: RunRecord) -> dict[str, torch.Tensor]:
+    return model_file.read(folder / run.model_file).state
+
+
+def test_cached_run_gives_the_losses_and_weights_of_the_uncached_run_bit_for_bit(
+    tiny, tmp_path, synthetic_data
+):
+    experiment = config.load(str(tiny))
+    cached = _bench(tmp_path / "cached", tmp_path / "cache")
+    plain = _bench(tmp_path / "plain", tmp_path / "cache", use_cache=False)
+    with_cache = _runs(Comparison(experiment, synthetic_data, cached).run([]))
+    without = _runs(Comparison(experiment, synthetic_data, plain).run([]))
+    for stage in ("stage2", "stage3"):
+        a = next(run for (name, mode), run in with_cache.items() if name == stage and mode != "cached")
+        b = without[(stage, "none")]
+        assert a.features == "computed"
+        assert a.loss == b.loss
+        assert a.predicted == b.predicted
+        states = _state(cached.folder, a), _state(plain.folder, b)
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert with_cache[("stage3", "cached")].model_digest == with_cache[("stage3", "computed")].model_digest
+
+
+def test_frozen_tensors_and_buffers_are_those_of_the_parent_and_the_rest_moves(
+    tiny, tmp_path, synthetic_data
+):
+    bench = _bench(tmp_path / "run", tmp_path / "cache")
+    runs = _runs(Comparison(config.load(str(tiny)), synthetic_data, bench).run([]))
+    parent = model_file.read(bench.folder / "models" / "stage1.safetensors").state
+    child = model_file.read(bench.folder / "models" / "stage2.safetensors").state
+    frozen = runs[("stage2", "computed")].frozen
+    assert "batch_normalization_1.running_mean" in frozen
+    assert all(torch.equal(parent[name], child[name]) for name in frozen)
+    assert not torch.equal(parent["conv2d_4.weight"], child["conv2d_4.weight"])
+
+
+def test_finished_runs_are_not_repeated_and_the_report_can_be_made(tiny, tmp_path, synthetic_data):
+    bench = _bench(tmp_path / "run", tmp_path / "cache")
+    experiment = config.load(str(tiny))
+    first = Comparison(experiment, synthetic_data, bench).run([])
+    before = first.path.read_bytes()
+    again = Comparison(experiment, synthetic_data, bench).run([])
+    assert again.path.read_bytes() == before
+    summarise(again.records)
+
+
+def test_run_folder_of_another_experiment_is_refused(tiny, tmp_path, synthetic_data):
+    bench = _bench(tmp_path / "run", tmp_path / "cache")
+    experiment = config.load(str(tiny))
+    Comparison(experiment, synthetic_data, bench).run([])
+    with pytest.raises(RunFolderError, match="another experiment"):
+        Comparison(experiment.model_copy(update={"seed": 9}), synthetic_data, bench).run([])
+
+
+def test_as_published_runs_to_the_end(tmp_path, synthetic_data):
+    recipe = "recipe.stop = { epochs = 1, patience = 1 }"
+    text = 'base = "paper-as-published"\nruns = 1\n[data]\ncifar100.validation = 0.3\nfruits360.validation = 0.3\n'
+    text += "".join(
+        f"[stages.{name}]\n{recipe}\n"
+        for name in ("stage1", "stage2", "stage3_text", "stage3_code", "scratch")
+    )
+    path = tmp_path / "short.toml"
+    path.write_text(text)
+    bench = _bench(tmp_path / "run", tmp_path / "cache")
+    ledger = Comparison(config.load(str(path)), synthetic_data, bench).run([])
+    assert {run.arm for run in ledger.of_kind(RunRecord)} == {
+        None,
+        "transfer_text",
+        "transfer_code",
+        "scratch",
+    }
+    summarise(ledger.records)
+
+
+def test_killed_and_interrupted_process_goes_on_to_the_same_weights(tiny, tmp_path, synthetic_data):
+    def command(out: str) -> list[str]:
+        return [
+            *(sys.executable, "-m", "benchgraft", "reproduce", str(tiny), "--data", str(synthetic_data)),
+            *("--out", str(tmp_path / out), "--cache-dir", str(tmp_path / "cache"), "--threads", "1"),
+        ]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    for delay, number in ((2.0, signal.SIGINT), (2.5, signal.SIGKILL), (3.5, signal.SIGKILL)):
+        process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        os.kill(process.pid, number)
+        process.wait()
+    subprocess.run(command("killed"), check=True, capture_output=True)
+    whole, killed = _runs(Ledger(tmp_path / "whole")), _runs(Ledger(tmp_path / "killed"))
+    assert whole.keys() == killed.keys()
+    for key, run in whole.items():
+        assert killed[key].model_digest == run.model_digest
+        assert killed[key].loss == run.loss
+        assert killed[key].predicted == run.predicted
+
+
+def test_a_frozen_tensor_that_moves_fails_the_run():
+    model = build(3, seed=0)
+    frozen = Frozen(model, ["batch_normalization_1"])
+    with torch.no_grad():
+        model.batch_normalization_1.running_mean[0] += 1e-7
+    with pytest.raises(FrozenMovedError, match=r"batch_normalization_1\.running_mean"):
+        frozen.verify()
+
+
+def test_frozen_batchnorm_stays_in_inference_mode_while_the_rest_trains():
+    model = build(3, seed=0)
+    frozen = Frozen(model, ["conv2d_1", "batch_normalization_1"])
+    frozen.train()
+    model(torch.randint(0, 255, (32, 100, 100, 3), dtype=torch.uint8))
+    frozen.verify()
+    assert model.batch_normalization_2.num_batches_tracked == 1
+
+
+def test_a_pattern_without_a_match_is_refused_with_the_layers():
+    with pytest.raises(ConfigError, match=r'"conv5\*" matches no layer'):
+        match_layers(build(3, seed=0).layer_names, ["conv5*"])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("runss = 3", 'did you mean "runs"'),
+        ('stages.stage3.parent = "stage22"', 'did you mean "stage2"'),
+        ("stages.stage3.recipe.learning_rat = 1", 'did you mean "learning_rate"'),
+        ("stages.stage3.recipe.learning_rate = -1", "greater than 0"),
+    ],
+)
+def test_a_typo_in_an_experiment_file_is_answered_with_the_nearest_name(tmp_path, line, expected):
+    path = tmp_path / "typo.toml"
+    path.write_text(f'base = "paper"\n{line}\n')
+    with pytest.raises(ConfigError) as caught:
+        config.load(str(path))
+    assert expected in str(caught.value)
+
+
+def test_a_mistake_on_the_command_line_is_one_message_and_exit_code_2(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "benchgraft",
+            "reproduce",
+            "--data",
+            str(tmp_path / "nowhere"),
+            "--out",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
