@@ -115,7 +115,8 @@ def test_run_folder_of_another_experiment_is_refused(tiny, tmp_path, synthetic_d
 
 def test_as_published_runs_to_the_end(tmp_path, synthetic_data):
     recipe = "recipe.stop = { epochs = 1, patience = 1 }"
-    text = 'base = "paper-as-published"\nruns = 1\n[data]\ncifar100.validation = 0.3\nfruits360.validation = 0.3\n'
+    text = 'base = "paper-as-published"\nruns = 1\n'
+    text += "[data]\ncifar100.validation = 0.3\nfruits360.validation = 0.3\n"
     text += "".join(
         f"[stages.{name}]\n{recipe}\n"
         for name in ("stage1", "stage2", "stage3_text", "stage3_code", "scratch")

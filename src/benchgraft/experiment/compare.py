@@ -108,7 +108,7 @@ class Comparison:
             durations.append(time.monotonic() - begun)
 
     def _arm(self, arm: str, stage: str, seed: int) -> None:
-        """One run of an arm; where features can be cached, cold and then warm, which must agree bit for bit."""
+        """One run of an arm; with cached features cold and then warm, which must agree bit for bit."""
         done = [
             run
             for run in self._ledger.of_kind(RunRecord)
