@@ -2,8 +2,8 @@
 
 python benchmarks/search_recipes.py --data DIR --parents RUN_FOLDER
 
-RUN_FOLDER: a run folder of `paper` whose stages 1 and 2 are done. Prints validation accuracy and loss after the
-last epoch; test accuracy is not looked at.
+RUN_FOLDER: a run folder of `paper` with stages 1 and 2 done. Prints validation accuracy and loss
+after the last epoch; test accuracy is not looked at.
 """
 
 from __future__ import annotations
