@@ -64,7 +64,7 @@ def did_you_mean(wrong: str, valid: Iterable[str]) -> str:
     """Advice for an unknown name: the nearest valid one, and all of them where they are few."""
     names = sorted(valid)
     near = get_close_matches(wrong.lower(), [name.lower() for name in names], n=3, cutoff=0.5)
-    nearest = [name for name in names if name.lower() in near]
+    nearest = [name for wanted in near for name in names if name.lower() == wanted]
     if nearest:
         return "did you mean " + " or ".join(f'"{name}"' for name in nearest) + "?"
     return "valid: " + ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
