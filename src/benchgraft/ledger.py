@@ -22,7 +22,6 @@ from .files import storage_errors
 
 FILE_NAME = "ledger.jsonl"
 T = TypeVar("T", bound="Record")
-PHASES = ("decode", "features", "train", "validate", "evaluate", "save", "other")
 Phase = Literal["decode", "features", "train", "validate", "evaluate", "save", "other"]
 """What time goes into. `other` is what the total holds beyond the named phases, never a guess."""
 

@@ -89,10 +89,6 @@ class Experiment(BaseModel):
         """Stages that are run once, in order."""
         return list(dict.fromkeys(name for stage in self.arms.values() for name in self.chain(stage)[:-1]))
 
-    def arms_by_stage(self) -> list[tuple[str, str]]:
-        """(arm, stage) in the file's order."""
-        return list(self.arms.items())
-
 
 def shipped_experiments() -> list[str]:
     """Names of the experiment files that come with the program."""

@@ -55,7 +55,8 @@ class Bench:
 
     def model_path(self, stage: str, seed: int | None) -> Path:
         """Model file of a preparation stage, or of one run of an arm's stage."""
-        return self.folder / "models" / (stage if seed is None else f"{stage}-seed{seed}")
+        name = stage if seed is None else f"{stage}-seed{seed}"
+        return self.folder / "models" / f"{name}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def parent_file(experiment: Experiment, stage: Stage, bench: Bench) -> ModelFile
     if stage.parent is None:
         return None
     given = experiment.stages[stage.parent].model_file
-    return model_file.read(shipped_path(given) if given else _path(bench, stage.parent, None))
+    return model_file.read(shipped_path(given) if given else bench.model_path(stage.parent, None))
 
 
 def run_stage(
@@ -161,7 +162,7 @@ def run_stage(
             finished=now(),
         )
 
-    path = _path(bench, name, seed if arm else None)
+    path = bench.model_path(name, seed if arm else None)
     with clock.phase("save"):
         digest = model_file.state_digest(model)
         card = ModelCard(
@@ -175,10 +176,6 @@ def run_stage(
     finished = record(digest)
     checkpoint.remove()
     return finished
-
-
-def _path(bench: Bench, stage: str, seed: int | None) -> Path:
-    return bench.model_path(stage, seed).with_suffix(".safetensors")
 
 
 def _start(experiment: Experiment, parent: ModelFile | None, class_count: int, seed: int) -> PaperCNN:
