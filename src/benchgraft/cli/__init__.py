@@ -1,0 +1,67 @@
+"""The command line: parse, call one function, print. One module a group of verbs.
+
+Heavy imports stay inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ..errors import (
+    EXIT_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    FrozenMovedError,
+    Interrupted,
+    UserError,
+)
+from .data import data_app
+from .model import model
+from .report import report
+from .reproduce import reproduce
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train an image classifier from scratch, or transfer from a model that is there? "
+    "benchgraft measures both on the same images. Start with: benchgraft reproduce",
+)
+for command in (reproduce, report, model):
+    app.command()(command)
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except FrozenMovedError as error:
+        print(f"fault of the program: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAULT)
+    except (Interrupted, KeyboardInterrupt):
+        print("stopped; give the same command again to go on", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"benchgraft {version('benchgraft')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

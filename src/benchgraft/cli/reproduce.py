@@ -1,0 +1,95 @@
+"""The command that runs the paper's comparison."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import CacheOption, cache_folder
+from .report import print_report
+
+if TYPE_CHECKING:
+    from ..experiment.config import Experiment
+
+
+def reproduce(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(help="An experiment file, or a shipped one: paper (default with --data), embedded."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with cifar-100-binary/ and fruits-360/.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME")] = None,
+    runs: Annotated[int | None, typer.Option(min=1, help="Runs of each arm.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first run.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+    cache_dir: CacheOption = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train the plain way.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
+) -> None:
+    """Run the paper's comparison: without --data its last step on the photos that come with the program.
+
+    A run folder that was interrupted is continued by the same command.
+
+    Example: benchgraft reproduce --data ~/data --out runs/paper
+    """
+    from ..experiment import config
+
+    loaded = config.load(experiment or ("paper" if data else "embedded"))
+    changes = {key: value for key, value in (("runs", runs), ("seed", seed)) if value is not None}
+    loaded = loaded.model_copy(update=changes)
+    folder = out or Path("runs") / loaded.name
+    if dry_run:
+        _print_plan(loaded, folder)
+        return
+    _carry_out(loaded, data, folder, device, threads, cache_folder(cache_dir), not no_cache)
+    print_report(folder)
+
+
+def _carry_out(
+    experiment: Experiment,
+    data: Path | None,
+    folder: Path,
+    device: str,
+    threads: int | None,
+    cache: Path,
+    use_cache: bool,
+) -> None:
+    import torch
+
+    from ..experiment.compare import Comparison
+    from ..experiment.stage import Bench
+    from ..ledger import environment
+    from ..progress import for_terminal
+    from ..training.device import prepare_device
+
+    chosen = prepare_device(device, threads)
+    bench = Bench(
+        folder=folder,
+        cache=cache,
+        device=chosen,
+        environment=environment(torch.get_num_threads(), str(chosen)),
+        progress=for_terminal(),
+        say=lambda line: print(line, flush=True),
+        use_cache=use_cache,
+    )
+    Comparison(experiment, data, bench).run(sys.argv)
+
+
+def _print_plan(experiment: Experiment, folder: Path) -> None:
+    """What would run, on what."""
+    print(f"{experiment.name} ({experiment.protocol}): {experiment.about}\nrun folder: {folder}")
+    for name, stage in experiment.stages.items():
+        arms = [arm for arm, repeated in experiment.arms.items() if repeated == name]
+        role = f"{experiment.runs} runs of arm {arms[0]}" if arms else "once"
+        if stage.model_file:
+            role = "comes with the program"
+        stop = stage.recipe.stop
+        print(
+            f"  {name}: {role}; data {stage.data}, classes {stage.classes or 'all'}, "
+            f"parent {stage.parent or 'none'}, at most {stop.epochs} epochs, "
+            f"frozen: {' '.join(stage.freeze) or 'nothing'}"
+        )
