@@ -1,61 +1,132 @@
-"""Search both arms' learning rate and epochs with the same budget, judged on validation alone.
+"""Search the recipes of stages with one grid and one budget for all of them, judged on validation alone.
 
-python benchmarks/search_recipes.py --data DIR --parents RUN_FOLDER
+python benchmarks/search_recipes.py --data DIR --parents RUN_FOLDER --stages stage3 scratch \
+    --grid learning_rate=0.02,0.05 stop.epochs=20,40 --seeds 3
 
-RUN_FOLDER: a run folder of `paper` with stages 1 and 2 done. Prints validation accuracy and loss
-after the last epoch; test accuracy is not looked at.
+RUN_FOLDER: a run folder of `paper` with stage 1 done; other parents are trained anew. Every combination
+of the grid is tried for every stage. Prints mean validation accuracy and loss of the kept epoch; test
+accuracy is not looked at.
+
+A frame of a turning fruit next to a training frame tells little: with `--arcs` the search validates on
+whole arcs of a rotation (frame numbers equal but for the last two digits), drawn by a hash of the arc.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
 import shutil
 import tempfile
+import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
+from benchgraft.data.split import TRAIN, VALIDATION
 from benchgraft.experiment import config
-from benchgraft.experiment.images import open_data, stage_images
+from benchgraft.experiment.images import OpenedData, open_data, stage_images
 from benchgraft.experiment.stage import Bench, run_stage
+from benchgraft.files import digest_bytes
 from benchgraft.ledger import environment
 from benchgraft.progress import NoProgress
 from benchgraft.training.device import prepare_device
-
-LEARNING_RATES = (0.02, 0.05, 0.1)
-EPOCHS = (20, 40)
-SEEDS = (0,)
+from benchgraft.training.loop import Recipe
 
 
 def main() -> None:
-    """The same grid for both arms."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print one line for each stage and combination."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--experiment", default="paper")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--parents", type=Path, required=True)
+    parser.add_argument("--stages", nargs="+", required=True)
+    parser.add_argument("--grid", nargs="+", required=True, metavar="KEY=V1,V2")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--arcs", action="store_true")
     options = parser.parse_args()
     device = prepare_device("cpu", None)
-    experiment = config.load("paper")
+    experiment = config.load(options.experiment)
+    grid = [_values(entry) for entry in options.grid]
+    keys = [key for key, _ in grid]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        shutil.copytree(options.parents / "models", folder / "models")
-        env = environment(torch.get_num_threads(), "cpu")
+        (folder / "models").mkdir()
+        shutil.copy(options.parents / "models" / "stage1.safetensors", folder / "models")
+        env = environment(torch.get_num_threads(), str(device))
         bench = Bench(folder, folder / "cache", device, env, NoProgress(), print)
-        opened = open_data("fruits360", experiment.data["fruits360"], options.data, bench.cache, NoProgress())
-        print("| stage | learning rate | epochs | validation accuracy | validation loss |")
-        print("|---|---|---|---|---|")
-        for name in ("stage3", "scratch"):
+        columns = ["stage", *keys, "validation accuracy", "range", "loss", "seconds"]
+        print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+        for name in options.stages:
+            data = experiment.stages[name].data
+            opened = open_data(data, experiment.data[data], options.data, bench.cache, NoProgress())
+            if options.arcs:
+                opened = _by_arcs(opened, experiment.data[data].validation)
+            for parent in experiment.chain(name)[1:-1]:
+                if not bench.model_path(parent, None).exists():
+                    run_stage(
+                        experiment, parent, None, 0, stage_images(experiment, parent, opened), 0.0, bench
+                    )
             images = stage_images(experiment, name, opened)
-            for epochs in EPOCHS:
-                for rate in LEARNING_RATES:
-                    stage = experiment.stages[name]
-                    stop = stage.recipe.stop.model_copy(update={"epochs": epochs})
-                    recipe = stage.recipe.model_copy(update={"learning_rate": rate, "stop": stop})
-                    stages = experiment.stages | {name: stage.model_copy(update={"recipe": recipe})}
-                    changed = experiment.model_copy(update={"stages": stages})
-                    runs = [run_stage(changed, name, "arm", seed, images, 0.0, bench) for seed in SEEDS]
-                    accuracy = sum(run.validation_accuracy[-1] for run in runs) / len(runs)
-                    loss = sum(run.validation_loss[-1] for run in runs) / len(runs)
-                    print(f"| {name} | {rate} | {epochs} | {accuracy:.4f} | {loss:.4f} |", flush=True)
+            for values in itertools.product(*(values for _, values in grid)):
+                changed = _with_recipe(experiment, name, dict(zip(keys, values, strict=True)))
+                runs = [
+                    run_stage(changed, name, "search", seed, images, 0.0, bench, want_warm=True)
+                    for seed in range(options.seeds)
+                ]
+                accuracy = [run.validation_accuracy[run.kept_epoch - 1] for run in runs]
+                loss = np.mean([run.validation_loss[run.kept_epoch - 1] for run in runs])
+                seconds = np.mean([run.total_seconds for run in runs])
+                cells = [
+                    name,
+                    *values,
+                    f"{np.mean(accuracy):.4f}",
+                    f"{min(accuracy):.4f}-{max(accuracy):.4f}",
+                ]
+                cells += [f"{loss:.4f}", f"{seconds:.1f}"]
+                print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def _by_arcs(opened: OpenedData, share: float) -> OpenedData:
+    """The same data; of every class, whole arcs of the rotation validate until they make up the share."""
+    sides, labels = opened.dropped.sides.copy(), opened.store.labels
+    learned = (sides == TRAIN) | (sides == VALIDATION)
+    arcs = np.array([re.sub(r"\d{1,2}_100\.jpg$", "", key) for key in opened.store.keys])
+    for label in np.unique(labels):
+        mine = learned & (labels == label)
+        sides[mine] = TRAIN
+        for arc in sorted(np.unique(arcs[mine]), key=lambda arc: digest_bytes(arc.encode())):
+            if np.mean(sides[mine] == VALIDATION) < share:
+                sides[mine & (arcs == arc)] = VALIDATION
+    return replace(opened, dropped=replace(opened.dropped, sides=sides))
+
+
+def _values(entry: str) -> tuple[str, list[Any]]:
+    key, _, text = entry.partition("=")
+    return key, [_value(part) for part in text.split(",")]
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _with_recipe(experiment: config.Experiment, name: str, changes: dict[str, Any]) -> config.Experiment:
+    stage = experiment.stages[name]
+    table = stage.recipe.model_dump()
+    for key, value in changes.items():
+        *tables, last = key.split(".")
+        inner = table
+        for part in tables:
+            inner = inner[part]
+        inner[last] = value
+    stage = stage.model_copy(update={"recipe": Recipe.model_validate(table)})
+    return experiment.model_copy(update={"stages": experiment.stages | {name: stage}})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ UserError                what, where, what to do; the command prints it and ends
 ├── ConfigError          an experiment file that cannot be used
 ├── DataError            a data set that cannot be read, or images that may not be used together
 ├── ModelFileError       a model file that cannot be read or does not fit
+├── DivergedError        training whose loss is no number any more
 ├── RunFolderError       a run folder that is locked, damaged or of another experiment
 └── StorageError         a disk that is full or a folder that cannot be written
 FrozenMovedError         a frozen tensor changed: a fault of the program, never of the user; exit code 1
@@ -42,6 +43,10 @@ class DataError(UserError):
 
 class ModelFileError(UserError):
     """A model file that cannot be read or does not fit."""
+
+
+class DivergedError(UserError):
+    """Training whose loss is no number any more."""
 
 
 class RunFolderError(UserError):

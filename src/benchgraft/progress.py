@@ -112,5 +112,9 @@ def for_terminal(stream: TextIO | None = None) -> Progress:
 
 def _left(seconds: float, done: int, total: int) -> str:
     """The time left, from the rate so far."""
-    rest = seconds * (total - done) / max(done, 1)
-    return f"{rest:.0f} s" if rest < 120 else f"{rest / 60:.0f} min"
+    return approximate(seconds * (total - done) / max(done, 1))
+
+
+def approximate(seconds: float) -> str:
+    """A time to plan by: seconds below two minutes, else minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -43,7 +43,7 @@ def reproduce(
     loaded = loaded.model_copy(update=changes)
     folder = out or Path("runs") / loaded.name
     if dry_run:
-        _print_plan(loaded, folder)
+        _print_plan(loaded, data, folder, device, threads)
         return
     _carry_out(loaded, data, folder, device, threads, cache_folder(cache_dir), not no_cache)
     print_report(folder)
@@ -79,17 +79,29 @@ def _carry_out(
     Comparison(experiment, data, bench).run(sys.argv)
 
 
-def _print_plan(experiment: Experiment, folder: Path) -> None:
-    """What would run, on what."""
+def _print_plan(
+    experiment: Experiment, data: Path | None, folder: Path, device: str, threads: int | None
+) -> None:
+    """What would run, on what, about how long."""
+    from ..experiment.plan import plan
+    from ..progress import approximate
+    from ..training.device import prepare_device
+
+    planned = plan(experiment, data, prepare_device(device, threads))
     print(f"{experiment.name} ({experiment.protocol}): {experiment.about}\nrun folder: {folder}")
     for name, stage in experiment.stages.items():
-        arms = [arm for arm, repeated in experiment.arms.items() if repeated == name]
-        role = f"{experiment.runs} runs of arm {arms[0]}" if arms else "once"
         if stage.model_file:
-            role = "comes with the program"
-        stop = stage.recipe.stop
+            print(f"  {name}: comes with the program")
+    for each in planned.stages:
+        stage = experiment.stages[each.name]
+        role = f"{planned.rounds} runs of arm {each.arm}" if each.arm else "once"
         print(
-            f"  {name}: {role}; data {stage.data}, classes {stage.classes or 'all'}, "
-            f"parent {stage.parent or 'none'}, at most {stop.epochs} epochs, "
-            f"frozen: {' '.join(stage.freeze) or 'nothing'}"
+            f"  {each.name}: {role}; {stage.data}, about {each.train_images:,} training images of "
+            f"{each.classes:,} classes, at most {stage.recipe.stop.epochs} epochs; parent "
+            f"{stage.parent or 'none'}; frozen: {' '.join(stage.freeze) or 'nothing'}; "
+            f"about {approximate(each.seconds)} a run"
         )
+    print(
+        f"all together about {approximate(planned.seconds)} on this machine, "
+        "and the decoding of images that no store holds yet"
+    )

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from ..data.classes import StageImages
 from ..data.split import refuse_overlap
-from ..errors import FrozenMovedError
+from ..errors import DivergedError, FrozenMovedError
 from ..files import digest_bytes
 from ..ledger import Clock, Environment, RunRecord, dump_json, now
 from ..model import model_file
@@ -28,8 +29,8 @@ from ..progress import Progress
 from ..training import features
 from ..training.batches import Rows, rows_of
 from ..training.checkpoint import Checkpoint
-from ..training.evaluate import evaluate
-from ..training.loop import fit
+from ..training.evaluate import Evaluation, evaluate
+from ..training.loop import Trained, fit
 from .config import Experiment, Stage, shipped_path
 from .images import digests_of, keys_of
 
@@ -98,12 +99,7 @@ def run_stage(
     clock, started = Clock(), now()
     clock.add({"decode": open_seconds})
     parent = parent_file(experiment, stage, bench)
-    trained_on = digests_of(images, "train")
-    if parent is not None:
-        trained_on = np.union1d(trained_on, parent.trained_on)
-    refuse_overlap(
-        name, digests_of(images, "validation", "test"), trained_on, keys_of(images, "validation", "test")
-    )
+    trained_on = _trained_on(name, images, parent)
     model = _start(experiment, parent, len(images.class_names), seed).to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
     inputs = _inputs(name, stage, model, frozen, images, bench, clock, want_warm)
@@ -112,70 +108,95 @@ def run_stage(
         bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",
         _identity(experiment, name, seed, images, parent, mode, bench),
     )
-    trained = fit(
-        inputs.module,
-        frozen,
-        inputs.rows["train"],
-        inputs.rows["validation"],
-        stage.recipe,
-        seed,
-        clock,
-        checkpoint,
-        bench.progress,
-    )
+    try:
+        trained = fit(
+            inputs.module,
+            frozen,
+            inputs.rows["train"],
+            inputs.rows["validation"],
+            stage.recipe,
+            seed,
+            clock,
+            checkpoint,
+            bench.progress,
+        )
+    except DivergedError as error:
+        raise DivergedError(f"{name}, seed {seed}: {error.what}", *error.details) from None
     with clock.phase("evaluate"):
         tested = evaluate(inputs.module, inputs.rows["test"], stage.recipe.batch_size)
     frozen.verify()
-    position = trained.position
-    batch_size = stage.recipe.batch_size
-
-    def record(digest: str) -> RunRecord:
-        return RunRecord(
-            stage=name,
-            arm=arm,
-            seed=seed,
-            features=inputs.features,
-            cut=inputs.cut,
-            seconds=clock.seconds(),
-            segments=position.segments,
-            epochs=trained.epochs,
-            steps=position.step,
-            images_seen=position.step * batch_size,
-            train_images=len(inputs.rows["train"]),
-            trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-            loss=position.loss,
-            validation_loss=position.validation_loss,
-            validation_accuracy=position.validation_accuracy,
-            kept_epoch=position.kept_epoch,
-            accuracy=tested.accuracy,
-            predicted=tested.predicted.tolist(),
-            confidence=[round(c, 4) for c in tested.confidence.tolist()],
-            images_digest=images.digest,
-            recipe=stage.recipe.model_dump(),
-            model_file=str(path.relative_to(bench.folder)),
-            model_digest=digest,
-            parent_digest=parent.card.model_digest if parent else None,
-            frozen=frozen.tensor_names,
-            frozen_digest=frozen.digest,
-            environment=bench.environment,
-            started=started,
-            finished=now(),
-        )
-
     path = bench.model_path(name, seed if arm else None)
+    record = _record(name, arm, seed, stage, images, parent, model, frozen, inputs, trained, tested)
+    record |= {"model_file": str(path.relative_to(bench.folder)), "environment": bench.environment}
+
+    def finished() -> RunRecord:
+        return RunRecord(**record, seconds=clock.seconds(), started=started, finished=now())
+
     with clock.phase("save"):
-        digest = model_file.state_digest(model)
         card = ModelCard(
             stage=name,
             class_names=images.class_names,
             network=experiment.network,
-            model_digest=digest,
-            record=record(digest).model_dump(mode="json", exclude={"predicted", "confidence"}),
+            model_digest=record["model_digest"],
+            record=finished().model_dump(mode="json", exclude={"predicted", "confidence"}),
         )
         model_file.write(path, model, card, trained_on)
-    finished = record(digest)
+    done = finished()
     checkpoint.remove()
-    return finished
+    return done
+
+
+def _trained_on(name: str, images: StageImages, parent: ModelFile | None) -> npt.NDArray[np.uint64]:
+    """Digests of all images that this model will have been trained on. Raises DataError on an overlap."""
+    trained_on = digests_of(images, "train")
+    if parent is not None:
+        trained_on = np.union1d(trained_on, parent.trained_on)
+    judged = ("validation", "test")
+    refuse_overlap(name, digests_of(images, *judged), trained_on, keys_of(images, *judged))
+    return trained_on
+
+
+def _record(
+    name: str,
+    arm: str | None,
+    seed: int,
+    stage: Stage,
+    images: StageImages,
+    parent: ModelFile | None,
+    model: PaperCNN,
+    frozen: Frozen,
+    inputs: Inputs,
+    trained: Trained,
+    tested: Evaluation,
+) -> dict[str, Any]:
+    """The fields of a RunRecord that are known before the model file is written."""
+    position = trained.position
+    return {
+        "stage": name,
+        "arm": arm,
+        "seed": seed,
+        "features": inputs.features,
+        "cut": inputs.cut,
+        "segments": position.segments,
+        "epochs": trained.epochs,
+        "steps": position.step,
+        "images_seen": position.step * stage.recipe.batch_size,
+        "train_images": len(inputs.rows["train"]),
+        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "loss": position.loss,
+        "validation_loss": position.validation_loss,
+        "validation_accuracy": position.validation_accuracy,
+        "kept_epoch": position.kept_epoch,
+        "accuracy": tested.accuracy,
+        "predicted": tested.predicted.tolist(),
+        "confidence": [round(c, 4) for c in tested.confidence.tolist()],
+        "images_digest": images.digest,
+        "recipe": stage.recipe.model_dump(),
+        "model_digest": model_file.state_digest(model),
+        "parent_digest": parent.card.model_digest if parent else None,
+        "frozen": frozen.tensor_names,
+        "frozen_digest": frozen.digest,
+    }
 
 
 def _start(experiment: Experiment, parent: ModelFile | None, class_count: int, seed: int) -> PaperCNN:

@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from ..errors import Interrupted
+from ..errors import DivergedError, Interrupted
 from ..ledger import Clock
 from ..model.freeze import Frozen
 from ..progress import Progress
@@ -87,54 +87,105 @@ def fit(
 ) -> Trained:
     """Train until the stop rule ends it; go on from the checkpoint where there is one.
 
-    Raises Interrupted after Ctrl-C or SIGTERM, with a checkpoint written.
+    Raises Interrupted after Ctrl-C or SIGTERM, with a checkpoint written; DivergedError if the loss is not
+    finite any more.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = _optimizer(parameters, recipe)
-    restored = checkpoint.restore(module, optimizer)
-    position, best, loss_sum = restored or (Position(), {}, torch.zeros((), dtype=torch.float64))
-    loss_sum = loss_sum.to(train.device)
-    clock.add(position.seconds)
-    position.segments += 1
-    per_epoch = steps_per_epoch(len(train), recipe.batch_size)
-    last = recipe.stop.epochs * per_epoch
-    saved = time.monotonic()
-
-    def save() -> None:
-        position.seconds = clock.seconds()
-        checkpoint.save(position, module, optimizer, best, loss_sum)
-
-    with _interruptible() as interrupted, progress.track(last, "train") as advance:
+    run = _Run(module, frozen, train, validation, recipe, seed, clock, checkpoint)
+    position = run.position
+    with _interruptible() as interrupted, progress.track(run.last, "train") as advance:
         advance(position.step)
-        while position.step < last and not _is_out_of_patience(position, recipe.stop):
-            epoch = position.step // per_epoch
-            order = epoch_order(len(train), recipe.batch_size, seed, epoch)
-            frozen.train()
-            with clock.phase("train"):
-                for positions in order[position.step % per_epoch :]:
-                    _set_learning_rate(optimizer, recipe, position.step / last)
-                    loss_sum += _step(module, optimizer, train, positions, recipe, seed, position.step)
-                    position.step += 1
-                    advance(1)
-                    if interrupted.is_set() or time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:
-                        break
-            if position.step % per_epoch == 0:
-                position.loss.append(loss_sum.item() / per_epoch)
-                loss_sum.zero_()
-                with clock.phase("validate"):
-                    _validate(module, validation, recipe, position, best)
+        while position.step < run.last and not _is_out_of_patience(position, recipe.stop):
+            run.train_epoch(advance, interrupted)
+            if position.step % run.per_epoch == 0:
+                run.end_epoch()
             if interrupted.is_set():
-                save()
+                run.save()
                 raise Interrupted
-            if time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS and position.step < last:
+            if run.is_save_due and position.step < run.last:
                 with clock.phase("save"):
-                    save()
-                saved = time.monotonic()
-    if best:
-        module.load_state_dict(best)
-    else:
-        position.kept_epoch = len(position.loss)
+                    run.save()
+    run.keep_best()
     return Trained(position, len(position.loss))
+
+
+class _Run:
+    """The state of one training run, restored from its checkpoint where there is one."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        frozen: Frozen,
+        train: Rows,
+        validation: Rows,
+        recipe: Recipe,
+        seed: int,
+        clock: Clock,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self._module, self._frozen, self._recipe, self._seed = module, frozen, recipe, seed
+        self._train, self._validation = train, validation
+        self._clock, self._checkpoint = clock, checkpoint
+        self._optimizer = _optimizer([p for p in module.parameters() if p.requires_grad], recipe)
+        restored = checkpoint.restore(module, self._optimizer)
+        self.position, self._best, loss_sum = restored or (
+            Position(),
+            {},
+            torch.zeros((), dtype=torch.float64),
+        )
+        self._loss_sum = loss_sum.to(train.device)
+        clock.add(self.position.seconds)
+        self.position.segments += 1
+        self.per_epoch = steps_per_epoch(len(train), recipe.batch_size)
+        self.last = recipe.stop.epochs * self.per_epoch
+        self._saved = time.monotonic()
+
+    @property
+    def is_save_due(self) -> bool:
+        return time.monotonic() - self._saved > CHECKPOINT_EVERY_SECONDS
+
+    def train_epoch(self, advance: Callable[[int], None], interrupted: threading.Event) -> None:
+        """Steps up to the epoch's end, or until a checkpoint is due or the user wants to stop."""
+        position, recipe = self.position, self._recipe
+        epoch = position.step // self.per_epoch
+        order = epoch_order(len(self._train), recipe.batch_size, self._seed, epoch)
+        self._frozen.train()
+        with self._clock.phase("train"):
+            for positions in order[position.step % self.per_epoch :]:
+                _set_learning_rate(self._optimizer, recipe, position.step / self.last)
+                self._loss_sum += _step(
+                    self._module, self._optimizer, self._train, positions, recipe, self._seed, position.step
+                )
+                position.step += 1
+                advance(1)
+                if interrupted.is_set() or self.is_save_due:
+                    return
+
+    def end_epoch(self) -> None:
+        """Mean loss, validation, and the best weights so far. Raises DivergedError."""
+        position = self.position
+        loss = self._loss_sum.item() / self.per_epoch
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"training diverged: the loss is {loss} in epoch {len(position.loss) + 1}",
+                f"use a lower learning_rate than {self._recipe.learning_rate:g}, or a longer warm_up",
+            )
+        position.loss.append(loss)
+        self._loss_sum.zero_()
+        with self._clock.phase("validate"):
+            _validate(self._module, self._validation, self._recipe, position, self._best)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.position.seconds = self._clock.seconds()
+        self._checkpoint.save(self.position, self._module, self._optimizer, self._best, self._loss_sum)
+        self._saved = time.monotonic()
+
+    def keep_best(self) -> None:
+        """Put the kept epoch's weights into the module."""
+        if self._best:
+            self._module.load_state_dict(self._best)
+        else:
+            self.position.kept_epoch = len(self.position.loss)
 
 
 def _step(

@@ -1,0 +1,144 @@
+"""What an experiment would do, and about how long that takes here: a few steps timed, the rest multiplied."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..data.classes import ClassRules, match
+from ..data.readers import open_source
+from ..data.store import NATIVE_SIZE
+from ..model.freeze import Frozen, constant_prefix, match_layers, split_at
+from ..model.paper_cnn import PaperCNN, build
+from .compare import LEAST_ROUNDS
+from .config import Experiment, Stage
+from .images import data_folder
+
+TIMED_STEPS = 5
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of the plan."""
+
+    name: str
+    arm: str | None
+    """None for preparation, which is done once."""
+    classes: int
+    train_images: int
+    other_images: int
+    """Validation and test."""
+    seconds: float
+    """Of one cold run, estimated."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages that would be trained, and the estimate for all of them."""
+
+    stages: list[PlannedStage]
+    rounds: int
+    seconds: float
+    """Everything but the first decoding of the images."""
+
+
+def plan(experiment: Experiment, root: Path | None, device: torch.device) -> Plan:
+    """Count the images (files are listed, none is read) and time a few steps of every stage on noise.
+
+    Raises DataError if a data set is missing, ConfigError if a class rule matches nothing.
+    """
+    arm_of = {stage: arm for arm, stage in experiment.arms.items()}
+    names = [*experiment.preparation, *experiment.arms.values()]
+    stages = [
+        _plan_stage(experiment, name, arm_of.get(name), root, device)
+        for name in names
+        if experiment.stages[name].model_file is None
+    ]
+    once = sum(stage.seconds for stage in stages if stage.arm is None)
+    # A frozen arm runs cold and warm; warm saves the features, which are little of the whole.
+    a_round = sum(
+        stage.seconds * (2 if experiment.stages[stage.name].freeze else 1) for stage in stages if stage.arm
+    )
+    rounds = experiment.runs
+    if experiment.minutes is not None and a_round:
+        rounds = min(rounds, max(LEAST_ROUNDS, int(experiment.minutes * 60 / a_round)))
+    return Plan(stages, rounds, once + rounds * a_round)
+
+
+def _plan_stage(
+    experiment: Experiment, name: str, arm: str | None, root: Path | None, device: torch.device
+) -> PlannedStage:
+    stage = experiment.stages[name]
+    counts = _counts(experiment, stage, root)
+    train, others = sum(c[0] for c in counts), sum(c[1] for c in counts)
+    model = build(len(counts), 0, experiment.network).to(device)
+    size = NATIVE_SIZE[experiment.data[stage.data].format]
+    forward, step = _seconds_an_image(model, stage, size, device)
+    epochs = stage.recipe.stop.epochs
+    validated = others * epochs / 2  # validation and test are about alike; test is looked at once
+    seconds = (train + others) * forward + epochs * train * step + validated * step / 3
+    return PlannedStage(name, arm, len(counts), train, others, seconds)
+
+
+def _counts(experiment: Experiment, stage: Stage, root: Path | None) -> list[tuple[int, int]]:
+    """(training images, other images) of each class, before damaged ones are left out."""
+    data = experiment.data[stage.data]
+    samples = open_source(data.format, data_folder(data, root)).samples
+    in_source = Counter((sample.class_name, sample.given) for sample in samples)
+    rules = experiment.classes[stage.classes] if stage.classes else ClassRules()
+    counts = []
+    for sources in match(sorted({sample.class_name for sample in samples}), rules).values():
+        free = sum(in_source[source, None] for source in sources)
+        learned = sum(in_source[source, "train"] for source in sources) + free * (1 - data.test)
+        tested = sum(in_source[source, "test"] for source in sources) + free * data.test
+        shares = {
+            "train": learned * (1 - data.validation),
+            "validation": learned * data.validation,
+            "test": tested,
+        }
+        limited = {split: min(share, rules.per_class(split) or share) for split, share in shares.items()}
+        counts.append((round(limited["train"]), round(limited["validation"] + limited["test"])))
+    return counts
+
+
+def _seconds_an_image(model: PaperCNN, stage: Stage, size: int, device: torch.device) -> tuple[float, float]:
+    """(prefix forward, training of what comes after it), timed on noise; without a prefix (0, whole step)."""
+    batch = stage.recipe.batch_size
+    pixels = np.random.default_rng(0).integers(256, size=(batch, size, size, 3), dtype=np.uint8)
+    inputs = torch.from_numpy(pixels).to(device)
+    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
+    prefix = [] if stage.recipe.augment.is_used else constant_prefix(model, frozen)
+    first, rest = split_at(model, prefix[-1] if prefix else None)
+    frozen.train()
+
+    def forward() -> Tensor:
+        with torch.no_grad():
+            output: Tensor = first(inputs)
+        return output
+
+    features = forward()
+
+    def train() -> None:
+        functional.cross_entropy(rest(features), labels).backward()  # type: ignore[no-untyped-call]
+        for parameter in rest.parameters():
+            parameter.grad = None
+
+    return (_fastest(forward) / batch if prefix else 0.0), _fastest(train) / batch
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(TIMED_STEPS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
