@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ class ModelCard(BaseModel):
     stage: str
     class_names: list[str]
     image_size: int = IMAGE_SIZE
+    fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
+    """How a photo of another shape is brought to the square that the network takes."""
     network: ModelConfig
     model_digest: str
     """Over every tensor of the network, see state_digest."""

@@ -1,0 +1,57 @@
+"""Data flows one way: who may import whom. Imports inside functions count."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import benchgraft
+
+PACKAGE = Path(benchgraft.__file__).parent
+BASE = {"errors", "files", "ledger", "progress"}
+MAY_IMPORT = {
+    "errors": set(),
+    "files": {"errors"},
+    "ledger": {"errors", "files"},
+    "progress": set(),
+    "data": BASE,
+    "model": BASE,
+    "training": BASE | {"data", "model"},
+    "experiment": BASE | {"data", "model", "training"},
+    "report": {"errors", "files", "ledger"},
+}
+"""Rooms that are not named here (the command line and what it calls) may import every room above."""
+WITHOUT_TORCH = {"errors", "files", "ledger", "progress", "data", "report"}
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, imported module with its full name)."""
+    package = ["benchgraft", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            module = [*start, *([node.module] if node.module else [])]
+            yield from ((node.lineno, ".".join([*module, alias.name])) for alias in node.names)
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_rooms_before_it(path):
+    room = _room(path)
+    for line, name in _imports(path):
+        parts = name.split(".")
+        if parts[0] == "torch":
+            assert room not in WITHOUT_TORCH, f"{path}:{line} imports torch"
+        if parts[0] == "benchgraft" and len(parts) > 1 and parts[1] != room and room in MAY_IMPORT:
+            assert parts[1] in MAY_IMPORT[room], f"{path}:{line} imports {name}"
