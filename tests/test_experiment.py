@@ -63,9 +63,11 @@ def _state(folder: Path, run: RunRecord) -> dict[str, torch.Tensor]:
     return model_file.read(folder / run.model_file).state
 
 
+@pytest.mark.parametrize("augment", ["", "flip = true, shift = 4, views = 3"])
 def test_cached_run_gives_the_losses_and_weights_of_the_uncached_run_bit_for_bit(
-    tiny, tmp_path, synthetic_data
+    tiny, tmp_path, synthetic_data, augment
 ):
+    tiny.write_text(TINY.replace("epochs = 3 }", f"epochs = 3 }}, augment = {{ {augment} }}"))
     experiment = config.load(str(tiny))
     cached = _bench(tmp_path / "cached", tmp_path / "cache")
     plain = _bench(tmp_path / "plain", tmp_path / "cache", use_cache=False)

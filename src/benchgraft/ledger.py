@@ -117,6 +117,8 @@ class RunRecord(Record):
     """`computed`: cold, made in this run; `cached`: warm; `none`: trained from pixels."""
     cut: str | None
     """The layer whose outputs were cached."""
+    features_computed: int = 0
+    """Images (and views of images) whose features were computed in this run, not found in the cache."""
     seconds: dict[Phase, float]
     """By phase; their sum is the whole run from reading the parent model to the saved model file."""
     segments: int

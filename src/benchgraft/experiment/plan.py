@@ -116,7 +116,7 @@ def _seconds_an_image(model: PaperCNN, stage: Stage, size: int, device: torch.de
     inputs = torch.from_numpy(pixels).to(device)
     labels = torch.zeros(batch, dtype=torch.int64, device=device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
-    prefix = [] if stage.recipe.augment.is_used else constant_prefix(model, frozen)
+    prefix = [] if stage.recipe.augment.is_drawn else constant_prefix(model, frozen)
     first, rest = split_at(model, prefix[-1] if prefix else None)
     frozen.train()
 

@@ -27,9 +27,10 @@ from ..model.model_file import ModelCard, ModelFile
 from ..model.paper_cnn import PaperCNN, build
 from ..progress import Progress
 from ..training import features
-from ..training.batches import Rows, rows_of
+from ..training.batches import Rows, rows_of, with_views
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
+from ..training.features import FeatureCache, Features, Wanted, view_ids
 from ..training.loop import Trained, fit
 from .config import Experiment, Stage, shipped_path
 from .images import digests_of, keys_of
@@ -68,6 +69,8 @@ class Inputs:
     rows: dict[str, Rows]
     features: FeatureMode
     cut: str | None
+    computed: int = 0
+    """Features that were computed now."""
 
 
 def parent_file(experiment: Experiment, stage: Stage, bench: Bench) -> ModelFile | None:
@@ -177,6 +180,7 @@ def _record(
         "seed": seed,
         "features": inputs.features,
         "cut": inputs.cut,
+        "features_computed": inputs.computed,
         "segments": position.segments,
         "epochs": trained.epochs,
         "steps": position.step,
@@ -216,46 +220,77 @@ def _inputs(
     want_warm: bool,
 ) -> Inputs:
     """Pixels and the whole model, or cached features and what comes after the cut."""
+    augmentation, batch_size = stage.recipe.augment, stage.recipe.batch_size
     pixels = {
         split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
         for split in SPLITS
     }
+    digests = {split: digests_of(images, split) for split in SPLITS}
+    viewed = pixels | {"train": with_views(pixels["train"], digests["train"], augmentation)}
     prefix = constant_prefix(model, frozen)
-    if not bench.use_cache or not prefix or stage.recipe.augment.is_used:
-        return Inputs(model, pixels, "none", None)
-    everything = rows_of(
-        images.store.pixels,
-        np.concatenate([images.rows[split] for split in SPLITS]),
-        np.concatenate([images.labels[split] for split in SPLITS]),
-        bench.device,
-    )
-    batch_size = stage.recipe.batch_size
+    if not bench.use_cache or not prefix or augmentation.is_drawn:
+        return Inputs(model, viewed, "none", None)
     with clock.phase("features"):
-        if name not in bench.chosen_cuts:
-            cuts = features.measure_cuts(model, prefix, everything, batch_size)
-            bench.chosen_cuts[name] = features.choose_cut(
-                cuts, len(everything), stage.recipe.stop.epochs, bench.cache_limit
-            )
-        cut = bench.chosen_cuts[name]
+        cut = _chosen_cut(name, stage, model, prefix, viewed, bench)
         if cut is None:
-            return Inputs(model, pixels, "none", None)
-        digests = digests_of(images, *SPLITS)
-        key = features.feature_key(model, cut, digests, images.store.size, batch_size)
-        array = features.open_features(bench.cache, key) if want_warm else None
-        used: FeatureMode = "cached" if array is not None else "computed"
-        if array is None:
-            array = features.compute_features(
-                model, cut, everything, batch_size, bench.cache, key, bench.progress
-            )
-            difference = features.difference_from_uncached(model, cut, everything, array, batch_size)
-            if difference and bench.device.type == "cpu":
-                bench.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
+            return Inputs(model, viewed, "none", None)
+        wanted = [
+            Wanted(viewed[split], view_ids(digests[split], augmentation, view), view)
+            for split in SPLITS
+            for view in range(augmentation.view_count if split == "train" else 1)
+        ]
+        first, rest = split_at(model, cut)
+        key = features.prefix_key(model, cut, images.store.size, batch_size)
+        cached = _features(name, FeatureCache(bench.cache, key), first, wanted, batch_size, want_warm, bench)
+    rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
+    return Inputs(rest, rows, "computed" if cached.computed else "cached", cut, cached.computed)
+
+
+def _chosen_cut(
+    name: str, stage: Stage, model: PaperCNN, prefix: list[str], pixels: dict[str, Rows], bench: Bench
+) -> str | None:
+    """The cut that pays by measurement, measured once for each stage."""
+    if name not in bench.chosen_cuts:
+        views = stage.recipe.augment.view_count
+        count = sum(len(rows) for rows in pixels.values()) + (views - 1) * len(pixels["train"])
+        cuts = features.measure_cuts(model, prefix, pixels["train"], stage.recipe.batch_size)
+        epochs = stage.recipe.stop.epochs
+        bench.chosen_cuts[name] = features.choose_cut(cuts, count, epochs, bench.cache_limit)
+    return bench.chosen_cuts[name]
+
+
+def _features(
+    name: str,
+    cache: FeatureCache,
+    prefix: nn.Module,
+    wanted: list[Wanted],
+    batch_size: int,
+    want_warm: bool,
+    bench: Bench,
+) -> Features:
+    """From the cache as far as that is wanted, else computed and compared with the uncached run."""
+    if want_warm:
+        array = cache.open(np.concatenate([part.ids for part in wanted]))
+        if array is not None:
+            return Features(array, 0)
+    found = cache.compute(prefix, wanted, batch_size, want_warm, bench.progress)
+    difference = features.difference_from_uncached(prefix, wanted[0], found.array, batch_size)
+    if difference and bench.device.type == "cpu":
+        bench.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
+    return found
+
+
+def _feature_rows(
+    array: npt.NDArray[np.float32], pixels: dict[str, Rows], views: int, device: torch.device
+) -> dict[str, Rows]:
+    """Rows over cached features, which lie split by split, in the training split view by view."""
     rows, start = {}, 0
     for split in SPLITS:
-        rows[split] = features.feature_rows(array, start, pixels[split].labels, bench.device)
-        start += len(rows[split])
-    _, rest = split_at(model, cut)
-    return Inputs(rest, rows, used, cut)
+        count, of_split = len(pixels[split]), views if split == "train" else 1
+        index = np.arange(start, start + of_split * count).reshape(of_split, count)
+        rows[split] = rows_of(array, index, pixels[split].labels.numpy(), device)
+        start += of_split * count
+    return rows
 
 
 def _identity(

@@ -7,18 +7,19 @@ shapes, and then a cached run would no longer be the uncached one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import mmap
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 
 class Augmentation(BaseModel):
-    """Seeded changes of training images. Only for pixels: nothing before a cut may vary."""
+    """Seeded changes of training images."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,11 +27,24 @@ class Augmentation(BaseModel):
     """Mirror each image left to right with probability 1/2."""
     shift: int = 0
     """Move each image by up to this many pixels each way; edge pixels fill the gap."""
+    views: int | None = Field(default=None, ge=2)
+    """So many fixed views of each image, the first of them the image itself; the epochs take turns through
+    them, and their features can be cached. None: drawn anew each step, so that nothing before can be."""
 
     @property
     def is_used(self) -> bool:
         """Whether anything varies."""
         return self.flip or self.shift > 0
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether every step draws anew."""
+        return self.is_used and self.views is None
+
+    @property
+    def view_count(self) -> int:
+        """Views of each image that training takes turns through; 1 without views."""
+        return self.views if self.is_used and self.views else 1
 
 
 @dataclass(frozen=True)
@@ -38,34 +52,76 @@ class Rows:
     """Images or features of some rows of an array, with labels.
 
     array: uint8 pixels (N, H, W, 3), float32 features (N, H, W, C) or (N, F); may be memory-mapped.
-    index: int64 (n,), the rows of `array` that take part. labels: int64 (n,).
+    index: int64 (views, n), the rows of `array` that take part. labels: int64 (n,).
     """
 
     array: Tensor
     index: Tensor
     labels: Tensor
     device: torch.device
+    memory: mmap.mmap | None = None
+    """What `array` is mapped from."""
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.labels)
 
-    def take(self, positions: Tensor) -> Tensor:
+    def take(self, positions: Tensor, view: int = 0) -> Tensor:
         """Inputs at these positions (int64, CPU); feature maps come as (n, C, H, W), channels last."""
-        batch = torch.index_select(self.array, 0, self.index[positions])
+        batch = torch.index_select(self.array, 0, self.index[view % len(self.index)][positions])
         if batch.dim() == 4 and batch.dtype != torch.uint8:
             batch = batch.permute(0, 3, 1, 2)
         return batch.to(self.device)
+
+    def release(self) -> None:
+        """Let the system take back the pages read so far: a large store must not fill the memory."""
+        if self.memory is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.memory.madvise(mmap.MADV_DONTNEED)
 
     def take_labels(self, positions: Tensor) -> Tensor:
         """Labels at these positions, int64 (n,)."""
         return self.labels[positions].to(self.device)
 
 
+@dataclass(frozen=True)
+class ViewedRows(Rows):
+    """Pixel rows of which each view is made when it is taken: what cached views are compared with."""
+
+    digests: npt.NDArray[np.uint64] = field(kw_only=True)
+    """Content digest of each image, (n,): a view depends on nothing else."""
+    augmentation: Augmentation = field(kw_only=True)
+
+    def take(self, positions: Tensor, view: int = 0) -> Tensor:
+        """As Rows.take; view 0 is the image itself."""
+        pixels = super().take(positions)
+        return make_view(pixels, self.digests[positions.numpy()], self.augmentation, view)
+
+
 def rows_of(
     array: npt.NDArray[Any], index: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], device: torch.device
 ) -> Rows:
-    """Rows over a numpy array, which is not copied."""
-    return Rows(torch.from_numpy(array), torch.from_numpy(index), torch.from_numpy(labels), device)
+    """Rows over a numpy array, which is not copied. index: (n,) or (views, n)."""
+    return Rows(
+        torch.from_numpy(array),
+        torch.from_numpy(np.atleast_2d(index)),
+        torch.from_numpy(labels),
+        device,
+        array.base if isinstance(array.base, mmap.mmap) else None,
+    )
+
+
+def with_views(rows: Rows, digests: npt.NDArray[np.uint64], augmentation: Augmentation) -> Rows:
+    """The same pixel rows with the views of `augmentation`, if it has any."""
+    if augmentation.view_count == 1:
+        return rows
+    return ViewedRows(
+        rows.array,
+        rows.index,
+        rows.labels,
+        rows.device,
+        rows.memory,
+        digests=digests,
+        augmentation=augmentation,
+    )
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -82,20 +138,45 @@ def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
 
 def augment(pixels: Tensor, augmentation: Augmentation, seed: int, step: int) -> Tensor:
     """Augmented copy of uint8 pixels (n, H, W, 3); a pure function of pixels, seed and step."""
-    if not augmentation.is_used:
-        return pixels
     rng = np.random.default_rng([seed, step, 1])
+    n, limit = len(pixels), augmentation.shift
+    # Drawn only where used, so that what one setting draws does not depend on the other.
+    moves = rng.integers(-limit, limit + 1, size=(2, n)) if limit else np.zeros((2, n), np.int64)
+    mirrored = rng.random(n) < 0.5 if augmentation.flip else np.zeros(n, bool)
+    return _moved(pixels, moves, mirrored)
+
+
+def make_view(
+    pixels: Tensor, digests: npt.NDArray[np.uint64], augmentation: Augmentation, view: int
+) -> Tensor:
+    """View number `view` (modulo their count) of uint8 pixels (n, H, W, 3) with content digests (n,).
+
+    A pure function of the image and the number, whatever else is in the batch or the data set.
+    """
+    view %= augmentation.view_count
+    if view == 0:
+        return pixels
+    span = np.uint64(2 * augmentation.shift + 1)
+    drawn = [mixed(digests, 3 * view + part) for part in range(3)]
+    moves = np.stack([part % span for part in drawn[:2]]).astype(np.int64) - augmentation.shift
+    mirrored = (drawn[2] >> np.uint64(63) == 1) & augmentation.flip
+    return _moved(pixels, moves, mirrored)
+
+
+def mixed(values: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uint64]:
+    """Evenly spread 64 bits of each value and a number (the finaliser of SplitMix64)."""
+    x = values + np.uint64(number * 0x9E3779B97F4A7C15 % 2**64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)), np.uint64)
+
+
+def _moved(pixels: Tensor, moves: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> Tensor:
+    """Copy of (n, H, W, 3) moved by (rows, columns) `moves` (2, n) and mirrored where (n,) says so."""
     n, height, width, _ = pixels.shape
-    rows, columns = (
-        np.broadcast_to(np.arange(height), (n, height)),
-        np.broadcast_to(np.arange(width), (n, width)),
-    )
-    if augmentation.shift:
-        moves = rng.integers(-augmentation.shift, augmentation.shift + 1, size=(2, n, 1))
-        rows = np.clip(rows + moves[0], 0, height - 1)
-        columns = np.clip(columns + moves[1], 0, width - 1)
-    if augmentation.flip:
-        columns = np.where(rng.random((n, 1)) < 0.5, columns[:, ::-1], columns)
+    rows = np.clip(np.arange(height) + moves[0][:, None], 0, height - 1)
+    columns = np.clip(np.arange(width) + moves[1][:, None], 0, width - 1)
+    columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
     places = torch.from_numpy((rows[:, :, None] * width + columns[:, None, :]).reshape(n, -1, 1))
     flat = pixels.reshape(n, height * width, 3)
     return flat.gather(1, places.expand(-1, -1, 3).to(pixels.device)).reshape(pixels.shape)

@@ -26,15 +26,15 @@ class Evaluation:
     """Mean cross-entropy in nats."""
 
 
-def full_batches(rows: Rows, batch_size: int) -> Iterator[tuple[Tensor, int]]:
-    """Positions in order in batches of exactly `batch_size`, the last filled up with its last image.
+def full_batches(positions: Tensor, batch_size: int) -> Iterator[tuple[Tensor, int]]:
+    """These positions in order in batches of exactly `batch_size`, the last filled up with its last one.
 
     Yields (positions, how many of them count).
     """
-    for start in range(0, len(rows), batch_size):
-        count = min(batch_size, len(rows) - start)
-        positions = torch.arange(start, start + batch_size).clamp_(max=len(rows) - 1)
-        yield positions, count
+    for start in range(0, len(positions), batch_size):
+        part = positions[start : start + batch_size]
+        fill = part[-1:].expand(batch_size - len(part))
+        yield torch.cat([part, fill]), len(part)
 
 
 @torch.no_grad()
@@ -42,7 +42,10 @@ def evaluate(module: nn.Module, rows: Rows, batch_size: int) -> Evaluation:
     """Predictions of `module` in inference mode for all rows; the module's mode is put back."""
     was_training = [(m, m.training) for m in module.modules()]
     module.eval()
-    parts = [module(rows.take(positions))[:count] for positions, count in full_batches(rows, batch_size)]
+    parts = [
+        module(rows.take(positions))[:count]
+        for positions, count in full_batches(torch.arange(len(rows)), batch_size)
+    ]
     for each, mode in was_training:
         each.training = mode
     logits = torch.cat(parts).float().cpu()

@@ -1,16 +1,18 @@
 """The feature cache: the output of a constant prefix for every image of a stage, computed once.
 
-The key covers everything that the features depend on: weights and buffers of the prefix, its layers, the
-version of the input scaling, the content of every image in order, its stored size, batch size, dtype and
-PyTorch's version. A retrained earlier stage can therefore never serve stale features.
+The keys cover everything that the features depend on: weights and buffers of the prefix, its layers, the
+stored size and resize rule, batch size, dtype and PyTorch's version; and the content of every image in order.
+A retrained earlier stage can therefore never serve stale features.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..files import digest_array, digest_bytes, write_folder_whole
+from ..files import digest_array, digest_bytes, lock, storage_errors, write_whole
 from ..ledger import dump_json
 from ..model.freeze import split_at, tensor_digest
 from ..model.paper_cnn import PaperCNN
 from ..progress import Progress
-from .batches import Rows, rows_of
+from .batches import Augmentation, Rows, mixed
 from .evaluate import full_batches
 
-FORMAT = 1
+FORMAT = 2
+SAVE_EVERY_SECONDS = 5.0
+COPIED_ROWS = 4096
 DEFAULT_LIMIT_BYTES = 1 << 30
 
 
@@ -46,7 +50,7 @@ class Cut:
 
 def measure_cuts(model: PaperCNN, prefix: list[str], pixels: Rows, batch_size: int) -> list[Cut]:
     """Every possible cut of the prefix, timed layer by layer on one batch of real images."""
-    positions, _ = next(full_batches(pixels, batch_size))
+    positions, _ = next(full_batches(torch.arange(min(len(pixels), batch_size)), batch_size))
     layers = [model.get_submodule(name).eval() for name in prefix]
     forward = [math.inf] * len(prefix)
     read = [math.inf] * len(prefix)
@@ -85,10 +89,38 @@ def choose_cut(cuts: list[Cut], images: int, epochs: int, limit_bytes: int) -> s
     return best
 
 
-def feature_key(
-    model: PaperCNN, cut: str, digests: npt.NDArray[np.uint64], image_size: int, batch_size: int
-) -> str:
-    """64 hex digits that change whenever any feature could."""
+@dataclass(frozen=True)
+class Wanted:
+    """Images whose features are wanted: one view of pixel rows."""
+
+    rows: Rows
+    ids: npt.NDArray[np.uint64]
+    """Of each row: its content digest, for a view mixed with the view's number and settings, see view_ids."""
+    view: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Cached features, in the order in which the images were wanted."""
+
+    array: npt.NDArray[np.float32]
+    """(n, H, W, C) or (n, F), memory-mapped."""
+    computed: int
+    """How many were computed now."""
+
+
+def view_ids(
+    digests: npt.NDArray[np.uint64], augmentation: Augmentation, view: int
+) -> npt.NDArray[np.uint64]:
+    """What names the features of a view of each image; view 0 is the image itself, whatever the settings."""
+    if view == 0:
+        return digests
+    settings = digest_bytes(dump_json([augmentation.flip, augmentation.shift, view]).encode())
+    return mixed(digests, int(settings[:12], 16))
+
+
+def prefix_key(model: PaperCNN, cut: str, image_size: int, batch_size: int) -> str:
+    """64 hex digits that change whenever the features of an image could."""
     part, _ = split_at(model, cut)
     state = {name: tensor_digest(tensor) for name, tensor in part.state_dict().items()}
     names = model.layer_names
@@ -97,7 +129,6 @@ def feature_key(
         names[: names.index(cut) + 1],
         state,
         model.config.model_dump(),
-        digest_array(digests),
         image_size,
         batch_size,
         "float32",
@@ -106,9 +137,174 @@ def feature_key(
     return digest_bytes(dump_json(facts).encode())
 
 
-def open_features(cache: Path, key: str) -> npt.NDArray[np.float32] | None:
-    """The features under this key, memory-mapped, or None if there are none or they are damaged."""
-    folder = cache / "features" / key
+class FeatureCache:
+    """Features on disk: CACHE/features/PREFIX KEY/IMAGES KEY/{features.npy, ids.npy, features.json}.
+
+    What a prefix has computed for an image serves every later list of images that holds it.
+    """
+
+    def __init__(self, cache: Path, key: str) -> None:
+        """key: see prefix_key."""
+        self._folder = cache / "features" / key
+
+    def open(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32] | None:
+        """Features of exactly these images in this order, memory-mapped; None if not there, or damaged."""
+        return _open(self._place(ids))
+
+    def compute(
+        self, prefix: nn.Module, wanted: Sequence[Wanted], batch_size: int, reuse: bool, progress: Progress
+    ) -> Features:
+        """Apply the prefix to all wanted rows, in batches of the loop's size, and store the result.
+
+        reuse: copy what the cache has already and compute the rest; what was interrupted goes on where it
+        was. False computes everything, for runs whose whole time is to be measured.
+        """
+        prefix.eval()
+        ids = np.concatenate([part.ids for part in wanted])
+        place = self._place(ids)
+        partial = place.with_name(f".{place.name}")
+        old = self._largest_overlap(ids) if reuse else None
+        if place.exists():  # to be computed anew, or found damaged
+            shutil.rmtree(place)
+        with storage_errors(partial), lock(partial):
+            if not reuse:
+                (partial / "done.json").unlink(missing_ok=True)
+            work = _Work(partial, prefix, wanted, ids, old, batch_size)
+            computed = work.run(progress)
+            work.finish()
+            partial.rename(place)
+        array = _open(place)
+        assert array is not None
+        return Features(array, computed)
+
+    def _place(self, ids: npt.NDArray[np.uint64]) -> Path:
+        return self._folder / digest_array(ids)
+
+    def _largest_overlap(self, ids: npt.NDArray[np.uint64]) -> _Old | None:
+        """The stored array that has most of these images."""
+        best, most = None, 0
+        for folder in sorted(self._folder.glob("[0-9a-f]*")):
+            try:
+                there = np.load(folder / "ids.npy", allow_pickle=False)
+            except (OSError, ValueError):
+                continue
+            found = int(np.isin(ids, there).sum())
+            if found > most:
+                best, most = (folder, there), found
+        if best is None:
+            return None
+        array = _open(best[0])
+        return None if array is None else _Old(array, best[1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Old:
+    """An array in the cache that has some of the wanted features."""
+
+    array: npt.NDArray[np.float32]
+    ids: npt.NDArray[np.uint64]
+
+    def rows(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Row of each of these images, -1 where it is not there; int64 (n,)."""
+        order = np.argsort(self.ids, kind="stable")
+        places = np.searchsorted(self.ids, ids, sorter=order).clip(max=len(order) - 1)
+        rows = order[places]
+        return np.where(self.ids[rows] == ids, rows, -1)
+
+
+class _Work:
+    """One computation of features in a folder that is renamed when it is whole."""
+
+    def __init__(
+        self,
+        folder: Path,
+        prefix: nn.Module,
+        wanted: Sequence[Wanted],
+        ids: npt.NDArray[np.uint64],
+        old: _Old | None,
+        batch_size: int,
+    ) -> None:
+        self._folder, self._prefix, self._wanted, self._batch_size = folder, prefix, wanted, batch_size
+        self._ids, self._old = ids, old
+        self._sources = old.rows(ids) if old else np.full(len(ids), -1)
+
+    def run(self, progress: Progress) -> int:
+        """Fill the array; returns how many rows were computed (by this process)."""
+        array = self._array()
+        self._copy_old(array)
+        done = self._done_before()
+        computed, start, saved = 0, 0, time.monotonic()
+        total = int((self._sources < 0).sum())
+        with torch.no_grad(), progress.track(total, "features") as advance:
+            for part in self._wanted:
+                sources = self._sources[start : start + len(part.ids)]
+                missing = torch.from_numpy(np.flatnonzero(sources < 0))
+                for positions, count in full_batches(missing, self._batch_size):
+                    before = start + int(positions[0])
+                    if before >= done:
+                        output = self._prefix(part.rows.take(positions, part.view))
+                        array[start + positions[:count].numpy()] = _to_storage(output)[:count]
+                        computed += count
+                    advance(count)
+                    if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+                        self._save(array, start + int(positions[count - 1]) + 1)
+                        saved = time.monotonic()
+                        part.rows.release()
+                start += len(part.ids)
+        array.flush()
+        return computed
+
+    def finish(self) -> None:
+        """Write what makes the folder whole."""
+        np.save(self._folder / "ids.npy", self._ids)
+        array = np.load(self._folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        write_whole(self._folder / "features.json", json.dumps({"digest": digest_array(array)}))
+        for name in (".lock", "done.json"):
+            (self._folder / name).unlink(missing_ok=True)
+
+    def _array(self) -> np.memmap[Any, np.dtype[np.float32]]:
+        """The array to fill: begun by an interrupted process, or new."""
+        path = self._folder / "features.npy"
+        shape = (len(self._ids), *self._row_shape())
+        if self._done_before():
+            with contextlib.suppress(OSError, ValueError):
+                array: np.memmap[Any, np.dtype[np.float32]] = np.load(path, "r+", allow_pickle=False)
+                if array.shape == shape:
+                    return array
+        (self._folder / "done.json").unlink(missing_ok=True)
+        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+
+    def _row_shape(self) -> tuple[int, ...]:
+        with torch.no_grad():
+            positions = torch.zeros(self._batch_size, dtype=torch.int64)
+            return _to_storage(self._prefix(self._wanted[0].rows.take(positions))).shape[1:]
+
+    def _copy_old(self, array: npt.NDArray[np.float32]) -> None:
+        if self._old is None:
+            return
+        for start in range(0, len(array), COPIED_ROWS):
+            sources = self._sources[start : start + COPIED_ROWS]
+            have = np.flatnonzero(sources >= 0)
+            array[start + have] = self._old.array[sources[have]]
+
+    def _done_before(self) -> int:
+        """Rows that an interrupted process has finished, from the first on."""
+        try:
+            facts = json.loads((self._folder / "done.json").read_text())
+            return int(facts["rows"]) if facts["missing"] == self._missing_digest() else 0
+        except (OSError, ValueError, KeyError):
+            return 0
+
+    def _save(self, array: np.memmap[Any, np.dtype[np.float32]], rows: int) -> None:
+        array.flush()
+        facts = {"rows": rows, "missing": self._missing_digest()}
+        write_whole(self._folder / "done.json", json.dumps(facts))
+
+    def _missing_digest(self) -> str:
+        return digest_array(self._sources < 0)
+
+
+def _open(folder: Path) -> npt.NDArray[np.float32] | None:
     try:
         expected = json.loads((folder / "features.json").read_text())["digest"]
         array: npt.NDArray[np.float32] = np.load(folder / "features.npy", mmap_mode="c", allow_pickle=False)
@@ -117,56 +313,18 @@ def open_features(cache: Path, key: str) -> npt.NDArray[np.float32] | None:
     return array if digest_array(array) == expected else None
 
 
-def compute_features(
-    model: PaperCNN, cut: str, pixels: Rows, batch_size: int, cache: Path, key: str, progress: Progress
-) -> npt.NDArray[np.float32]:
-    """Apply the prefix up to `cut` to all rows of `pixels`, in batches of the loop's size; store the result.
-
-    Returns float32 (n, H, W, C) or (n, F), row i for position i of `pixels`, memory-mapped.
-    """
-    prefix, _ = split_at(model, cut)
-    prefix.eval()
-    folder = cache / "features" / key
-    if folder.exists():  # open_features found it damaged
-        shutil.rmtree(folder)
-    with write_folder_whole(folder) as temporary:
-        array = None
-        with torch.no_grad(), progress.track(len(pixels), "features") as advance:
-            done = 0
-            for positions, count in full_batches(pixels, batch_size):
-                part = _to_storage(prefix(pixels.take(positions)))[:count]
-                if array is None:
-                    array = np.lib.format.open_memmap(
-                        temporary / "features.npy", "w+", np.float32, (len(pixels), *part.shape[1:])
-                    )
-                array[done : done + count] = part
-                done += count
-                advance(count)
-        assert array is not None
-        array.flush()
-        (temporary / "features.json").write_text(json.dumps({"digest": digest_array(array), "cut": cut}))
-        del array
-    opened = open_features(cache, key)
-    assert opened is not None
-    return opened
-
-
 def difference_from_uncached(
-    model: PaperCNN, cut: str, pixels: Rows, features: npt.NDArray[np.float32], batch_size: int
+    prefix: nn.Module, wanted: Wanted, features: npt.NDArray[np.float32], batch_size: int
 ) -> float:
-    """Largest difference of cached features from a fresh forward of one shuffled batch; 0.0 is bit-equal."""
-    positions = torch.from_numpy(np.random.default_rng(0).integers(len(pixels), size=batch_size))
-    prefix, _ = split_at(model, cut)
+    """Largest difference of cached features from a fresh forward of one shuffled batch; 0.0 is bit-equal.
+
+    features: their first rows are those of `wanted`.
+    """
+    positions = torch.from_numpy(np.random.default_rng(0).integers(len(wanted.ids), size=batch_size))
     prefix.eval()
     with torch.no_grad():
-        fresh = _to_storage(prefix(pixels.take(positions)))
+        fresh = _to_storage(prefix(wanted.rows.take(positions, wanted.view)))
     return float(np.abs(fresh - features[positions.numpy()]).max())
-
-
-def feature_rows(features: npt.NDArray[np.float32], start: int, labels: Tensor, device: torch.device) -> Rows:
-    """Rows over features[start : start + n] with n labels."""
-    index = np.arange(start, start + len(labels))
-    return rows_of(features, index, labels.numpy(), device)
 
 
 def _to_storage(output: Tensor) -> npt.NDArray[np.float32]:

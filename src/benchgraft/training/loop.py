@@ -152,13 +152,25 @@ class _Run:
         with self._clock.phase("train"):
             for positions in order[position.step % self.per_epoch :]:
                 _set_learning_rate(self._optimizer, recipe, position.step / self.last)
-                self._loss_sum += _step(
-                    self._module, self._optimizer, self._train, positions, recipe, self._seed, position.step
-                )
+                self._loss_sum += self._step(positions, epoch)
                 position.step += 1
                 advance(1)
                 if interrupted.is_set() or self.is_save_due:
                     return
+
+    def _step(self, positions: Tensor, epoch: int) -> Tensor:
+        """One update; the loss of its batch, float64."""
+        train, recipe = self._train, self._recipe
+        inputs = train.take(positions, epoch)
+        if recipe.augment.is_drawn:
+            inputs = augment(inputs, recipe.augment, self._seed, self.position.step)
+        loss = functional.cross_entropy(
+            self._module(inputs), train.take_labels(positions), label_smoothing=recipe.label_smoothing
+        )
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return loss.detach().double()
 
     def end_epoch(self) -> None:
         """Mean loss, validation, and the best weights so far. Raises DivergedError."""
@@ -186,27 +198,6 @@ class _Run:
             self._module.load_state_dict(self._best)
         else:
             self.position.kept_epoch = len(self.position.loss)
-
-
-def _step(
-    module: nn.Module,
-    optimizer: Optimizer,
-    train: Rows,
-    positions: Tensor,
-    recipe: Recipe,
-    seed: int,
-    step: int,
-) -> Tensor:
-    inputs = train.take(positions)
-    if recipe.augment.is_used:
-        inputs = augment(inputs, recipe.augment, seed, step)
-    loss = functional.cross_entropy(
-        module(inputs), train.take_labels(positions), label_smoothing=recipe.label_smoothing
-    )
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.detach().double()
 
 
 def _validate(
