@@ -54,6 +54,10 @@ class Stage(BaseModel):
     """A model that is there already: the stage is not trained."""
     freeze: list[str] = []
     """Patterns of layer names. Their weights never move."""
+    carry_over: bool = False
+    """Whether output rows of classes that the parent has too start as the parent's; all others start anew."""
+    rename: dict[str, str] = {}
+    """Name of a class in the parent -> its name here, for carry_over."""
     frozen_statistics: bool = True
     """Whether frozen BatchNorms keep their running statistics too; False: they move, as in much code."""
     recipe: Recipe

@@ -103,7 +103,7 @@ def run_stage(
     clock.add({"decode": open_seconds})
     parent = parent_file(experiment, stage, bench)
     trained_on = _trained_on(name, images, parent)
-    model = _start(experiment, parent, len(images.class_names), seed).to(bench.device)
+    model = _start(experiment, stage, parent, images.class_names, seed).to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
     inputs = _inputs(name, stage, model, frozen, images, bench, clock, want_warm)
     mode = f"{inputs.features}-{inputs.cut}"
@@ -143,7 +143,7 @@ def run_stage(
             model_digest=record["model_digest"],
             record=finished().model_dump(mode="json", exclude={"predicted", "confidence"}),
         )
-        model_file.write(path, model, card, trained_on)
+        model_file.write(path, model, card, trained_on, digests_of(images, "test"))
     done = finished()
     checkpoint.remove()
     return done
@@ -203,10 +203,17 @@ def _record(
     }
 
 
-def _start(experiment: Experiment, parent: ModelFile | None, class_count: int, seed: int) -> PaperCNN:
+def _start(
+    experiment: Experiment, stage: Stage, parent: ModelFile | None, class_names: list[str], seed: int
+) -> PaperCNN:
     if parent is None:
-        return build(class_count, seed, experiment.network)
-    return model_file.start_from(parent, class_count, seed, experiment.network)
+        return build(len(class_names), seed, experiment.network)
+    carried = (
+        model_file.carried_rows(parent.card.class_names, class_names, stage.rename)
+        if stage.carry_over
+        else {}
+    )
+    return model_file.start_from(parent, len(class_names), seed, experiment.network, carried)
 
 
 def _inputs(

@@ -1,12 +1,14 @@
 """A model file: weights, class names, and how they came about, in one safetensors file. No pickle.
 
 The file holds the state of the network, `trained_on` (the first 8 bytes of the SHA-256 of every image that
-took part in training, this stage's and its parents'), and one JSON text `benchgraft` with a ModelCard.
+took part in training, this stage's and its parents'), `tested_on` (the same of this stage's test images), and
+one JSON text `benchgraft` with a ModelCard.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import ModelFileError
+from ..errors import ModelFileError, did_you_mean
 from ..files import digest_bytes, write_whole
 from ..ledger import dump_json
 from .freeze import tensor_digest
@@ -27,6 +29,7 @@ from .paper_cnn import HEAD, IMAGE_SIZE, ModelConfig, PaperCNN, build
 
 FORMAT = 1
 TRAINED_ON = "trained_on"
+TESTED_ON = "tested_on"
 
 
 class ModelCard(BaseModel):
@@ -56,6 +59,8 @@ class ModelFile:
     state: dict[str, Tensor]
     trained_on: npt.NDArray[np.uint64]
     """Content digests of all training images, sorted."""
+    tested_on: npt.NDArray[np.uint64]
+    """Content digests of the test images that its accuracy was measured on, sorted."""
 
 
 def state_digest(model: PaperCNN) -> str:
@@ -64,10 +69,17 @@ def state_digest(model: PaperCNN) -> str:
     return digest_bytes(dump_json(parts).encode())
 
 
-def write(path: Path, model: PaperCNN, card: ModelCard, trained_on: npt.NDArray[np.uint64]) -> None:
+def write(
+    path: Path,
+    model: PaperCNN,
+    card: ModelCard,
+    trained_on: npt.NDArray[np.uint64],
+    tested_on: npt.NDArray[np.uint64],
+) -> None:
     """Write whole or not at all. Raises StorageError."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    state[TRAINED_ON] = torch.from_numpy(np.unique(trained_on).view(np.int64))
+    for name, digests in ((TRAINED_ON, trained_on), (TESTED_ON, tested_on)):
+        state[name] = torch.from_numpy(np.unique(digests).view(np.int64))
     write_whole(path, save(state, {"benchgraft": card.model_dump_json()}))
 
 
@@ -93,7 +105,8 @@ def read(path: Path) -> ModelFile:
     except ValidationError as error:
         raise ModelFileError(f"{path} has a damaged description: {error.errors()[0]['msg']}") from None
     trained_on = state.pop(TRAINED_ON).numpy().view(np.uint64)
-    return ModelFile(path, card, state, trained_on)
+    tested_on = state.pop(TESTED_ON, torch.empty(0, dtype=torch.int64)).numpy().view(np.uint64)
+    return ModelFile(path, card, state, trained_on, tested_on)
 
 
 def load(file: ModelFile) -> PaperCNN:
@@ -105,14 +118,47 @@ def load(file: ModelFile) -> PaperCNN:
     return model
 
 
-def start_from(file: ModelFile, class_count: int, seed: int, config: ModelConfig) -> PaperCNN:
-    """A network with everything of the parent model but its head, which is new for `class_count` classes."""
+def start_from(
+    file: ModelFile,
+    class_count: int,
+    seed: int,
+    config: ModelConfig,
+    carried: Mapping[int, int] | None = None,
+) -> PaperCNN:
+    """A network with everything of the parent model but its head, which is new for `class_count` classes.
+
+    carried: row of the new head -> row of the parent's that it starts as, see carried_rows.
+    """
     load(file)
     model = build(class_count, seed, config)
     backbone = {name: t for name, t in file.state.items() if not name.startswith(f"{HEAD}.")}
     head = {name: t for name, t in model.state_dict().items() if name.startswith(f"{HEAD}.")}
+    for name, tensor in head.items():
+        for new, old in (carried or {}).items():
+            tensor[new] = file.state[name][old]
     _copy_state(model, file, {**backbone, **head})
     return model
+
+
+def carried_rows(
+    old_names: Sequence[str], new_names: Sequence[str], rename: Mapping[str, str] | None = None
+) -> dict[int, int]:
+    """Row of the new head -> row of the old one, by class name. rename: old name -> new name.
+
+    Raises ModelFileError if a name to be renamed is not the old model's, or its new name is no class now.
+    """
+    rename = rename or {}
+    for old, new in rename.items():
+        if old not in old_names:
+            raise ModelFileError(
+                f'cannot rename "{old}": the model has no such class', did_you_mean(old, old_names)
+            )
+        if new not in new_names:
+            raise ModelFileError(
+                f'cannot rename "{old}" to "{new}": no such class', did_you_mean(new, new_names)
+            )
+    row_of = {rename.get(name, name): row for row, name in enumerate(old_names)}
+    return {row: row_of[name] for row, name in enumerate(new_names) if name in row_of}
 
 
 def _copy_state(model: PaperCNN, file: ModelFile, state: dict[str, Tensor]) -> None:

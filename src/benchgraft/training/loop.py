@@ -62,6 +62,8 @@ class Recipe(BaseModel):
     """Up over the first `warm_up` of all steps, then down to 0: linearly (one_cycle) or by a cosine."""
     warm_up: float = Field(default=0.2, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    balance: bool = False
+    """Weigh each image by the inverse of its class's share, so that a rare class counts as much as any."""
     augment: Augmentation = Augmentation()
     stop: Stop
 
@@ -138,6 +140,7 @@ class _Run:
         self.per_epoch = steps_per_epoch(len(train), recipe.batch_size)
         self.last = recipe.stop.epochs * self.per_epoch
         self._saved = time.monotonic()
+        self._class_weights = class_weights(train.labels).to(train.device) if recipe.balance else None
 
     @property
     def is_save_due(self) -> bool:
@@ -165,7 +168,10 @@ class _Run:
         if recipe.augment.is_drawn:
             inputs = augment(inputs, recipe.augment, self._seed, self.position.step)
         loss = functional.cross_entropy(
-            self._module(inputs), train.take_labels(positions), label_smoothing=recipe.label_smoothing
+            self._module(inputs),
+            train.take_labels(positions),
+            weight=self._class_weights,
+            label_smoothing=recipe.label_smoothing,
         )
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -198,6 +204,12 @@ class _Run:
             self._module.load_state_dict(self._best)
         else:
             self.position.kept_epoch = len(self.position.loss)
+
+
+def class_weights(labels: Tensor) -> Tensor:
+    """n / (classes x images of the class), float32 (classes,); every class must have an image."""
+    counts = torch.bincount(labels)
+    return (len(labels) / (len(counts) * counts)).float()
 
 
 def _validate(
