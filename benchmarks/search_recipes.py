@@ -28,8 +28,9 @@ import torch
 
 from benchgraft.data.split import TRAIN, VALIDATION
 from benchgraft.experiment import config
+from benchgraft.experiment.bench import Bench
 from benchgraft.experiment.images import OpenedData, open_data, stage_images
-from benchgraft.experiment.stage import Bench, run_stage
+from benchgraft.experiment.stage import run_stage
 from benchgraft.files import digest_bytes
 from benchgraft.ledger import environment
 from benchgraft.progress import NoProgress

@@ -14,8 +14,8 @@ import torch
 
 from benchgraft.errors import ConfigError, FrozenMovedError, RunFolderError
 from benchgraft.experiment import config
+from benchgraft.experiment.bench import Bench
 from benchgraft.experiment.compare import Comparison
-from benchgraft.experiment.stage import Bench
 from benchgraft.ledger import Ledger, RunRecord, environment
 from benchgraft.model import model_file
 from benchgraft.model.freeze import Frozen, match_layers

@@ -60,8 +60,8 @@ def _carry_out(
 ) -> None:
     import torch
 
+    from ..experiment.bench import Bench
     from ..experiment.compare import Comparison
-    from ..experiment.stage import Bench
     from ..ledger import environment
     from ..progress import for_terminal
     from ..training.device import prepare_device

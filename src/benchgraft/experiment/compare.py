@@ -22,9 +22,10 @@ from ..ledger import (
     now,
 )
 from ..model import model_file
+from .bench import Bench
 from .config import Experiment, shipped_path
 from .images import OpenedData, images_record, open_data, stage_images
-from .stage import Bench, run_stage, same_result
+from .stage import run_stage, same_result
 
 LEAST_ROUNDS = 3
 

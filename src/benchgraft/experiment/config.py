@@ -101,7 +101,9 @@ def shipped_experiments() -> list[str]:
 
 
 def shipped_path(name: str) -> Path:
-    """The place of something that comes with the program, `shipped:` taken off."""
+    """The place of something that comes with the program, `shipped:` taken off; else the path as it is."""
+    if not name.startswith(SHIPPED):
+        return Path(name)
     return Path(str(files("benchgraft"))) / "shipped" / name.removeprefix(SHIPPED)
 
 

@@ -43,7 +43,7 @@ class OpenedData:
 
 def data_folder(config: DataConfig, root: Path | None) -> Path:
     """Where a data set lies. Raises DataError if it needs --data and there is none."""
-    if config.folder.startswith(SHIPPED):
+    if config.folder.startswith(SHIPPED) or Path(config.folder).is_absolute():
         return shipped_path(config.folder)
     if root is None:
         raise DataError(

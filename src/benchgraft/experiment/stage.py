@@ -6,71 +6,27 @@ makes them fair.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from ..data.classes import StageImages
 from ..data.split import refuse_overlap
 from ..errors import DivergedError, FrozenMovedError
 from ..files import digest_bytes
-from ..ledger import Clock, Environment, RunRecord, dump_json, now
+from ..ledger import Clock, RunRecord, dump_json, now
 from ..model import model_file
-from ..model.freeze import Frozen, constant_prefix, match_layers, split_at
+from ..model.freeze import Frozen, match_layers
 from ..model.model_file import ModelCard, ModelFile
 from ..model.paper_cnn import PaperCNN, build
-from ..progress import Progress
-from ..training import features
-from ..training.batches import Rows, rows_of, with_views
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
-from ..training.features import FeatureCache, Features, Wanted, view_ids
 from ..training.loop import Trained, fit
+from .bench import Bench
 from .config import Experiment, Stage, shipped_path
 from .images import digests_of, keys_of
-
-SPLITS = ("train", "validation", "test")
-FeatureMode = Literal["computed", "cached", "none"]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Where a run takes place and with what: handed down, never global."""
-
-    folder: Path
-    """The run folder."""
-    cache: Path
-    device: torch.device
-    environment: Environment
-    progress: Progress
-    say: Callable[[str], None]
-    use_cache: bool = True
-    cache_limit: int = features.DEFAULT_LIMIT_BYTES
-    chosen_cuts: dict[str, str | None] = field(default_factory=dict)
-    """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
-
-    def model_path(self, stage: str, seed: int | None) -> Path:
-        """Model file of a preparation stage, or of one run of an arm's stage."""
-        name = stage if seed is None else f"{stage}-seed{seed}"
-        return self.folder / "models" / f"{name}.safetensors"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the loop is given: a module, and rows for each split."""
-
-    module: nn.Module
-    rows: dict[str, Rows]
-    features: FeatureMode
-    cut: str | None
-    computed: int = 0
-    """Features that were computed now."""
+from .inputs import Inputs, prepare_inputs
 
 
 def parent_file(experiment: Experiment, stage: Stage, bench: Bench) -> ModelFile | None:
@@ -105,7 +61,7 @@ def run_stage(
     trained_on = _trained_on(name, images, parent)
     model = _start(experiment, stage, parent, images.class_names, seed).to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
-    inputs = _inputs(name, stage, model, frozen, images, bench, clock, want_warm)
+    inputs = prepare_inputs(name, stage, model, frozen, images, bench, clock, want_warm)
     mode = f"{inputs.features}-{inputs.cut}"
     checkpoint = Checkpoint(
         bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",
@@ -214,90 +170,6 @@ def _start(
         else {}
     )
     return model_file.start_from(parent, len(class_names), seed, experiment.network, carried)
-
-
-def _inputs(
-    name: str,
-    stage: Stage,
-    model: PaperCNN,
-    frozen: Frozen,
-    images: StageImages,
-    bench: Bench,
-    clock: Clock,
-    want_warm: bool,
-) -> Inputs:
-    """Pixels and the whole model, or cached features and what comes after the cut."""
-    augmentation, batch_size = stage.recipe.augment, stage.recipe.batch_size
-    pixels = {
-        split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
-        for split in SPLITS
-    }
-    digests = {split: digests_of(images, split) for split in SPLITS}
-    viewed = pixels | {"train": with_views(pixels["train"], digests["train"], augmentation)}
-    prefix = constant_prefix(model, frozen)
-    if not bench.use_cache or not prefix or augmentation.is_drawn:
-        return Inputs(model, viewed, "none", None)
-    with clock.phase("features"):
-        cut = _chosen_cut(name, stage, model, prefix, viewed, bench)
-        if cut is None:
-            return Inputs(model, viewed, "none", None)
-        wanted = [
-            Wanted(viewed[split], view_ids(digests[split], augmentation, view), view)
-            for split in SPLITS
-            for view in range(augmentation.view_count if split == "train" else 1)
-        ]
-        first, rest = split_at(model, cut)
-        key = features.prefix_key(model, cut, images.store.size, batch_size)
-        cached = _features(name, FeatureCache(bench.cache, key), first, wanted, batch_size, want_warm, bench)
-    rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
-    return Inputs(rest, rows, "computed" if cached.computed else "cached", cut, cached.computed)
-
-
-def _chosen_cut(
-    name: str, stage: Stage, model: PaperCNN, prefix: list[str], pixels: dict[str, Rows], bench: Bench
-) -> str | None:
-    """The cut that pays by measurement, measured once for each stage."""
-    if name not in bench.chosen_cuts:
-        views = stage.recipe.augment.view_count
-        count = sum(len(rows) for rows in pixels.values()) + (views - 1) * len(pixels["train"])
-        cuts = features.measure_cuts(model, prefix, pixels["train"], stage.recipe.batch_size)
-        epochs = stage.recipe.stop.epochs
-        bench.chosen_cuts[name] = features.choose_cut(cuts, count, epochs, bench.cache_limit)
-    return bench.chosen_cuts[name]
-
-
-def _features(
-    name: str,
-    cache: FeatureCache,
-    prefix: nn.Module,
-    wanted: list[Wanted],
-    batch_size: int,
-    want_warm: bool,
-    bench: Bench,
-) -> Features:
-    """From the cache as far as that is wanted, else computed and compared with the uncached run."""
-    if want_warm:
-        array = cache.open(np.concatenate([part.ids for part in wanted]))
-        if array is not None:
-            return Features(array, 0)
-    found = cache.compute(prefix, wanted, batch_size, want_warm, bench.progress)
-    difference = features.difference_from_uncached(prefix, wanted[0], found.array, batch_size)
-    if difference and bench.device.type == "cpu":
-        bench.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
-    return found
-
-
-def _feature_rows(
-    array: npt.NDArray[np.float32], pixels: dict[str, Rows], views: int, device: torch.device
-) -> dict[str, Rows]:
-    """Rows over cached features, which lie split by split, in the training split view by view."""
-    rows, start = {}, 0
-    for split in SPLITS:
-        count, of_split = len(pixels[split]), views if split == "train" else 1
-        index = np.arange(start, start + of_split * count).reshape(of_split, count)
-        rows[split] = rows_of(array, index, pixels[split].labels.numpy(), device)
-        start += of_split * count
-    return rows
 
 
 def _identity(

@@ -1,0 +1,35 @@
+"""Where runs take place and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from ..ledger import Environment
+from ..progress import Progress
+from ..training.features import DEFAULT_LIMIT_BYTES
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a run takes place and with what: handed down, never global."""
+
+    folder: Path
+    """The run folder."""
+    cache: Path
+    device: torch.device
+    environment: Environment
+    progress: Progress
+    say: Callable[[str], None]
+    use_cache: bool = True
+    cache_limit: int = DEFAULT_LIMIT_BYTES
+    chosen_cuts: dict[str, str | None] = field(default_factory=dict)
+    """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
+
+    def model_path(self, stage: str, seed: int | None) -> Path:
+        """Model file of a preparation stage, or of one run of an arm's stage."""
+        name = stage if seed is None else f"{stage}-seed{seed}"
+        return self.folder / "models" / f"{name}.safetensors"

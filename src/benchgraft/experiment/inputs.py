@@ -1,0 +1,124 @@
+"""What the training loop of a stage is given: pixels and the whole model, or cached features and the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ..data.classes import StageImages
+from ..ledger import Clock
+from ..model.freeze import Frozen, constant_prefix, split_at
+from ..model.paper_cnn import PaperCNN
+from ..training import features
+from ..training.batches import Rows, rows_of, with_views
+from ..training.features import FeatureCache, Features, Wanted, view_ids
+from .bench import Bench
+from .config import Stage
+from .images import digests_of
+
+SPLITS = ("train", "validation", "test")
+FeatureMode = Literal["computed", "cached", "none"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the loop is given: a module, and rows for each split."""
+
+    module: nn.Module
+    rows: dict[str, Rows]
+    features: FeatureMode
+    cut: str | None
+    computed: int = 0
+    """Features that were computed now."""
+
+
+def prepare_inputs(
+    name: str,
+    stage: Stage,
+    model: PaperCNN,
+    frozen: Frozen,
+    images: StageImages,
+    bench: Bench,
+    clock: Clock,
+    want_warm: bool,
+) -> Inputs:
+    """Cached features and what comes after the cut, where a constant prefix pays; else pixels and all of it.
+
+    want_warm: take features from the cache as far as they are there; else all are computed anew.
+    """
+    augmentation, batch_size = stage.recipe.augment, stage.recipe.batch_size
+    pixels = {
+        split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
+        for split in SPLITS
+    }
+    digests = {split: digests_of(images, split) for split in SPLITS}
+    viewed = pixels | {"train": with_views(pixels["train"], digests["train"], augmentation)}
+    prefix = constant_prefix(model, frozen)
+    if not bench.use_cache or not prefix or augmentation.is_drawn:
+        return Inputs(model, viewed, "none", None)
+    with clock.phase("features"):
+        cut = _chosen_cut(name, stage, model, prefix, viewed, bench)
+        if cut is None:
+            return Inputs(model, viewed, "none", None)
+        wanted = [
+            Wanted(viewed[split], view_ids(digests[split], augmentation, view), view)
+            for split in SPLITS
+            for view in range(augmentation.view_count if split == "train" else 1)
+        ]
+        first, rest = split_at(model, cut)
+        key = features.prefix_key(model, cut, images.store.size, batch_size)
+        cached = _features(name, FeatureCache(bench.cache, key), first, wanted, batch_size, want_warm, bench)
+    rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
+    return Inputs(rest, rows, "computed" if cached.computed else "cached", cut, cached.computed)
+
+
+def _chosen_cut(
+    name: str, stage: Stage, model: PaperCNN, prefix: list[str], pixels: dict[str, Rows], bench: Bench
+) -> str | None:
+    """The cut that pays by measurement, measured once for each stage."""
+    if name not in bench.chosen_cuts:
+        views = stage.recipe.augment.view_count
+        count = sum(len(rows) for rows in pixels.values()) + (views - 1) * len(pixels["train"])
+        cuts = features.measure_cuts(model, prefix, pixels["train"], stage.recipe.batch_size)
+        epochs = stage.recipe.stop.epochs
+        bench.chosen_cuts[name] = features.choose_cut(cuts, count, epochs, bench.cache_limit)
+    return bench.chosen_cuts[name]
+
+
+def _features(
+    name: str,
+    cache: FeatureCache,
+    prefix: nn.Module,
+    wanted: list[Wanted],
+    batch_size: int,
+    want_warm: bool,
+    bench: Bench,
+) -> Features:
+    """From the cache as far as that is wanted, else computed and compared with the uncached run."""
+    if want_warm:
+        array = cache.open(np.concatenate([part.ids for part in wanted]))
+        if array is not None:
+            return Features(array, 0)
+    found = cache.compute(prefix, wanted, batch_size, want_warm, bench.progress)
+    difference = features.difference_from_uncached(prefix, wanted[0], found.array, batch_size)
+    if difference and bench.device.type == "cpu":
+        bench.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
+    return found
+
+
+def _feature_rows(
+    array: npt.NDArray[np.float32], pixels: dict[str, Rows], views: int, device: torch.device
+) -> dict[str, Rows]:
+    """Rows over cached features, which lie split by split, in the training split view by view."""
+    rows, start = {}, 0
+    for split in SPLITS:
+        count, of_split = len(pixels[split]), views if split == "train" else 1
+        index = np.arange(start, start + of_split * count).reshape(of_split, count)
+        rows[split] = rows_of(array, index, pixels[split].labels.numpy(), device)
+        start += of_split * count
+    return rows
