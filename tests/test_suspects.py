@@ -17,7 +17,6 @@ def _clouds(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_scores_are_those_of_fits_without_the_image(monkeypatch):
-    monkeypatch.setattr(suspects, "PENALTIES", (0.1,))
     monkeypatch.setattr(suspects, "CHUNK_ROWS", 33)
     features, labels = _clouds()
     scores = leave_one_out_scores(features, labels, 3)

@@ -88,6 +88,12 @@ def write_folder_whole(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def default_cache() -> Path:
+    """The folder of stores and feature caches where the user names none."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "benchgraft"
+
+
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; released by the system however the process ends.

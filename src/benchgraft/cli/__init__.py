@@ -18,6 +18,7 @@ from ..errors import (
     Interrupted,
     UserError,
 )
+from .adapt import adapt
 from .data import data_app
 from .model import model
 from .report import report
@@ -30,7 +31,7 @@ app = typer.Typer(
     help="Train an image classifier from scratch, or transfer from a model that is there? "
     "benchgraft measures both on the same images. Start with: benchgraft reproduce",
 )
-for command in (reproduce, report, model):
+for command in (adapt, reproduce, report, model):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

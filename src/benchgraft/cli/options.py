@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,6 @@ CacheOption = Annotated[
 
 def cache_folder(chosen: Path | None) -> Path:
     """The folder of stores and feature caches: the one chosen, or the user's."""
-    if chosen is not None:
-        return chosen
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "benchgraft"
+    from ..files import default_cache
+
+    return chosen or default_cache()

@@ -178,13 +178,14 @@ def _holds(have: list[str], wanted: list[str]) -> bool:
     return any(have[start : start + len(wanted)] == wanted for start in range(len(have) - len(wanted) + 1))
 
 
-def select(store: Store, sides: Sides, rules: ClassRules) -> StageImages:
+def select(store: Store, sides: Sides, rules: ClassRules, need_every_split: bool = True) -> StageImages:
     """The images of a stage: `sides` (split.assign, after split.drop_shared) narrowed by the rules.
 
     The draw of k images takes evenly from the source classes of a class; which ones is decided by a hash of
     content and draw_seed, so that added images change few of those drawn.
-    Raises ConfigError as `match`; DataError: fewer than two classes, a class missing from a split that others
-    have, a class with one image.
+    need_every_split: refuse a class that is missing from a split that others have, or has one image only;
+    False asks for training images alone.
+    Raises ConfigError as `match`; DataError: fewer than two classes, a class with too few images.
     """
     matched = match(store.class_names, rules)
     names = list(matched)
@@ -201,7 +202,7 @@ def select(store: Store, sides: Sides, rules: ClassRules) -> StageImages:
         inside = np.flatnonzero((sides == side) & (labels >= 0))
         rows[split] = _draw(store, inside, labels, order, names, split, rules.per_class(split), notes)
     stage_labels = {split: labels[chosen] for split, chosen in rows.items()}
-    _refuse_gaps(names, stage_labels)
+    _refuse_gaps(names, stage_labels, need_every_split)
     digest = _digest(names, store, rows, stage_labels)
     return StageImages(store, names, matched, rows, stage_labels, digest, notes)
 
@@ -253,18 +254,19 @@ def _draw_order(digests: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.ui
     return result
 
 
-def _refuse_gaps(names: list[str], labels: dict[str, Rows]) -> None:
+def _refuse_gaps(names: list[str], labels: dict[str, Rows], need_every_split: bool) -> None:
     counts = {split: np.bincount(labels[split], minlength=len(names)) for split in SPLITS}
     for label, name in enumerate(names):
         have = {split: int(counts[split][label]) for split in SPLITS}
         told = ", ".join(f"{number:,} {split}" for split, number in have.items())
-        if sum(have.values()) <= 1:
+        if sum(have.values()) <= (1 if need_every_split else 0):
             raise DataError(
                 f'class "{name}" has {"one image" if sum(have.values()) else "no images"}',
                 "add images of it, or leave the class out",
             )
         for split in SPLITS:
-            if have[split] == 0 and (split == "train" or counts[split].any()):
+            needed = split == "train" or (need_every_split and counts[split].any())
+            if have[split] == 0 and needed:
                 raise DataError(
                     f'class "{name}" has no {split} image ({told})',
                     "add images of it, raise the share of that split, or leave the class out",

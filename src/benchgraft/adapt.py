@@ -1,0 +1,333 @@
+"""A folder of labelled photos -> a model file, an honest accuracy, and the photos worth a second look.
+
+Training is one stage (`experiment.stage.run_stage`) on a parent model whose prefix is frozen and cached, so
+that new photos cost their own features and nothing else. A model can be updated: old photos keep their split,
+output rows go by class name, and both models are compared on the photos that the old one was tested on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from .data.classes import ClassRules, StageImages, select
+from .data.readers import guess_format
+from .data.split import NOWHERE, TEST, TRAIN
+from .errors import DataError, RegressionError
+from .experiment.bench import Bench
+from .experiment.config import Experiment, shipped_path
+from .experiment.images import OpenedData, images_record, open_data
+from .experiment.inputs import SPLITS, prepare_inputs
+from .experiment.stage import run_stage
+from .files import default_cache, digest_bytes, lock, write_whole
+from .ledger import (
+    Clock,
+    ExcludedImage,
+    ExperimentRecord,
+    Ledger,
+    Phase,
+    RunRecord,
+    dump_json,
+    environment,
+    now,
+)
+from .model import model_file
+from .model.freeze import Frozen, match_layers
+from .model.model_file import ModelFile
+from .progress import NoProgress, Progress
+from .regression import ClassChange, compare_models
+from .report.proportions import proportion
+from .report.statistics import Estimate
+from .suspects import Suspect, find_suspects
+from .training.device import prepare_device
+
+DEFAULT_PARENT = "shipped:stage2.safetensors"
+DEFAULT_FREEZE = ("conv2d_*", "batch_normalization_*")
+FEW_IMAGES = 10
+STEPS, UPDATE_STEPS = 400, 150
+BATCH_SIZE = 64
+STAGE = "adapt"
+
+
+class ClassResult(BaseModel):
+    """One class on test photos that training never saw."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    train_images: int
+    test_images: int
+    recall: Estimate | None
+    """None without test images."""
+
+
+class Adapted(BaseModel):
+    """What `adapt` has done. Accuracies are fractions, times seconds."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True
+    )
+
+    model: Path
+    accuracy: Estimate
+    balanced_accuracy: float
+    """Mean recall of the classes that have test images."""
+    classes: list[ClassResult]
+    images: dict[str, int]
+    """Split -> photos."""
+    excluded: list[ExcludedImage]
+    dropped_from_test: list[ExcludedImage]
+    decode_seconds: float
+    features_computed: int
+    epochs: int
+    seconds: dict[Phase, float]
+    suspects: list[Suspect]
+    notes: list[str]
+    changes: list[ClassChange]
+    """After an update: each class on the test photos of the old model, and all of them together, first."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the user asked for, with defaults filled in."""
+
+    folder: Path
+    parent: Path
+    freeze: tuple[str, ...]
+    update: bool
+    rename: dict[str, str]
+    seed: int
+
+
+def adapt(
+    folder: Path | str,
+    out: Path | str | None = None,
+    *,
+    parent: Path | str | None = None,
+    freeze: Sequence[str] = DEFAULT_FREEZE,
+    update: Path | str | None = None,
+    rename: Mapping[str, str] | None = None,
+    refuse_regression: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    cache: Path | str | None = None,
+    run_folder: Path | str | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Adapted:
+    """Train a model for the class folders below `folder` and write it to `out`.
+
+    out: default NAME.safetensors in the present folder, with update the updated file. parent: default the
+    shipped stage 2 model. update: a model file that `adapt` wrote for an earlier state of the folder; it is
+    the parent then. rename: class name in the old model -> its name now. refuse_regression: keep the old file
+    if any class, or all together, got worse beyond noise. run_folder: account and checkpoints; an interrupted
+    run goes on from there.
+    Raises UserError subclasses; RegressionError (a UserError) if a regression was refused.
+    """
+    folder = Path(folder).absolute()
+    source = Path(update or parent or shipped_path(DEFAULT_PARENT)).absolute()
+    target = Path(out or update or f"{folder.name}.safetensors")
+    job = _Job(folder, source, tuple(freeze), update is not None, dict(rename or {}), seed)
+    work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
+    chosen = prepare_device(device, threads)
+    bench = Bench(
+        folder=work,
+        cache=Path(cache) if cache else default_cache(),
+        device=chosen,
+        environment=environment(torch.get_num_threads(), str(chosen)),
+        progress=progress or NoProgress(),
+        say=say or (lambda _line: None),
+    )
+    with lock(work):
+        return _adapt(job, target, bench, refuse_regression)
+
+
+def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Adapted:
+    old = model_file.read(job.parent)
+    started = time.perf_counter()
+    opened = open_data("photos", _config(job, 1).data["photos"], Path("/"), bench.cache, bench.progress)
+    images, notes = _images(job, old, opened)
+    seconds = time.perf_counter() - started - opened.store.decode_seconds
+    experiment = _config(job, len(images.rows["train"]))
+    ledger = Ledger(bench.folder)
+    if not ledger.of_kind(ExperimentRecord):
+        ledger.append(_experiment_record(experiment))
+    ledger.append(opened.record())
+    ledger.append(images_record(STAGE, "photos", images))
+    run = run_stage(experiment, STAGE, "transfer", job.seed, images, seconds, bench, want_warm=True)
+    ledger.append(run)
+    made = model_file.read(bench.folder / run.model_file)
+    changes = compare_models(old, made, images, job.rename, bench.device) if job.update else []
+    worse = [change for change in changes if change.is_worse]
+    if worse and refuse_regression:
+        raise RegressionError(
+            f"{job.parent} is kept: the new model is worse on the photos that the old one was tested on",
+            *(change.text() for change in worse),
+            f"the new model is at {made.path}; look at the new photos, or update without --refuse-regression",
+        )
+    write_whole(target, made.path.read_bytes())
+    suspects = _suspects(experiment, made, images, bench)
+    return _result(target, run, opened, images, suspects, notes, changes)
+
+
+def _config(job: _Job, train_images: int) -> Experiment:
+    """One arm on one folder, as an experiment."""
+    steps = UPDATE_STEPS if job.update else STEPS
+    epochs = min(200, max(5, -(-steps // max(1, train_images // BATCH_SIZE))))
+    table: dict[str, Any] = {
+        "name": f"adapt-{job.folder.name}",
+        "protocol": "like_for_like",
+        "seed": job.seed,
+        "runs": 1,
+        "data": {
+            "photos": {
+                "format": guess_format(job.folder),
+                "folder": str(job.folder),
+                "validation": 0.15,
+                "test": 0.15,
+            }
+        },
+        "stages": {
+            "parent": {"data": "photos", "model_file": str(job.parent), "recipe": _recipe(1)},
+            STAGE: {
+                "data": "photos",
+                "parent": "parent",
+                "freeze": list(job.freeze),
+                "carry_over": job.update,
+                "rename": job.rename,
+                "recipe": _recipe(epochs),
+            },
+        },
+        "arms": {"transfer": STAGE},
+    }
+    match_layers(model_file.load(model_file.read(job.parent)).layer_names, job.freeze, "--freeze")
+    return Experiment.model_validate(table)
+
+
+def _recipe(epochs: int) -> dict[str, Any]:
+    return {
+        "learning_rate": 0.02,
+        "weight_decay": 5e-4,
+        "label_smoothing": 0.1,
+        "batch_size": BATCH_SIZE,
+        "balance": True,
+        "stop": {"epochs": epochs, "patience": max(3, epochs // 2)},
+    }
+
+
+def _images(job: _Job, old: ModelFile, opened: OpenedData) -> tuple[StageImages, list[str]]:
+    """The photos by split, and what a user must know of them. Raises DataError if they cannot do."""
+    store = opened.store
+    sides = opened.dropped.sides.copy()
+    inside = sides != NOWHERE
+    if job.update:  # what the old model learned stays learned, what it was tested on stays a test
+        sides[inside & np.isin(store.digests, old.trained_on)] = TRAIN
+        sides[inside & np.isin(store.digests, old.tested_on)] = TEST
+    notes = list(store.notes)
+    for label, name in enumerate(store.class_names):
+        mine = inside & (store.labels == label)
+        count = int(mine.sum())
+        if count and not (mine & (sides == TRAIN)).any():
+            sides[mine] = TRAIN
+        tested = int((mine & (sides == TEST)).sum())
+        if not tested:
+            notes.append(
+                f'class "{name}" has no test photo ({count:,} in all): it cannot be evaluated; add photos'
+            )
+        elif count < FEW_IMAGES:
+            notes.append(f'class "{name}" has only {count:,} photos: add more before you trust its figures')
+    opened = replace(opened, dropped=replace(opened.dropped, sides=sides))
+    images = select(store, opened.dropped.sides, ClassRules(), need_every_split=False)
+    for split in ("validation", "test"):
+        if not len(images.rows[split]):
+            raise DataError(
+                f"{job.folder}: {len(store):,} photos are too few to set any aside for {split}",
+                "add photos; thirty a class give a first answer",
+            )
+    most, least = (f(np.bincount(images.labels["train"])) for f in (np.max, np.min))
+    if most >= 3 * least:
+        notes.append(
+            f"classes are uneven ({most:,} to {least:,} training photos): each image is weighted by the "
+            "inverse of its class's share; look at the mean over classes"
+        )
+    return images, notes
+
+
+def _experiment_record(experiment: Experiment) -> ExperimentRecord:
+    config = experiment.model_dump(mode="json")
+    return ExperimentRecord(
+        name=experiment.name,
+        protocol=experiment.protocol,
+        config=config,
+        config_digest=digest_bytes(dump_json(config).encode()),
+        arms=experiment.arms,
+        command=[],
+        started=now(),
+    )
+
+
+def _suspects(experiment: Experiment, made: ModelFile, images: StageImages, bench: Bench) -> list[Suspect]:
+    """Of all photos in all splits, by the features that training used; none where nothing was cached."""
+    stage = experiment.stages[STAGE]
+    model = model_file.load(made).to(bench.device)
+    frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
+    inputs = prepare_inputs(STAGE, stage, model, frozen, images, bench, Clock(), want_warm=True)
+    if inputs.cut is None:
+        return []
+    parts = [inputs.rows[split].array.numpy()[inputs.rows[split].index[0].numpy()] for split in SPLITS]
+    labels = np.concatenate([images.labels[split] for split in SPLITS])
+    keys = [images.store.keys[row] for split in SPLITS for row in images.rows[split].tolist()]
+    return find_suspects(np.concatenate(parts), labels, keys, images.class_names)
+
+
+def _result(
+    target: Path,
+    run: RunRecord,
+    opened: OpenedData,
+    images: StageImages,
+    suspects: list[Suspect],
+    notes: list[str],
+    changes: list[ClassChange],
+) -> Adapted:
+    labels = images.labels["test"]
+    right = np.asarray(run.predicted) == labels
+    trained = np.bincount(images.labels["train"], minlength=len(images.class_names))
+    classes = [
+        ClassResult(
+            name=name,
+            train_images=int(trained[label]),
+            test_images=int((labels == label).sum()),
+            recall=_proportion(right[labels == label]),
+        )
+        for label, name in enumerate(images.class_names)
+    ]
+    recalls = [each.recall.value for each in classes if each.recall is not None]
+    return Adapted(
+        model=target,
+        accuracy=proportion(int(right.sum()), len(right)),
+        balanced_accuracy=float(np.mean(recalls)),
+        classes=classes,
+        images={split: len(images.rows[split]) for split in SPLITS},
+        excluded=opened.store.excluded,
+        dropped_from_test=opened.dropped.images,
+        decode_seconds=opened.store.decode_seconds,
+        features_computed=run.features_computed,
+        epochs=run.epochs,
+        seconds=dict(run.seconds),
+        suspects=suspects,
+        notes=notes,
+        changes=changes,
+    )
+
+
+def _proportion(right: npt.NDArray[np.bool_]) -> Estimate | None:
+    return proportion(int(right.sum()), len(right)) if len(right) else None

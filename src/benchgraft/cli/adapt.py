@@ -1,0 +1,153 @@
+"""The command that makes a model from a folder of photos."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UserError
+from .options import CacheOption
+
+if TYPE_CHECKING:
+    from ..adapt import Adapted
+
+SHOWN_SUSPECTS = 10
+
+
+def adapt(
+    folder: Annotated[Path, typer.Argument(help="Folder of class folders (one a class).")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Model file to write. Default: FOLDER.safetensors, or the updated one."),
+    ] = None,
+    parent: Annotated[
+        Path | None, typer.Option(help="Model file to start from. Default: the one that comes along.")
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of layers to freeze. Default: all before the dense ones."),
+    ] = None,
+    update: Annotated[
+        Path | None, typer.Option(help="Model file to bring up to date with the folder.")
+    ] = None,
+    rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW name of a class, with --update.")] = None,
+    refuse_regression: Annotated[
+        bool, typer.Option("--refuse-regression", help="Keep the old file if the new model is worse.")
+    ] = False,
+    run_folder: Annotated[
+        Path | None, typer.Option(help="Account and checkpoints. Default: runs/adapt-FOLDER")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of head and order.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+    cache_dir: CacheOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")
+    ] = False,
+) -> None:
+    """Train a model on a folder of labelled photos: model file, accuracy, and photos worth a second look.
+
+    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input or a refused
+    regression, 130 interrupted.
+
+    Example: benchgraft adapt photos/    then    benchgraft adapt photos/ --update photos.safetensors
+    """
+    from .. import adapt as adapting
+    from ..progress import for_terminal
+
+    if parent is not None and update is not None:
+        raise UserError("--parent and --update exclude each other", "an updated model is its own parent")
+    if rename and update is None:
+        raise UserError("--rename needs --update", "it says what a class of the old model is called now")
+    result = adapting.adapt(
+        folder,
+        out,
+        parent=parent,
+        freeze=freeze or adapting.DEFAULT_FREEZE,
+        update=update,
+        rename=_renamed(rename or []),
+        refuse_regression=refuse_regression,
+        seed=seed,
+        device=device,
+        threads=threads,
+        cache=cache_dir,
+        run_folder=run_folder,
+        progress=for_terminal(),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(result.model_dump_json(indent=2) if json else "\n".join(_lines(result)))
+
+
+def _renamed(pairs: list[str]) -> dict[str, str]:
+    renamed = {}
+    for pair in pairs:
+        old, sign, new = pair.partition("=")
+        if not (old and sign and new):
+            raise UserError(f'--rename "{pair}" is not OLD=NEW', 'for example --rename "apple=red apple"')
+        renamed[old] = new
+    return renamed
+
+
+def _lines(result: Adapted) -> list[str]:
+    """For people; the answer first."""
+    from ..report import units
+
+    images = result.images
+    seconds = ", ".join(
+        f"{name} {units.seconds(value)}" for name, value in result.seconds.items() if value >= 0.005
+    )
+    accuracy = units.estimate(result.accuracy, units.per_cent)
+    return [
+        f"{result.model}: {accuracy} right of {images['test']:,} photos that training never saw; mean over "
+        f"classes {units.per_cent(result.balanced_accuracy)}",
+        f"photos: {images['train']:,} train, {images['validation']:,} validation, {images['test']:,} test; "
+        f"{len(result.excluded):,} unusable; features computed now: {result.features_computed:,}",
+        *_class_lines(result),
+        *(f"left out {image.key}: {image.reason}" for image in (*result.excluded, *result.dropped_from_test)),
+        *(f"note: {note}" for note in result.notes),
+        *_change_lines(result),
+        *_suspect_lines(result),
+        f"{units.seconds(sum(result.seconds.values()) + result.decode_seconds)}: decoding photos "
+        f"{units.seconds(result.decode_seconds)}, {seconds}; {result.epochs} epochs",
+    ]
+
+
+def _class_lines(result: Adapted) -> list[str]:
+    from ..report import units
+
+    width = max(len(each.name) for each in result.classes)
+    lines = []
+    for each in result.classes:
+        recall = "not tested" if each.recall is None else units.estimate(each.recall, units.per_cent)
+        lines.append(
+            f"  {each.name:{width}}  {each.train_images:>6,} train {each.test_images:>6,} test  {recall}"
+        )
+    return lines
+
+
+def _change_lines(result: Adapted) -> list[str]:
+    if not result.changes:
+        return []
+    worse = [change for change in result.changes if change.is_worse]
+    return [
+        "on the photos that the old model was tested on:",
+        *(f"  {change.text()}" for change in result.changes),
+        *(f"WORSE beyond noise: {change.text()}" for change in worse),
+    ]
+
+
+def _suspect_lines(result: Adapted) -> list[str]:
+    found = result.suspects
+    if not found:
+        return []
+    return [
+        f"{len(found):,} photos worth a second look, the least believed first:",
+        *(
+            f"  {each.key}: given {each.given}, looks like {each.likelier} ({each.margin:+.2f})"
+            for each in found[:SHOWN_SUSPECTS]
+        ),
+        *(["  all of them: --json"] if len(found) > SHOWN_SUSPECTS else []),
+    ]

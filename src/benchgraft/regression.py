@@ -1,0 +1,89 @@
+"""Whether an updated model got worse on the photos that the old one was tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from .data.classes import StageImages
+from .experiment.images import digests_of
+from .model import model_file
+from .model.model_file import ModelFile
+from .report.proportions import sign_test
+from .training.batches import rows_of
+from .training.evaluate import evaluate
+
+NOISE = 0.05
+BATCH_SIZE = 64
+
+
+class ClassChange(BaseModel):
+    """Old and new model on the same test photos of one class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None
+    """None: all classes together."""
+    images: int
+    right_before: int
+    right_after: int
+    lost: int
+    """Right before, wrong after."""
+    won: int
+    p: float
+    """Chance of at least so many lost among lost and won if neither model is better (one-sided sign test)."""
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the loss is beyond noise."""
+        return self.p < NOISE
+
+    def text(self) -> str:
+        """One line to print."""
+        name = f'class "{self.name}"' if self.name is not None else "all classes"
+        return (
+            f"{name}: {self.right_before} of {self.images} right before, {self.right_after} after "
+            f"({self.lost} lost, {self.won} won, p = {self.p:.3f})"
+        )
+
+
+def compare_models(
+    old: ModelFile, new: ModelFile, images: StageImages, rename: Mapping[str, str], device: torch.device
+) -> list[ClassChange]:
+    """All classes together first, then each class that the old model was tested on; empty if none is left.
+
+    rename: class name in the old model -> its name in the new one.
+    """
+    is_old = np.isin(digests_of(images, "test"), old.tested_on)
+    rows, labels = images.rows["test"][is_old], images.labels["test"][is_old]
+    if not len(rows):
+        return []
+    given = np.array(images.class_names)[labels]
+    right = []
+    for file, names in ((old, rename), (new, {})):
+        result = evaluate(
+            model_file.load(file).to(device), rows_of(images.store.pixels, rows, labels, device), BATCH_SIZE
+        )
+        answers = np.array([names.get(name, name) for name in file.card.class_names])
+        right.append(answers[result.predicted] == given)
+    before, after = right
+    every = np.ones(len(rows), bool)
+    groups = [(None, every), *((str(name), given == name) for name in np.unique(given))]
+    return [_change(name, before[chosen], after[chosen]) for name, chosen in groups]
+
+
+def _change(name: str | None, before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> ClassChange:
+    lost, won = int((before & ~after).sum()), int((~before & after).sum())
+    return ClassChange(
+        name=name,
+        images=len(before),
+        right_before=int(before.sum()),
+        right_after=int(after.sum()),
+        lost=lost,
+        won=won,
+        p=sign_test(lost, won),
+    )

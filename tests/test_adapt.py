@@ -1,0 +1,148 @@
+"""From a folder of photos to a model, and the next week with more photos."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchgraft.adapt import adapt
+from benchgraft.errors import DataError, ModelFileError, RegressionError
+from benchgraft.ledger import Ledger, RunRecord
+from benchgraft.model import model_file
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 180, 40), "blue": (40, 40, 200), "yellow": (220, 210, 40)}
+
+
+def _photos(folder: Path, counts: dict[str, int], start: int = 0) -> Path:
+    """Blobs of a class's colour on white, each photo another one."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(start, start + count):
+            rng = np.random.default_rng([number, sum(name.encode())])
+            pixels = np.full((60, 60, 3), 255, np.int64)
+            top, left = rng.integers(5, 20, 2)
+            pixels[top : top + 35, left : left + 35] = COLOURS.get(name, (90, 90, 90))
+            noisy = (pixels + rng.integers(-25, 25, pixels.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / name / f"{number:04}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory):
+    """A folder of photos, and what adapt made of it."""
+    place = tmp_path_factory.mktemp("adapted")
+    photos = _photos(place / "photos", {"red": 50, "green": 50, "blue": 50})
+    return place, adapt(photos, place / "m.safetensors", cache=place / "cache", run_folder=place / "run")
+
+
+def _copy(adapted, tmp_path: Path) -> tuple[Path, Path, Path]:
+    place, _ = adapted
+    shutil.copytree(place, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    return copy / "photos", copy / "m.safetensors", copy / "cache"
+
+
+def _last_run(folder: Path) -> RunRecord:
+    return Ledger(folder).of_kind(RunRecord)[-1]
+
+
+def test_a_folder_of_photos_becomes_a_model_with_an_accuracy_on_photos_it_never_saw(adapted):
+    place, result = adapted
+    file = model_file.read(place / "m.safetensors")
+    assert file.card.class_names == ["blue", "green", "red"]
+    assert result.accuracy.value > 0.9
+    assert result.accuracy.low < result.accuracy.value <= result.accuracy.high
+    assert sum(result.images.values()) == 150
+    assert not set(file.tested_on.tolist()) & set(file.trained_on.tolist())
+
+
+def test_update_computes_features_of_new_photos_only_and_keeps_every_old_split(adapted, tmp_path):
+    photos, model, cache = _copy(adapted, tmp_path)
+    before = model_file.read(model)
+    _photos(photos, {"red": 6, "green": 5, "blue": 4}, start=1000)
+    result = adapt(photos, update=model, cache=cache, run_folder=tmp_path / "run")
+    assert result.features_computed == 15
+    assert _last_run(tmp_path / "run").features_computed == 15
+    after = model_file.read(model)
+    assert set(before.tested_on.tolist()) <= set(after.tested_on.tolist())
+    assert set(before.trained_on.tolist()) <= set(after.trained_on.tolist())
+    assert result.changes[0].images == len(before.tested_on)
+    assert not result.changes[0].is_worse
+
+
+def test_output_rows_go_by_class_name_when_classes_come_go_and_are_renamed(adapted, tmp_path):
+    photos, model, cache = _copy(adapted, tmp_path)
+    old = model_file.read(model)
+    shutil.rmtree(photos / "blue")
+    (photos / "red").rename(photos / "crimson")
+    _photos(photos, {"yellow": 40})
+    result = adapt(photos, update=model, rename={"red": "crimson"}, cache=cache, run_folder=tmp_path / "run")
+    assert [each.name for each in result.classes] == ["crimson", "green", "yellow"]
+    rows = model_file.carried_rows(old.card.class_names, ["crimson", "green", "yellow"], {"red": "crimson"})
+    assert rows == {0: 2, 1: 1}
+    assert {change.name for change in result.changes} == {None, "crimson", "green"}
+    assert result.accuracy.value > 0.9
+
+
+def test_a_rename_of_a_class_that_the_model_has_not_is_refused_with_the_nearest(adapted, tmp_path):
+    photos, model, cache = _copy(adapted, tmp_path)
+    with pytest.raises(ModelFileError, match='did you mean "red"'):
+        adapt(photos, update=model, rename={"rad": "red"}, cache=cache, run_folder=tmp_path / "run")
+
+
+def test_refused_regression_keeps_the_old_file(adapted, tmp_path):
+    photos, model, cache = _copy(adapted, tmp_path)
+    before = model.read_bytes()
+    # The new photos of every class show another one: the update learns nonsense.
+    for wrong, right in (("red", "green"), ("green", "blue"), ("blue", "red")):
+        _photos(tmp_path / "other", {right: 150}, start=2000)
+        for photo in (tmp_path / "other" / right).iterdir():
+            photo.rename(photos / wrong / f"new {photo.name}")
+    with pytest.raises(RegressionError, match="kept"):
+        adapt(photos, update=model, refuse_regression=True, cache=cache, run_folder=tmp_path / "run")
+    assert model.read_bytes() == before
+
+
+def test_wrongly_sorted_photos_lead_the_list_of_suspects(tmp_path):
+    photos = _photos(tmp_path / "photos", {"red": 40, "green": 40})
+    (photos / "red" / "0007.png").rename(photos / "green" / "wrong.png")
+    result = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    assert (result.suspects[0].key, result.suspects[0].likelier) == ("green/wrong.png", "red")
+
+
+def test_small_and_uneven_classes_are_named(tmp_path):
+    photos = _photos(tmp_path / "photos", {"red": 80, "green": 7, "blue": 1})
+    result = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    text = "\n".join(result.notes)
+    assert 'class "blue" has no test photo (1 in all): it cannot be evaluated' in text
+    assert "uneven" in text
+    assert next(each for each in result.classes if each.name == "blue").recall is None
+
+
+def test_too_few_photos_are_refused_with_advice(tmp_path):
+    photos = _photos(tmp_path / "photos", {"red": 2, "green": 2})
+    with pytest.raises(DataError, match=r"too few to set any aside"):
+        adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    assert not (tmp_path / "m").exists()
+
+
+def test_the_command_prints_json_for_machines_and_one_error_line_for_people(tmp_path):
+    photos = _photos(tmp_path / "photos", {"red": 30, "green": 30})
+    command = [sys.executable, "-m", "benchgraft", "adapt"]
+    places = ["--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run(
+        [*command, str(photos), "--json", *places], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"] == "photos.safetensors"
+    missing = subprocess.run([*command, "nowhere", *places], cwd=tmp_path, capture_output=True, text=True)
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("error: ")
+    assert "Traceback" not in missing.stderr
