@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +18,11 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from .data.classes import ClassRules, StageImages, select
-from .data.readers import guess_format
 from .data.split import NOWHERE, TEST, TRAIN
 from .errors import DataError, RegressionError
 from .experiment.bench import Bench
 from .experiment.config import Experiment, shipped_path
+from .experiment.folder import DEFAULT_FREEZE, DEFAULT_PARENT, STAGE, epochs_for, folder_experiment
 from .experiment.images import OpenedData, images_record, open_data
 from .experiment.inputs import SPLITS, prepare_inputs
 from .experiment.stage import run_stage
@@ -49,12 +48,8 @@ from .report.statistics import Estimate
 from .suspects import Suspect, find_suspects
 from .training.device import prepare_device
 
-DEFAULT_PARENT = "shipped:stage2.safetensors"
-DEFAULT_FREEZE = ("conv2d_*", "batch_normalization_*")
 FEW_IMAGES = 10
 STEPS, UPDATE_STEPS = 400, 150
-BATCH_SIZE = 64
-STAGE = "adapt"
 
 
 class ClassResult(BaseModel):
@@ -154,10 +149,12 @@ def adapt(
 def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Adapted:
     old = model_file.read(job.parent)
     started = time.perf_counter()
-    opened = open_data("photos", _config(job, 1).data["photos"], Path("/"), bench.cache, bench.progress)
+    experiment = _experiment(job, epochs=1)
+    opened = open_data("photos", experiment.data["photos"], None, bench.cache, bench.progress)
     images, notes = _images(job, old, opened)
     seconds = time.perf_counter() - started - opened.store.decode_seconds
-    experiment = _config(job, len(images.rows["train"]))
+    steps = UPDATE_STEPS if job.update else STEPS
+    experiment = _experiment(job, epochs_for(steps, len(images.rows["train"])))
     ledger = Ledger(bench.folder)
     if not ledger.of_kind(ExperimentRecord):
         ledger.append(_experiment_record(experiment))
@@ -179,49 +176,10 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     return _result(target, run, opened, images, suspects, notes, changes)
 
 
-def _config(job: _Job, train_images: int) -> Experiment:
-    """One arm on one folder, as an experiment."""
-    steps = UPDATE_STEPS if job.update else STEPS
-    epochs = min(200, max(5, -(-steps // max(1, train_images // BATCH_SIZE))))
-    table: dict[str, Any] = {
-        "name": f"adapt-{job.folder.name}",
-        "protocol": "like_for_like",
-        "seed": job.seed,
-        "runs": 1,
-        "data": {
-            "photos": {
-                "format": guess_format(job.folder),
-                "folder": str(job.folder),
-                "validation": 0.15,
-                "test": 0.15,
-            }
-        },
-        "stages": {
-            "parent": {"data": "photos", "model_file": str(job.parent), "recipe": _recipe(1)},
-            STAGE: {
-                "data": "photos",
-                "parent": "parent",
-                "freeze": list(job.freeze),
-                "carry_over": job.update,
-                "rename": job.rename,
-                "recipe": _recipe(epochs),
-            },
-        },
-        "arms": {"transfer": STAGE},
-    }
-    match_layers(model_file.load(model_file.read(job.parent)).layer_names, job.freeze, "--freeze")
-    return Experiment.model_validate(table)
-
-
-def _recipe(epochs: int) -> dict[str, Any]:
-    return {
-        "learning_rate": 0.02,
-        "weight_decay": 5e-4,
-        "label_smoothing": 0.1,
-        "batch_size": BATCH_SIZE,
-        "balance": True,
-        "stop": {"epochs": epochs, "patience": max(3, epochs // 2)},
-    }
+def _experiment(job: _Job, epochs: int) -> Experiment:
+    return folder_experiment(
+        job.folder, job.parent, job.freeze, epochs, seed=job.seed, rename=job.rename, carry_over=job.update
+    )
 
 
 def _images(job: _Job, old: ModelFile, opened: OpenedData) -> tuple[StageImages, list[str]]:

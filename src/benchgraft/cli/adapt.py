@@ -56,6 +56,7 @@ def adapt(
     Example: benchgraft adapt photos/    then    benchgraft adapt photos/ --update photos.safetensors
     """
     from .. import adapt as adapting
+    from ..experiment.folder import DEFAULT_FREEZE
     from ..progress import for_terminal
 
     if parent is not None and update is not None:
@@ -66,7 +67,7 @@ def adapt(
         folder,
         out,
         parent=parent,
-        freeze=freeze or adapting.DEFAULT_FREEZE,
+        freeze=freeze or DEFAULT_FREEZE,
         update=update,
         rename=_renamed(rename or []),
         refuse_regression=refuse_regression,
