@@ -2,27 +2,180 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from . import units
 from .blocks import Block, Grid, Heading, Lines
 from .claims import retrainings
 from .paper_tables import paper_table
 from .runs import VARIANT_TEXT
-from .summary import Summary
+from .significance import RunsNeeded, Significance
+from .summary import AccuracyDifference, Spread, Summary, Table
 
 
 def blocks(summary: Summary) -> list[Block]:
-    """Everything that is printed, in order."""
+    """Everything that is printed, in order; the answer last, where a terminal ends."""
     return [
-        *_data(summary),
+        *data(summary),
         *(block for table in summary.tables for block in paper_table(table)),
-        *_speedups(summary),
-        *_accuracy(summary),
-        *_paybacks(summary),
+        *measured(summary),
         *_audit(summary),
         *_machines(summary),
         *_missing(summary),
         *_claims(summary),
+        Heading("The answer"),
+        Lines(summary.answer),
     ]
+
+
+def measured(summary: Summary) -> list[Block]:
+    """What these runs say by themselves, the paper apart."""
+    return [*_speedups(summary), *_accuracy(summary), *_paybacks(summary), *certainty(summary)]
+
+
+def paper(summary: Summary) -> list[Block]:
+    """The paper's tables, claims and audit, each statement marked printed, computed or inferred."""
+    rows = [
+        [entry.source, entry.claim, entry.published, f"{entry.verdict}: {entry.figure}"]
+        for entry in summary.claims
+    ]
+    return [
+        Heading("Its claims"),
+        Grid(["", "claim", "by the paper's own figures", "by these runs"], rows),
+        *(block for table in summary.tables for block in paper_table(table)),
+        *_audit(summary),
+        Lines(summary.notes),
+    ]
+
+
+def provenance(summary: Summary) -> list[Block]:
+    """Machine, revision, seeds and every digest."""
+    found = summary.provenance
+    seeds = "; ".join(f"{arm} {', '.join(map(str, numbers))}" for arm, numbers in found.seeds.items())
+    weights = [
+        [
+            entry.model_file if entry.arm is None else f"{entry.model_file} ({VARIANT_TEXT[entry.variant]})",
+            f"{entry.seed}",
+            entry.model_digest[:16],
+            (entry.parent_digest or "none")[:16],
+            f"{entry.frozen_tensors}",
+            (entry.frozen_digest or "none")[:16],
+        ]
+        for entry in found.weights
+    ]
+    return [
+        *_machines(summary),
+        Lines([f"Seeds: {seeds}.", f"Revision: {', '.join(found.revisions) or 'not run from a checkout'}."]),
+        Heading("Digests (SHA-256; whole in the ledger)"),
+        Grid(
+            ["", "images", "digest"],
+            [
+                ["configuration", "", found.config_digest],
+                *([entry.what, f"{entry.images:,}", entry.digest] for entry in found.data),
+            ],
+            frozenset({1}),
+        ),
+        Heading("Weights and freeze audit"),
+        Lines(
+            ["Frozen tensors have the same bits after a run as in its parent model; verify compares them."]
+        ),
+        Grid(
+            ["model file", "seed", "weights", "parent", "frozen\ntensors", "frozen bits"],
+            weights,
+            frozenset({1, 4}),
+        ),
+        *_missing(summary),
+    ]
+
+
+def certainty(summary: Summary) -> list[Block]:
+    """Every interval with its method, the permutation test beside it, and how many runs would do."""
+    rows = [
+        *(row for table in summary.tables if table.arm for row in _mean_rows(table)),
+        *(
+            [
+                f"speed-up, {entry.arm}, {VARIANT_TEXT[entry.variant]}",
+                units.estimate(entry.ratio, units.times),
+                entry.ratio.method,
+                _test(entry.permutation),
+            ]
+            for entry in summary.speedups
+        ),
+        *(row for entry in summary.accuracy for row in _difference_rows(entry)),
+    ]
+    lines = [
+        "p: two-sided; in brackets the smallest that the test could have given with so many runs.",
+        "Welch and not pairs: a seed draws start weights and order, which have nothing to do with each other "
+        "in the two arms; images and split are the same for all runs.",
+    ]
+    for entry in summary.accuracy:
+        if entry.mcnemar is not None:
+            lines.append(f"{entry.arm}: {entry.mcnemar.method}, p = {_p(entry.mcnemar)}.")
+        else:
+            lines.append(f"{entry.arm}: no McNemar test, {entry.mcnemar_why_none}.")
+    lines += [_runs_needed(need) for need in summary.runs_needed]
+    return [
+        Heading("How sure: intervals and tests"),
+        Grid(["", "value (95 % interval)", "method", "p"], rows),
+        Lines(lines),
+    ]
+
+
+def _mean_rows(table: Table) -> list[list[str]]:
+    named: list[tuple[str, Spread | None, Callable[[float], str]]] = [
+        *(
+            (f"time, {table.arm}, {VARIANT_TEXT[variant]}", spread, units.seconds)
+            for variant, spread in table.seconds.items()
+        ),
+        (f"accuracy, {table.arm}", table.accuracy, units.per_cent),
+    ]
+    rows = [
+        [name, units.estimate(value, write), value.method, ""]
+        for name, spread, write in named
+        for value in ((spread.mean, spread.bootstrap) if spread else ())
+        if value is not None
+    ]
+    if table.accuracy_over_sources is not None:
+        value = table.accuracy_over_sources
+        rows.append([f"accuracy, {table.arm}", units.estimate(value, units.per_cent), value.method, ""])
+    return rows
+
+
+def _difference_rows(entry: AccuracyDifference) -> list[list[str]]:
+    name = f"accuracy, {entry.arm} minus scratch, points"
+    rows = [
+        [
+            name,
+            units.estimate(entry.over_runs, units.points),
+            entry.over_runs.method,
+            _test(entry.permutation),
+        ]
+    ]
+    if entry.over_sources is not None:
+        rows.append([name, units.estimate(entry.over_sources, units.points), entry.over_sources.method, ""])
+        rows.append([name, units.estimate(entry.together, units.points), entry.together.method, ""])
+    return rows
+
+
+def _test(found: Significance | None) -> str:
+    return f"{_p(found)} ({found.method})" if found else ""
+
+
+def _p(found: Significance) -> str:
+    return f"{found.p:.2g} (smallest {found.smallest:.2g})"
+
+
+def _runs_needed(need: RunsNeeded) -> str:
+    half = (
+        f"{need.arm} minus scratch: for an interval over runs of +-{100 * need.half_width:g} points it takes"
+    )
+    if need.runs is None:
+        return f"{half} more runs than anybody would carry out, were the spread as measured."
+    most = f"{need.runs_at_most:,}" if need.runs_at_most is not None else "very many"
+    return (
+        f"{half} {need.runs:,} runs of each arm, were the spread as measured, and up to {most} by the upper "
+        "bound of that spread. What other source classes would change stays, however many the runs."
+    )
 
 
 def _claims(summary: Summary) -> list[Block]:
@@ -56,16 +209,17 @@ def _missing(summary: Summary) -> list[Block]:
     )
 
 
-def _data(summary: Summary) -> list[Block]:
+def data(summary: Summary) -> list[Block]:
+    """The images of every stage, and what was left out."""
     rows = [
         [
-            data.stage,
-            f"{data.data} ({data.format})" if data.format and data.format != data.data else data.data,
-            f"{data.classes:,}",
-            f"{data.source_classes:,}",
-            *(f"{data.images.get(split, 0):,}" for split in ("train", "validation", "test")),
+            entry.stage,
+            f"{entry.data} ({entry.format})" if entry.format and entry.format != entry.data else entry.data,
+            f"{entry.classes:,}",
+            f"{entry.source_classes:,}",
+            *(f"{entry.images.get(split, 0):,}" for split in ("train", "validation", "test")),
         ]
-        for data in summary.data
+        for entry in summary.data
     ]
     columns = ["stage", "data set", "classes", "source classes", "train", "validation", "test"]
     labelled = [
@@ -75,7 +229,7 @@ def _data(summary: Summary) -> list[Block]:
         for entry in summary.labelled
     ]
     left_out = {
-        data.data: (data.unusable, data.shared) for data in summary.data if data.unusable or data.shared
+        entry.data: (entry.unusable, entry.shared) for entry in summary.data if entry.unusable or entry.shared
     }
     lines = labelled + [
         f"Left out of {name}: {unusable:,} unreadable images; "
