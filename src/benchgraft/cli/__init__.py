@@ -20,7 +20,7 @@ from ..errors import (
 )
 from .data import data_app
 from .model import model
-from .report import report
+from .report import report, verify
 from .reproduce import reproduce
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app = typer.Typer(
     help="Train an image classifier from scratch, or transfer from a model that is there? "
     "benchgraft measures both on the same images. Start with: benchgraft reproduce",
 )
-for command in (reproduce, report, model):
+for command in (reproduce, report, verify, model):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

@@ -17,12 +17,12 @@ from .summary import Payback, Spread, Summary, Table
 MINUTES_FROM_SECONDS = 600
 HATCHES = {
     "decode": "",
-    "features": "////",
+    "features": "///",
     "train": "",
-    "validate": "....",
-    "evaluate": "xxxx",
-    "save": "++",
-    "other": "\\\\\\\\",
+    "validate": "xxx",
+    "evaluate": "--",
+    "save": "||",
+    "other": "",
 }
 SHADES = {
     "decode": 0.85,
@@ -83,8 +83,8 @@ def runs(summary: Summary) -> Picture | None:
     return Picture(
         "runs",
         "Every run",
-        "Each small mark is a run, the large one the mean, the bar its 95 % interval. Further left is faster; "
-        "further right is more accurate.",
+        "Each small mark is a run, the large one the mean, the bar its 95 % interval. Further left is "
+        "faster; further right is more accurate.",
         f"Mean time of a run: {facts}. Mean accuracy: {correct}.",
         svg(figure, "runs"),
     )
