@@ -84,7 +84,8 @@ def runs(summary: Summary) -> Picture | None:
         "runs",
         "Every run",
         "Each small mark is a run, the large one the mean, the bar its 95 % interval. Further left is "
-        "faster; further right is more accurate.",
+        "faster, further right more accurate. Cold: features of the frozen layers are computed in the run; "
+        "warm: they are there already.",
         f"Mean time of a run: {facts}. Mean accuracy: {correct}.",
         svg(figure, "runs"),
     )

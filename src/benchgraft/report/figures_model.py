@@ -17,7 +17,7 @@ DEEPEST_SHADE = 0.5
 def layers(network: Network) -> Picture:
     """The network layer by layer, its arithmetic, and what each stage freezes."""
     rows, stages = network.layers, network.stages
-    figure, (axes, marks) = canvas(4.3, columns=2, sharey=True, width_ratios=[3, max(1, len(stages))])
+    figure, (axes, marks) = canvas(4.3, columns=2, sharey=True, width_ratios=[3, max(1.5, 0.7 * len(stages))])
     for place, layer in enumerate(rows):
         axes.barh(place, 100 * layer.share, color="#1f6aa5", height=0.6)
         if layer.megaflops:
@@ -38,7 +38,7 @@ def layers(network: Network) -> Picture:
     axes.set_yticks(range(len(rows)), [layer.name for layer in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, 1.25 * 100 * max(layer.share for layer in rows))
-    axes.set_xlabel("share of arithmetic, %")
+    axes.set_xlabel("arithmetic, %")
     for panel in (axes, marks):
         panel.tick_params(axis="y", length=0)
         panel.grid(visible=False, axis="y")

@@ -42,6 +42,8 @@ def answer(
                 _where(folder, arm),
             ),
         ]
+    if any(entry.preparation_given for entry in paybacks):
+        sentences.append("Preparation came with the program and was timed where it was made.")
     return [*sentences, "All transfer runs start from one parent model: this holds for this parent."]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,6 +29,7 @@ def page(summary: Summary, thumbnails: dict[str, dict[str, str]]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["bound"] = _bound
     environment.tests["heading"] = lambda block: isinstance(block, Heading)
     environment.tests["grid"] = lambda block: isinstance(block, Grid)
     environment.tests["lines"] = lambda block: isinstance(block, Lines)
@@ -43,7 +45,7 @@ def page(summary: Summary, thumbnails: dict[str, dict[str, str]]) -> str:
             )
             for name, group in _by_arm(summary)
         ],
-        matched=[data for data in summary.data if _is_listed(data)],
+        matched=_matched(summary),
         sections=sections,
         units=units,
     )
@@ -103,8 +105,20 @@ def _by_arm(summary: Summary) -> list[tuple[str, list[Mistake]]]:
     return [(name, [m for m in summary.surest_mistakes if m.name == name]) for name in names]
 
 
-def _is_listed(data: StageData) -> bool:
-    """Stages whose every class is its own source class have nothing to list."""
-    return len(data.matched) <= MOST_CLASSES_LISTED and any(
-        entry.sources != [entry.name] for entry in data.matched
-    )
+def _matched(summary: Summary) -> list[tuple[list[str], StageData]]:
+    """Stages with the same classes together; those whose every class is its own source are left out."""
+    found: list[tuple[list[str], StageData]] = []
+    for data in summary.data:
+        same = next((names for names, other in found if other.matched == data.matched), None)
+        if same is not None:
+            same.append(data.stage)
+        elif len(data.matched) <= MOST_CLASSES_LISTED and any(
+            entry.sources != [entry.name] for entry in data.matched
+        ):
+            found.append(([data.stage], data))
+    return found
+
+
+def _bound(text: str) -> str:
+    """A number is not parted from its unit at the end of a line."""
+    return re.sub(r"(\d) (s|min|%|points|to)(?!\w)", "\\1\N{NO-BREAK SPACE}\\2", text)

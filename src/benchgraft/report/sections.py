@@ -36,12 +36,11 @@ def measured(summary: Summary) -> list[Block]:
 def paper(summary: Summary) -> list[Block]:
     """The paper's tables, claims and audit, each statement marked printed, computed or inferred."""
     rows = [
-        [entry.source, entry.claim, entry.published, f"{entry.verdict}: {entry.figure}"]
-        for entry in summary.claims
+        [entry.source, entry.claim, entry.published, entry.verdict, entry.figure] for entry in summary.claims
     ]
     return [
         Heading("Its claims"),
-        Grid(["", "claim", "by the paper's own figures", "by these runs"], rows),
+        Grid(["", "claim", "by the paper's own figures", "by these runs", "figure"], rows),
         *(block for table in summary.tables for block in paper_table(table)),
         *_audit(summary),
         Lines(summary.notes),
@@ -104,7 +103,7 @@ def certainty(summary: Summary) -> list[Block]:
         *(row for entry in summary.accuracy for row in _difference_rows(entry)),
     ]
     lines = [
-        "p: two-sided; in brackets the smallest that the test could have given with so many runs.",
+        "p: two-sided, beside the smallest that the test can give with so many runs.",
         "Welch and not pairs: a seed draws start weights and order, which have nothing to do with each other "
         "in the two arms; images and split are the same for all runs.",
     ]
@@ -116,7 +115,7 @@ def certainty(summary: Summary) -> list[Block]:
     lines += [_runs_needed(need) for need in summary.runs_needed]
     return [
         Heading("How sure: intervals and tests"),
-        Grid(["", "value (95 % interval)", "method", "p"], rows),
+        Grid(["", "value (95 % interval)", "method", "p"], rows, frozenset({1})),
         Lines(lines),
     ]
 
@@ -162,7 +161,7 @@ def _test(found: Significance | None) -> str:
 
 
 def _p(found: Significance) -> str:
-    return f"{found.p:.2g} (smallest {found.smallest:.2g})"
+    return f"{found.p:.2g}, smallest possible {found.smallest:.2g}"
 
 
 def _runs_needed(need: RunsNeeded) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,11 +67,17 @@ def summarise(records: Sequence[AnyRecord], half_width: float | None = None) -> 
     )
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Mean with interval, standard deviation (None for one run), range."""
+def spread(values: Sequence[float], largest: float = math.inf) -> Spread:
+    """Mean with interval, standard deviation (None for one run), range; of values from 0 to `largest`.
+
+    The interval is cut where no mean can be: that takes no truth out of it.
+    """
+    mean = mean_interval(values)
+    if mean.low is not None and mean.high is not None:
+        mean = mean.model_copy(update={"low": max(0.0, mean.low), "high": min(largest, mean.high)})
     return Spread(
         runs=len(values),
-        mean=mean_interval(values),
+        mean=mean,
         bootstrap=bootstrap_mean(values) if len(values) >= FEWEST_RUNS_FOR_BOOTSTRAP else None,
         deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         low=min(values),
@@ -129,7 +136,7 @@ def _table(
         published=table,
         rows=[_row(run, [other for other in runs if other.seed == run.seed]) for run in once],
         seconds={name: spread(values) for name, values in timed.items() if values},
-        accuracy=spread([run.accuracy for run in once]) if once else None,
+        accuracy=spread([run.accuracy for run in once], largest=1.0) if once else None,
         accuracy_over_sources=accuracy.over_sources(folder, once),
         trained_parameters=once[0].trained_parameters if once else None,
     )
