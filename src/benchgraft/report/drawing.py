@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -29,7 +31,7 @@ _VARIABLES = {
 }
 WIDTH_INCHES = 4.6
 """About the width of a phone at one CSS pixel a point: text then has its size there and grows elsewhere."""
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "font.size": 9.5,
     "font.family": "DejaVu Sans",
@@ -94,10 +96,19 @@ def look(arm: str, variant: Variant, single_rival: bool = True) -> Look:
     return Look(f"{name}, {VARIANT_TEXT[variant]}", colour, marker, dashes)
 
 
-def canvas(height: float, rows: int = 1, columns: int = 1, **options: object) -> tuple[Figure, list[Axes]]:
+def canvas(
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    width_ratios: Sequence[float] | None = None,
+    height_ratios: Sequence[float] | None = None,
+    sharey: bool = False,
+) -> tuple[Figure, list[Axes]]:
     """A figure of the width that all have, and its axes row by row."""
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, **options)  # type: ignore[arg-type]
+    axes = figure.subplots(
+        rows, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios, height_ratios=height_ratios
+    )
     return figure, list(axes.flat)
 
 

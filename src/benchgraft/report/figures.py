@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -258,7 +259,7 @@ def phases(summary: Summary) -> Picture | None:
                 linewidth=0.8,
             )
             start += share
-    handles = [
+    handles: list[Any] = [
         axes.barh(0, 0, color=INK, alpha=SHADES[name], hatch=HATCHES[name], edgecolor=PAPER) for name in used
     ]
     _label_strips(axes, labels)

@@ -80,7 +80,7 @@ def confusion(found: list[Confusion]) -> Picture | None:
                 linewidth=0,
             )
             panel.annotate(
-                _count(counts[row, column]),
+                _count(float(counts[row, column])),
                 (column, row),
                 ha="center",
                 va="center",

@@ -52,7 +52,7 @@ class Verification:
 
     def look(self, what: str, found: Iterator[str]) -> None:
         """Take in the differences of one look, which ends at damage that cannot be read past."""
-        differences = []
+        differences: list[str] = []
         try:
             differences.extend(found)
         except RunFolderError as error:
