@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .runs import SCRATCH, VARIANT_TEXT, Variant
+from .summary import Summary
 
 INK, MUTED, RULE, PAPER = "#1b1c1d", "#6a6d70", "#d9dbdd", "#fdfdfc"
 _VARIABLES = {
@@ -29,6 +30,7 @@ _VARIABLES = {
     "#12806a": "warm",
     "#7a5195": "pixels",
 }
+MINUTES_FROM_SECONDS = 600
 WIDTH_INCHES = 4.6
 """About the width of a phone at one CSS pixel a point: text then has its size there and grows elsewhere."""
 _SETTINGS: Any = {
@@ -83,8 +85,8 @@ class Look:
     dashes: str
 
 
-def look(arm: str, variant: Variant, single_rival: bool = True) -> Look:
-    """The same arm looks the same in every figure. With several rivals their names tell them apart."""
+def look(summary: Summary, arm: str, variant: Variant) -> Look:
+    """The same arm looks the same in every figure; several transfer arms are told apart by their names."""
     if arm == SCRATCH:
         return Look(SCRATCH, "#b3541e", "o", "-")
     colour, marker, dashes = {
@@ -92,8 +94,25 @@ def look(arm: str, variant: Variant, single_rival: bool = True) -> Look:
         "warm": ("#12806a", "^", ":"),
         "pixels": ("#7a5195", "D", "-."),
     }[variant]
-    name = "transfer" if single_rival else arm
-    return Look(f"{name}, {VARIANT_TEXT[variant]}", colour, marker, dashes)
+    return Look(f"{arm_name(summary, arm)}, {VARIANT_TEXT[variant]}", colour, marker, dashes)
+
+
+def arm_name(summary: Summary, arm: str) -> str:
+    """What an arm is called where there is one transfer arm only, whatever its name."""
+    rivals = {table.arm for table in summary.tables if table.number == 5}
+    return "transfer" if arm != SCRATCH and len(rivals) == 1 else arm
+
+
+def label_rows(axes: Axes, labels: list[str]) -> None:
+    """Names at the left, the first row on top."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.45, -0.55)
+    axes.tick_params(axis="y", length=0)
+
+
+def time_unit(seconds: list[float]) -> tuple[float, str]:
+    """What to divide by, and its name."""
+    return (60.0, "minutes") if max(seconds, default=0.0) >= MINUTES_FROM_SECONDS else (1.0, "seconds")
 
 
 def canvas(

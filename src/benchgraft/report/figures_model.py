@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from . import units
 from .answers import Confusion
@@ -68,32 +69,7 @@ def confusion(found: list[Confusion]) -> Picture | None:
     rows = -(-len(shown) // columns)
     figure, panels = canvas(rows * (2.5 if columns == 2 else 3.6), rows=rows, columns=columns)
     for panel, entry in zip(panels, shown, strict=False):
-        counts = np.asarray(entry.counts)
-        shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-        for row, column in np.ndindex(*counts.shape):
-            panel.fill_between(
-                [column - 0.48, column + 0.48],
-                row - 0.48,
-                row + 0.48,
-                color="#1f6aa5",
-                alpha=float(DEEPEST_SHADE * shares[row, column]),
-                linewidth=0,
-            )
-            panel.annotate(
-                _count(float(counts[row, column])),
-                (column, row),
-                ha="center",
-                va="center",
-                fontweight="bold" if row == column else "normal",
-            )
-        ticks = range(len(entry.class_names))
-        panel.set_xticks(ticks, entry.class_names, rotation=0 if size <= 4 else 60)
-        panel.set_yticks(ticks, entry.class_names, rotation=90 if columns == 2 else 0, va="center")
-        panel.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), title=entry.name, xlabel="answer")
-        panel.set_aspect("equal")
-        panel.grid(visible=False)
-        panel.tick_params(length=0)
-        panel.spines[:].set_visible(False)
+        _matrix(panel, entry, columns)
     for panel in panels[len(shown) :]:
         panel.set_visible(False)
     panels[0].set_ylabel("shown")
@@ -110,6 +86,36 @@ def confusion(found: list[Confusion]) -> Picture | None:
         told + ".",
         svg(figure, "confusion"),
     )
+
+
+def _matrix(panel: Axes, entry: Confusion, columns: int) -> None:
+    """One arm's answers; the deeper a cell, the larger its share of the images of that class."""
+    counts, size = np.asarray(entry.counts), len(entry.class_names)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    for row, column in np.ndindex(*counts.shape):
+        panel.fill_between(
+            [column - 0.48, column + 0.48],
+            row - 0.48,
+            row + 0.48,
+            color="#1f6aa5",
+            alpha=float(DEEPEST_SHADE * shares[row, column]),
+            linewidth=0,
+        )
+        panel.annotate(
+            _count(float(counts[row, column])),
+            (column, row),
+            ha="center",
+            va="center",
+            fontweight="bold" if row == column else "normal",
+        )
+    panel.set_xticks(range(size), entry.class_names, rotation=0 if size <= 4 else 60)
+    panel.set_yticks(range(size), entry.class_names, rotation=90 if columns == 2 else 0, va="center")
+    panel.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="answer")
+    panel.set_title(entry.name, fontsize=10)
+    panel.set_aspect("equal")
+    panel.grid(visible=False)
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
 
 
 def _count(images: float) -> str:

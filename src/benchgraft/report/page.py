@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..errors import RunFolderError
 from ..ledger import THUMBNAILS, Thumbnails
-from . import figures, figures_model, sections, units
+from . import figures, figures_model, figures_time, sections, units
 from .answers import Mistake
 from .blocks import Grid, Heading, Lines
 from .drawing import Picture
@@ -57,8 +57,8 @@ def pictures(summary: Summary) -> list[Picture]:
         figures.runs(summary),
         figures.cost(summary),
         figures.learning(summary),
-        figures.phases(summary),
-        figures.speedup(summary),
+        figures_time.phases(summary),
+        figures_time.speedup(summary),
         figures_model.confusion(summary.confusions),
     ]
     return [picture for picture in drawn if picture is not None]
