@@ -1,1 +1,25 @@
-"""Train from scratch or transfer? Measures both on the same images."""
+"""Train from scratch or transfer? Measures both on the same images.
+
+Public names are found on first use, so that importing the package loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .report.notebook import load_runs
+
+__all__ = ["load_runs"]
+_PLACES = {"load_runs": ".report.notebook"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

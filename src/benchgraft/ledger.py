@@ -21,6 +21,8 @@ from .errors import RunFolderError
 from .files import storage_errors
 
 FILE_NAME = "ledger.jsonl"
+THUMBNAILS = "thumbnails"
+"""Folder beside the ledger: for each digest of a stage's images one file of Thumbnails."""
 T = TypeVar("T", bound="Record")
 Phase = Literal["decode", "features", "train", "validate", "evaluate", "save", "other"]
 """What time goes into. `other` is what the total holds beyond the named phases, never a guess."""
@@ -171,6 +173,14 @@ AnyRecord = Annotated[
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)
+
+
+class Thumbnails(Record):
+    """Small pictures of the test images that were got wrong most surely: for the eye alone."""
+
+    images_digest: str
+    jpeg: dict[str, str]
+    """Key of the image -> JPEG file in base64."""
 
 
 class Ledger:

@@ -21,7 +21,7 @@ from ..errors import (
 from .adapt import adapt
 from .data import data_app
 from .model import model
-from .report import report
+from .report import report, verify
 from .reproduce import reproduce
 
 app = typer.Typer(
@@ -31,7 +31,7 @@ app = typer.Typer(
     help="Train an image classifier from scratch, or transfer from a model that is there? "
     "benchgraft measures both on the same images. Start with: benchgraft reproduce",
 )
-for command in (adapt, reproduce, report, model):
+for command in (adapt, reproduce, report, verify, model):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

@@ -1,47 +1,99 @@
-"""The command that prints a run folder's tables."""
+"""The commands that read a run folder: its report, and the check that nothing in it has changed."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UserError
+from ..errors import EXIT_FAULT, UserError
+
+if TYPE_CHECKING:
+    from ..report.summary import Summary
+
+FORMATS = ("text", "html", "md", "json", "csv")
+FolderArgument = Annotated[Path, typer.Argument(help="A run folder that reproduce has written.")]
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder that reproduce has written.")],
-    format: Annotated[str, typer.Option(help="text, md or json.")] = "text",  # noqa: A002
+    folder: FolderArgument,
+    format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002
+    half_width: Annotated[
+        float | None,
+        typer.Option(help="Say how many runs give an accuracy interval of +- so many points."),
+    ] = None,
 ) -> None:
-    """Print the tables of a run folder again. Example: benchgraft report runs/paper --format md"""
+    """Report on a run folder, from it alone. html: one file, left in the folder; md, json, csv: printed.
+
+    Example: benchgraft report runs/paper --format html
+    """
     from ..errors import did_you_mean
 
-    if format not in ("text", "md", "json"):
-        raise UserError(f'--format "{format}" is unknown', did_you_mean(format, ["text", "md", "json"]))
-    print_report(folder, format)
+    if format not in FORMATS:
+        raise UserError(f'--format "{format}" is unknown', did_you_mean(format, FORMATS))
+    if half_width is not None and not 0 < half_width < 100:
+        raise UserError(f"--half-width {half_width:g} is no number of points", "name one, as in 0.5")
+    print_report(folder, format, None if half_width is None else half_width / 100)
 
 
-def print_report(folder: Path, format: str = "text") -> None:  # noqa: A002
-    """Print the tables of a run folder; as text, also leave them in it as files."""
-    from rich.console import Console
-
-    from ..files import write_whole
+def print_report(folder: Path, format: str = "text", half_width: float | None = None) -> None:  # noqa: A002
+    """Print a run folder's report; as text and html, also leave it there as files."""
     from ..ledger import read
-    from ..report import render
+    from ..report import render, tidy
     from ..report.tables import summarise
 
-    summary = summarise(read(folder))
-    if format == "json":
-        print(summary.model_dump_json(indent=2))
-    elif format == "md":
-        print(render.markdown(summary))
+    if format == "csv":
+        print(tidy.to_csv(tidy.run_rows(read(folder))), end="")
+    elif format in ("md", "json"):
+        summary = summarise(read(folder), half_width)
+        print(summary.model_dump_json(indent=2) if format == "json" else render.markdown(summary))
+    elif format == "html":
+        _leave_files(folder, half_width)
+        print(folder / "report.html")
+    elif os.access(folder, os.W_OK):
+        _print_text(_leave_files(folder, half_width))
+        print(f"\nthe same as one page: {folder}/report.html (also tables.md, tables.json)")
     else:
-        width = None if sys.stdout.isatty() else 100
-        render.terminal(summary, Console(width=width))
-        if os.access(folder, os.W_OK):
-            write_whole(folder / "tables.md", render.markdown(summary))
-            write_whole(folder / "tables.json", summary.model_dump_json(indent=2))
-            print(f"\nthe same as files: {folder}/tables.md, {folder}/tables.json")
+        _print_text(summarise(read(folder), half_width))
+
+
+def conclude(folder: Path) -> None:
+    """What ends a long command: the report, printed and as files, and the seal over the whole folder."""
+    from ..report.seal import seal
+
+    print_report(folder)
+    seal(folder)
+
+
+def verify(folder: FolderArgument) -> None:
+    """Recompute every printed figure and check every digest of a run folder; exit code 1 if anything differs.
+
+    Example: benchgraft verify runs/paper
+    """
+    from ..report.verify import verify as check
+
+    found = check(folder)
+    print("\n".join(found.lines()))
+    if found.differences:
+        print(f"error: {len(found.differences)} differences in {folder}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAULT)
+
+
+def _leave_files(folder: Path, half_width: float | None) -> Summary:
+    from ..report import run_files
+    from ..report.seal import reseal
+
+    summary = run_files.write(folder, half_width)
+    reseal(folder, run_files.NAMES)
+    return summary
+
+
+def _print_text(summary: Summary) -> None:
+    from rich.console import Console
+
+    from ..report import render
+
+    render.terminal(summary, Console(width=None if sys.stdout.isatty() else 100))

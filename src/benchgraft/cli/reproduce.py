@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import CacheOption, cache_folder
-from .report import print_report
+from .report import conclude
 
 if TYPE_CHECKING:
     from ..experiment.config import Experiment
@@ -46,7 +46,7 @@ def reproduce(
         _print_plan(loaded, data, folder, device, threads)
         return
     _carry_out(loaded, data, folder, device, threads, cache_folder(cache_dir), not no_cache)
-    print_report(folder)
+    conclude(folder)
 
 
 def _carry_out(

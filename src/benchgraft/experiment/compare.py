@@ -26,6 +26,7 @@ from .bench import Bench
 from .config import Experiment, shipped_path
 from .images import OpenedData, images_record, open_data, stage_images
 from .stage import run_stage, same_result
+from .thumbnails import keep_thumbnails
 
 LEAST_ROUNDS = 3
 
@@ -47,6 +48,8 @@ class Comparison:
             for stage in self._experiment.preparation:
                 self._prepare(stage)
             self._rounds()
+            for stage in dict.fromkeys(self._experiment.arms.values()):
+                keep_thumbnails(self._bench.folder, self._ledger, stage, self._images)
         return self._ledger
 
     def _begin(self, command: list[str]) -> None:

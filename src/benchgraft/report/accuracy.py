@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ledger import ImagesRecord, RunRecord
 from .runs import Arm, RunFolder, rest_class, right_answers
+from .significance import Significance, mcnemar, permutation_test
 from .statistics import (
     Estimate,
     Floats,
@@ -17,6 +18,9 @@ from .statistics import (
     joined,
 )
 from .summary import AccuracyDifference, Mistakes
+
+INDEPENDENT_FORMATS = frozenset({"cifar100"})
+"""Data sets of photos that have nothing to do with each other; Fruits-360 has frames of turning fruits."""
 
 
 def over_sources(folder: RunFolder, runs: Sequence[RunRecord]) -> Estimate | None:
@@ -56,26 +60,41 @@ def _difference(folder: RunFolder, scratch: Arm, arm: Arm) -> AccuracyDifference
     runs = difference_of_means([run.accuracy for run in ours], [run.accuracy for run in theirs])
     tested, rival = _tested(folder, ours), _tested(folder, theirs)
     if min(len(ours), len(theirs)) < 2 or tested is None or rival is None:
+        sources = None
         why = runs.why_none or "the test images are not all in the ledger: no interval"
-        return AccuracyDifference(
-            arm=arm.name,
-            over_runs=runs,
-            over_sources=None,
-            together=Estimate(value=runs.value, method=runs.method, why_none=why),
-            same_images=tested is not None
-            and rival is not None
-            and tested[0].test.keys == rival[0].test.keys,
+        together = Estimate(value=runs.value, method=runs.method, why_none=why)
+    else:
+        sources = accuracy_difference_by_source(
+            tested[1], tested[0].test.sources, rival[1], rival[0].test.sources
         )
-    sources = accuracy_difference_by_source(
-        tested[1], tested[0].test.sources, rival[1], rival[0].test.sources
-    )
+        together = joined(runs, sources)
+    same_images = tested is not None and rival is not None and tested[0].test.keys == rival[0].test.keys
+    single, why_none = _single_models(folder, ours, theirs, same_images)
     return AccuracyDifference(
         arm=arm.name,
         over_runs=runs,
         over_sources=sources,
-        together=joined(runs, sources),
-        same_images=tested[0].test.keys == rival[0].test.keys,
+        together=together,
+        same_images=same_images,
+        permutation=permutation_test([run.accuracy for run in ours], [run.accuracy for run in theirs]),
+        mcnemar=single,
+        mcnemar_why_none=why_none,
     )
+
+
+def _single_models(
+    folder: RunFolder, ours: Sequence[RunRecord], theirs: Sequence[RunRecord], same_images: bool
+) -> tuple[Significance | None, str | None]:
+    """McNemar's test, or why there is none."""
+    images = folder.images_of(ours[0])
+    data = folder.data.get(images.data) if images else None
+    if len(ours) > 1 or len(theirs) > 1:
+        return None, "it compares two single models, and here are several runs"
+    if images is None or not same_images:
+        return None, "the two were not tested on the same images"
+    if data is None or data.format not in INDEPENDENT_FORMATS:
+        return None, "frames of one object, or photos whose origin is not known, are not independent"
+    return mcnemar(right_answers(ours[0], images), right_answers(theirs[0], images)), None
 
 
 def _mistakes(folder: RunFolder, arm: Arm) -> Mistakes | None:

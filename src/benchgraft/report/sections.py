@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import units
 from .blocks import Block, Grid, Heading, Lines
+from .certainty import certainty
 from .claims import retrainings
 from .paper_tables import paper_table
 from .runs import VARIANT_TEXT
@@ -11,17 +12,76 @@ from .summary import Summary
 
 
 def blocks(summary: Summary) -> list[Block]:
-    """Everything that is printed, in order."""
+    """Everything that is printed, in order; the answer last, where a terminal ends."""
     return [
-        *_data(summary),
+        *data(summary),
         *(block for table in summary.tables for block in paper_table(table)),
-        *_speedups(summary),
-        *_accuracy(summary),
-        *_paybacks(summary),
+        *measured(summary),
         *_audit(summary),
         *_machines(summary),
         *_missing(summary),
         *_claims(summary),
+        Heading("The answer"),
+        Lines(summary.answer),
+    ]
+
+
+def measured(summary: Summary) -> list[Block]:
+    """What these runs say by themselves, the paper apart."""
+    return [*_speedups(summary), *_accuracy(summary), *_paybacks(summary), *certainty(summary)]
+
+
+def paper(summary: Summary) -> list[Block]:
+    """The paper's tables, claims and audit, each statement marked printed, computed or inferred."""
+    rows = [
+        [entry.source, entry.claim, entry.published, entry.verdict, entry.figure] for entry in summary.claims
+    ]
+    return [
+        Heading("Its claims"),
+        Grid(["", "claim", "by the paper's own figures", "by these runs", "figure"], rows),
+        *(block for table in summary.tables for block in paper_table(table)),
+        *_audit(summary),
+        Lines(summary.notes),
+    ]
+
+
+def provenance(summary: Summary) -> list[Block]:
+    """Machine, revision, seeds and every digest."""
+    found = summary.provenance
+    seeds = "; ".join(f"{arm} {', '.join(map(str, numbers))}" for arm, numbers in found.seeds.items())
+    weights = [
+        [
+            entry.model_file if entry.arm is None else f"{entry.model_file} ({VARIANT_TEXT[entry.variant]})",
+            f"{entry.seed}",
+            entry.model_digest[:16],
+            (entry.parent_digest or "none")[:16],
+            f"{entry.frozen_tensors}",
+            (entry.frozen_digest or "none")[:16],
+        ]
+        for entry in found.weights
+    ]
+    return [
+        *_machines(summary),
+        Lines([f"Seeds: {seeds}.", f"Revision: {', '.join(found.revisions) or 'not run from a checkout'}."]),
+        Heading("Digests (SHA-256; whole in the ledger)"),
+        Grid(
+            ["", "images", "digest"],
+            [
+                ["configuration", "", found.config_digest],
+                *([entry.what, f"{entry.images:,}", entry.digest] for entry in found.data),
+            ],
+            frozenset({1}),
+        ),
+        Heading("Weights and freeze audit"),
+        Lines(
+            ["Frozen tensors have the same bits after a run as in its parent model; verify compares them."]
+        ),
+        Grid(
+            ["model file", "seed", "weights", "parent", "frozen\ntensors", "frozen bits"],
+            weights,
+            frozenset({1, 4}),
+        ),
+        *_missing(summary),
     ]
 
 
@@ -56,16 +116,17 @@ def _missing(summary: Summary) -> list[Block]:
     )
 
 
-def _data(summary: Summary) -> list[Block]:
+def data(summary: Summary) -> list[Block]:
+    """The images of every stage, and what was left out."""
     rows = [
         [
-            data.stage,
-            f"{data.data} ({data.format})" if data.format and data.format != data.data else data.data,
-            f"{data.classes:,}",
-            f"{data.source_classes:,}",
-            *(f"{data.images.get(split, 0):,}" for split in ("train", "validation", "test")),
+            entry.stage,
+            f"{entry.data} ({entry.format})" if entry.format and entry.format != entry.data else entry.data,
+            f"{entry.classes:,}",
+            f"{entry.source_classes:,}",
+            *(f"{entry.images.get(split, 0):,}" for split in ("train", "validation", "test")),
         ]
-        for data in summary.data
+        for entry in summary.data
     ]
     columns = ["stage", "data set", "classes", "source classes", "train", "validation", "test"]
     labelled = [
@@ -75,7 +136,7 @@ def _data(summary: Summary) -> list[Block]:
         for entry in summary.labelled
     ]
     left_out = {
-        data.data: (data.unusable, data.shared) for data in summary.data if data.unusable or data.shared
+        entry.data: (entry.unusable, entry.shared) for entry in summary.data if entry.unusable or entry.shared
     }
     lines = labelled + [
         f"Left out of {name}: {unusable:,} unreadable images; "

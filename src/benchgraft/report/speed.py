@@ -9,6 +9,7 @@ import numpy as np
 
 from ..ledger import Phase, RunRecord
 from .runs import VARIANTS, Arm, RunFolder, Variant
+from .significance import permutation_test
 from .statistics import break_even, ratio_of_means
 from .summary import Payback, Phases, Speedup
 
@@ -95,6 +96,7 @@ def _speedup(scratch: list[RunRecord], arm: Arm, variant: Variant) -> Speedup:
         arm=arm.name,
         variant=variant,
         ratio=ratio_of_means(_seconds(scratch), _seconds(transfer)),
+        permutation=permutation_test(_seconds(scratch), _seconds(transfer)),
         epochs=epochs,
         images_per_epoch=images,
         cost_per_image=cost,

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from .answers import Confusion, Mistake
 from .audit import Finding, Status
+from .learning import Learning
+from .network import Network
+from .part import Part
+from .provenance import Provenance
 from .published import PublishedTable
 from .runs import Variant
+from .significance import RunsNeeded, Significance
 from .statistics import BreakEven, Estimate
 
 Verdict = Literal["supported", "not supported", "cannot tell"]
 
 
-class Part(BaseModel):
-    """What every part of a summary is: plain data that does not change."""
+class ClassData(Part):
+    """One class of a stage: the source classes that its rule matched, and its images by split."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    sources: list[str]
+    images: dict[str, int]
 
 
 class StageData(Part):
@@ -37,6 +43,7 @@ class StageData(Part):
     """Images of the whole data set that could not be read and take part in nothing."""
     shared: int
     """Test images of the whole data set left out since training or validation has the same bytes."""
+    matched: list[ClassData]
 
 
 class RunRow(Part):
@@ -58,6 +65,8 @@ class Spread(Part):
 
     runs: int
     mean: Estimate
+    bootstrap: Estimate | None
+    """The same by a bootstrap over runs; None with too few of them."""
     deviation: float | None
     low: float
     high: float
@@ -97,6 +106,8 @@ class Speedup(Part):
     arm: str
     variant: Variant
     ratio: Estimate
+    permutation: Significance | None
+    """Of the difference in mean times; None with one run an arm."""
     epochs: float
     images_per_epoch: float
     cost_per_image: float
@@ -131,6 +142,11 @@ class AccuracyDifference(Part):
     together: Estimate
     """What claims are judged by."""
     same_images: bool
+    permutation: Significance | None
+    """Of the runs' accuracies; None with one run an arm."""
+    mcnemar: Significance | None
+    """Of two single models, only where the test images are independent of each other."""
+    mcnemar_why_none: str | None
 
 
 class Mistakes(Part):
@@ -174,6 +190,8 @@ class Summary(Part):
 
     experiment: str
     protocol: str
+    answer: list[str]
+    """In plain words; the first sentence says whether transfer pays."""
     started: str
     command: list[str]
     machines: list[str]
@@ -182,9 +200,17 @@ class Summary(Part):
     phases: list[Phases]
     speedups: list[Speedup]
     accuracy: list[AccuracyDifference]
+    half_width: float | None
+    """The half-width that the user asked about, a fraction."""
+    runs_needed: list[RunsNeeded]
     mistakes: list[Mistakes]
     labelled: list[LabelledImages]
     paybacks: list[Payback]
+    learning: Learning
+    confusions: list[Confusion]
+    surest_mistakes: list[Mistake]
+    network: Network
+    provenance: Provenance
     audit: list[Finding]
     claims: list[Claim]
     missing: list[str]

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..ledger import AnyRecord, Environment, RunRecord
 from . import accuracy, claims, speed
+from .answers import confusions, mistakes_shown
 from .audit import audit
+from .headline import answer
+from .learning import learning
+from .network import network
+from .provenance import provenance
 from .published import PublishedTable, published
 from .runs import SCRATCH, VARIANTS, Arm, RunFolder, group, variant
+from .significance import FEWEST_RUNS_FOR_BOOTSTRAP, RunsNeeded, bootstrap_mean, runs_needed
 from .statistics import mean_interval
-from .summary import LabelledImages, RunRow, Spread, StageData, Summary, Table
+from .summary import ClassData, LabelledImages, RunRow, Spread, StageData, Summary, Table
 
 PAPER_STAGES = 2
 
 
-def summarise(records: Sequence[AnyRecord]) -> Summary:
+def summarise(records: Sequence[AnyRecord], half_width: float | None = None) -> Summary:
     """Everything that can be said of a run folder, finished or not, and what is missing.
+
+    half_width: of the difference in accuracy (a fraction), for which to say how many runs it takes.
 
     Raises RunFolderError if no record names the experiment, or if predictions do not fit the test images.
     """
@@ -32,6 +41,7 @@ def summarise(records: Sequence[AnyRecord]) -> Summary:
     return Summary(
         experiment=folder.experiment.name,
         protocol=folder.experiment.protocol,
+        answer=answer(folder, speedups, paybacks, differences),
         started=folder.experiment.started,
         command=folder.experiment.command,
         machines=_machines(folder),
@@ -40,9 +50,16 @@ def summarise(records: Sequence[AnyRecord]) -> Summary:
         phases=speed.phases(folder),
         speedups=speedups,
         accuracy=differences,
+        half_width=half_width,
+        runs_needed=_runs_needed(tables, half_width) if half_width is not None else [],
         mistakes=accuracy.mistakes(folder),
         labelled=[_labelled(folder, arm) for arm in folder.arms.values() if arm.runs],
         paybacks=paybacks,
+        learning=learning(folder),
+        confusions=confusions(folder),
+        surest_mistakes=mistakes_shown(folder),
+        network=network(folder),
+        provenance=provenance(folder),
         audit=audit(),
         claims=claims.judge(folder, speedups, paybacks, differences),
         missing=_missing(folder),
@@ -50,15 +67,33 @@ def summarise(records: Sequence[AnyRecord]) -> Summary:
     )
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Mean with interval, standard deviation (None for one run), range."""
+def spread(values: Sequence[float], largest: float = math.inf) -> Spread:
+    """Mean with interval, standard deviation (None for one run), range; of values from 0 to `largest`.
+
+    The interval is cut where no mean can be: that takes no truth out of it.
+    """
+    mean = mean_interval(values)
+    if mean.low is not None and mean.high is not None:
+        mean = mean.model_copy(update={"low": max(0.0, mean.low), "high": min(largest, mean.high)})
     return Spread(
         runs=len(values),
-        mean=mean_interval(values),
+        mean=mean,
+        bootstrap=bootstrap_mean(values) if len(values) >= FEWEST_RUNS_FOR_BOOTSTRAP else None,
         deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         low=min(values),
         high=max(values),
     )
+
+
+def _runs_needed(tables: list[Table], half_width: float) -> list[RunsNeeded]:
+    """Of each transfer arm; none where an arm has fewer than two runs, since its spread is not known."""
+    found = {
+        table.arm: (table.accuracy.deviation, table.accuracy.runs)
+        for table in tables
+        if table.arm and table.accuracy and table.accuracy.deviation is not None
+    }
+    scratch = found.pop(SCRATCH, None)
+    return [runs_needed(arm, known, scratch, half_width) for arm, known in found.items() if scratch]
 
 
 def _tables(folder: RunFolder) -> list[Table]:
@@ -101,7 +136,7 @@ def _table(
         published=table,
         rows=[_row(run, [other for other in runs if other.seed == run.seed]) for run in once],
         seconds={name: spread(values) for name, values in timed.items() if values},
-        accuracy=spread([run.accuracy for run in once]) if once else None,
+        accuracy=spread([run.accuracy for run in once], largest=1.0) if once else None,
         accuracy_over_sources=accuracy.over_sources(folder, once),
         trained_parameters=once[0].trained_parameters if once else None,
     )
@@ -133,6 +168,14 @@ def _stage_data(folder: RunFolder) -> list[StageData]:
                 images={split: sum(counts.values()) for split, counts in images.counts.items()},
                 unusable=len(data.excluded) if data else 0,
                 shared=len(data.dropped_from_test) if data else 0,
+                matched=[
+                    ClassData(
+                        name=name,
+                        sources=images.matched.get(name, []),
+                        images={split: counts.get(name, 0) for split, counts in images.counts.items()},
+                    )
+                    for name in images.class_names
+                ],
             )
         )
     return found

@@ -26,6 +26,11 @@ def points(fraction: float) -> str:
     return f"{100 * fraction:+.2f}"
 
 
+def bare_points(fraction: float) -> str:
+    """A difference in percentage points, a minus only where it is one: `1.43`, `-0.31`."""
+    return f"{100 * fraction:.2f}"
+
+
 def times(ratio: float) -> str:
     """A ratio: `12.4x`, `0.38x`, `120x`."""
     return f"{number(ratio)}x"

@@ -1,0 +1,129 @@
+"""The answer in plain words, computed from the figures: does transfer pay, how fast, how accurate.
+
+No difference is claimed where its interval includes none, and none at all with one run an arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .runs import SCRATCH, Arm, RunFolder
+from .statistics import Estimate
+from .summary import AccuracyDifference, Payback, Speedup
+from .units import bare_points, estimate, number, seconds, times
+
+ONE_RUN = "one run an arm, so no interval and no claim"
+
+
+def answer(
+    folder: RunFolder,
+    speedups: Sequence[Speedup],
+    paybacks: Sequence[Payback],
+    differences: Sequence[AccuracyDifference],
+) -> list[str]:
+    """Sentences, the most important first; of each transfer arm, by its cold runs where it has such."""
+    arms = [arm for arm in folder.rivals if arm.runs]
+    if not arms or folder.scratch is None or not folder.scratch.runs:
+        there = [arm.name for arm in folder.arms.values() if arm.runs]
+        return [
+            "No answer yet: "
+            + (f"only {', '.join(there)} has runs" if there else "no run of either arm is finished")
+            + f", and it takes runs of {SCRATCH} and of transfer."
+        ]
+    sentences = []
+    for arm in arms:
+        name = "Transfer" if len(arms) == 1 else f"Arm {arm.name}"
+        sentences += [
+            _pays(name, next((entry for entry in paybacks if entry.arm == arm.name), None)),
+            _faster(name, next((entry for entry in speedups if entry.arm == arm.name), None)),
+            _accurate(
+                name,
+                next((entry for entry in differences if entry.arm == arm.name), None),
+                _where(folder, arm),
+            ),
+        ]
+    if any(entry.preparation_given for entry in paybacks):
+        sentences.append("Preparation came with the program and was timed where it was made.")
+    return [*sentences, "All transfer runs start from one parent model: this holds for this parent."]
+
+
+def _pays(name: str, payback: Payback | None) -> str:
+    if payback is None:
+        return f"Whether {name.lower()} pays cannot be said: its preparation or timed runs are not in here."
+    even = payback.break_even
+    if payback.other_machine:
+        return (
+            f"When {name.lower()} pays cannot be said: its preparation was timed on another machine "
+            "than the retrainings."
+        )
+    if not even.has_interval:
+        first = f"from the {ordinal(even.first)} retraining on" if even.first is not None else "never"
+        return f"These runs cannot tell when {name.lower()} pays ({first} by their means; {even.why_none})."
+    if even.low is None:
+        return f"{name} never pays: a retraining by it is not cheaper than training from scratch."
+    if even.high is None:
+        return (
+            f"These runs cannot tell whether {name.lower()} pays: from the {ordinal(even.low)} retraining on "
+            "at best, never at worst."
+        )
+    assert even.first is not None  # both bounds are numbers, so the mean between them is one too
+    if even.high == 1:
+        return f"{name} pays from the first model on, preparation included."
+    interval = f" (95 % interval {even.low:,} to {even.high:,})" if even.low != even.high else ""
+    return f"{name} pays from the {ordinal(even.first)} retraining on{interval}."
+
+
+def _faster(name: str, speedup: Speedup | None) -> str:
+    if speedup is None:
+        return "No uninterrupted run of both arms, so no times to compare."
+    ratio = speedup.ratio
+    both = f"{seconds(speedup.transfer_seconds)} instead of {seconds(speedup.scratch_seconds)}"
+    if speedup.other_machine:
+        return f"A retraining took {both}, but on two machines: no ratio of methods."
+    if not ratio.has_interval:
+        return f"A retraining took {both} ({estimate(_bare(ratio), times)}; {ratio.why_none})."
+    text = estimate(ratio, times).replace(" (", ", 95 % interval ").removesuffix(")")
+    if not ratio.differs_from(1.0):
+        return f"These runs cannot tell which is faster: {both} ({text})."
+    if ratio.value < 1:
+        return f"A retraining takes longer by {name.lower()}: {both} ({text})."
+    return f"A retraining takes {both} ({text})."
+
+
+def _accurate(name: str, difference: AccuracyDifference | None, where: str) -> str:
+    if difference is None:
+        return "No accuracies to compare."
+    value = difference.together
+    size = number(abs(100 * value.value))
+    if value.low is None or value.high is None:
+        more = "more" if value.value >= 0 else "less"
+        why = ONE_RUN if "one run" in (value.why_none or "") else value.why_none
+        return f"{name} was {size} points {more} accurate{where} ({why})."
+    if not value.differs_from(0.0):
+        return (
+            f"These runs cannot tell which is more accurate{where}: {name.lower()} minus scratch is "
+            f"{bare_points(value.value)} points ({bare_points(value.low)} to {bare_points(value.high)})."
+        )
+    low, high = sorted((abs(value.low), abs(value.high)))
+    more = "more" if value.value > 0 else "less"
+    text = f"{name} is {size} points {more} accurate ({number(100 * low)} to {number(100 * high)}){where}"
+    if not difference.same_images:
+        return f"{text}, but the arms were tested on different images."
+    return f"{text}."
+
+
+def _where(folder: RunFolder, arm: Arm) -> str:
+    """What kind of images the accuracy is of, where that makes it look better than it is."""
+    images = folder.images_of(arm.runs[0])
+    data = folder.data.get(images.data) if images else None
+    return " on frames of fruits it has seen" if data and data.format == "fruits360" else ""
+
+
+def _bare(value: Estimate) -> Estimate:
+    return value.model_copy(update={"why_none": None})
+
+
+def ordinal(count: int) -> str:
+    """`1st`, `2nd`, `13th`, `1,001st`."""
+    ending = "th" if count % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+    return f"{count:,}{ending}"

@@ -1,0 +1,80 @@
+"""The network layer by layer: what is frozen at each stage, and its share of the arithmetic."""
+
+from __future__ import annotations
+
+from .part import Part
+from .published import Layer, published
+from .runs import RunFolder
+
+
+class LayerShare(Part):
+    """A row of table 1; arithmetic of one image forward, multiply and add counted as two."""
+
+    name: str
+    output: list[int]
+    parameters: int
+    megaflops: float
+    share: float
+    """Of the arithmetic of all layers."""
+
+
+class StageFreeze(Part):
+    """What one stage froze, by its own record."""
+
+    stage: str
+    frozen: list[str]
+    """Layers with at least one frozen tensor."""
+    moving_statistics: list[str]
+    """Frozen layers whose running statistics were not frozen, as in the paper's stage 2."""
+    frozen_share: float
+    trained_parameters: int
+
+
+class Network(Part):
+    """Table 1 for three classes, and the stages of this folder."""
+
+    layers: list[LayerShare]
+    stages: list[StageFreeze]
+
+
+def network(folder: RunFolder) -> Network:
+    """From table 1 and from the names of frozen tensors in the ledger."""
+    work = {layer.name: _megaflops(layer) for layer in published().table_1.layers}
+    total = sum(work.values())
+    layers = [
+        LayerShare(
+            name=layer.name,
+            output=layer.output,
+            parameters=layer.parameters,
+            megaflops=work[layer.name],
+            share=work[layer.name] / total,
+        )
+        for layer in published().table_1.layers
+    ]
+    firsts = [*folder.preparation, *(arm.runs[0] for arm in folder.arms.values() if arm.runs)]
+    stages = []
+    for run in firsts:
+        frozen = list(dict.fromkeys(name.rpartition(".")[0] for name in run.frozen))
+        stages.append(
+            StageFreeze(
+                stage=run.stage,
+                frozen=frozen,
+                moving_statistics=[
+                    name
+                    for name in frozen
+                    if name.startswith("batch_norm") and f"{name}.running_mean" not in run.frozen
+                ],
+                frozen_share=sum(work.get(name, 0.0) for name in frozen) / total,
+                trained_parameters=run.trained_parameters,
+            )
+        )
+    return Network(layers=layers, stages=stages)
+
+
+def _megaflops(layer: Layer) -> float:
+    """Every weight (parameters less one bias a filter) works once at every place of the output."""
+    if not layer.name.startswith(("conv", "dense")):
+        return 0.0
+    *places, filters = layer.output
+    area = places[0] * places[1] if places else 1
+    return 2 * (layer.parameters - filters) * area / 1e6

@@ -1,0 +1,124 @@
+"""Summary and thumbnails -> one HTML file that needs nothing else: no network, no script, no other file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import ValidationError
+
+from ..errors import RunFolderError
+from ..ledger import THUMBNAILS, Thumbnails
+from . import figures, figures_model, figures_time, sections, units
+from .answers import Mistake
+from .blocks import Grid, Heading, Lines
+from .drawing import Picture
+from .summary import StageData, Summary
+
+FILE_NAME = "report.html"
+MOST_CLASSES_LISTED = 12
+
+
+def page(summary: Summary, thumbnails: dict[str, dict[str, str]]) -> str:
+    """The whole report. `thumbnails`: digest of a stage's images -> key -> JPEG in base64; may be empty."""
+    environment = Environment(
+        loader=PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["bound"] = _bound
+    environment.tests["heading"] = lambda block: isinstance(block, Heading)
+    environment.tests["grid"] = lambda block: isinstance(block, Grid)
+    environment.tests["lines"] = lambda block: isinstance(block, Lines)
+    return environment.get_template("page.html.jinja").render(
+        summary=summary,
+        tiles=tiles(summary),
+        pictures=pictures(summary),
+        model_pictures=[figures_model.layers(summary.network)],
+        gallery=[
+            (
+                name,
+                [(mistake, thumbnails.get(mistake.images_digest, {}).get(mistake.key)) for mistake in group],
+            )
+            for name, group in _by_arm(summary)
+        ],
+        matched=_matched(summary),
+        sections=sections,
+        units=units,
+    )
+
+
+def pictures(summary: Summary) -> list[Picture]:
+    """The figures that these runs allow, the answer's first."""
+    drawn = [
+        figures.runs(summary),
+        figures.cost(summary),
+        figures.learning(summary),
+        figures_time.phases(summary),
+        figures_time.speedup(summary),
+        figures_model.confusion(summary.confusions),
+    ]
+    return [picture for picture in drawn if picture is not None]
+
+
+def tiles(summary: Summary) -> list[tuple[str, str, str]]:
+    """(what, figure, beside what) for the eye that reads nothing else: of the first transfer arm."""
+    found = []
+    speedup = next(iter(summary.speedups), None)
+    if speedup is not None:
+        rival = f"{units.seconds(speedup.scratch_seconds)} from scratch"
+        found.append(("a retraining takes", units.seconds(speedup.transfer_seconds), rival))
+    by_arm = {table.arm: table.accuracy for table in summary.tables if table.arm and table.accuracy}
+    scratch = by_arm.pop("scratch", None)
+    transfer = next(iter(by_arm.values()), None)
+    if scratch is not None and transfer is not None:
+        rival = f"{units.per_cent(scratch.mean.value)} from scratch"
+        found.append(("test images right", units.per_cent(transfer.mean.value), rival))
+    payback = next(iter(summary.paybacks), None)
+    if payback is not None and not payback.other_machine:
+        first = payback.break_even.first
+        beside = f"preparation {units.seconds(payback.preparation_seconds)}"
+        found.append(("pays from retraining", f"{first:,}" if first is not None else "never", beside))
+    return found
+
+
+def read_thumbnails(folder: Path) -> dict[str, dict[str, str]]:
+    """Those of a run folder; empty where it has none. Raises RunFolderError for a damaged file."""
+    found = {}
+    for path in sorted((folder / THUMBNAILS).glob("*.json")):
+        try:
+            kept = Thumbnails.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise RunFolderError(
+                f"{path} is damaged: {error.errors()[0]['msg']}",
+                "remove it: the report is made without these pictures",
+            ) from None
+        found[kept.images_digest] = kept.jpeg
+    return found
+
+
+def _by_arm(summary: Summary) -> list[tuple[str, list[Mistake]]]:
+    names = dict.fromkeys(mistake.name for mistake in summary.surest_mistakes)
+    return [(name, [m for m in summary.surest_mistakes if m.name == name]) for name in names]
+
+
+def _matched(summary: Summary) -> list[tuple[list[str], StageData]]:
+    """Stages with the same classes together; those whose every class is its own source are left out."""
+    found: list[tuple[list[str], StageData]] = []
+    for data in summary.data:
+        same = next((names for names, other in found if other.matched == data.matched), None)
+        if same is not None:
+            same.append(data.stage)
+        elif len(data.matched) <= MOST_CLASSES_LISTED and any(
+            entry.sources != [entry.name] for entry in data.matched
+        ):
+            found.append(([data.stage], data))
+    return found
+
+
+def _bound(text: str) -> str:
+    """A number is not parted from its unit at the end of a line."""
+    return re.sub(r"(\d) (s|min|%|points|to)(?!\w)", "\\1\N{NO-BREAK SPACE}\\2", text)

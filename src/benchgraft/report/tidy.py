@@ -1,0 +1,108 @@
+"""A run folder as tidy tables: one row an observation, plain values. For CSV and for notebooks."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from ..ledger import AnyRecord, RunRecord
+from .runs import RunFolder, group, variant
+
+Row = dict[str, Any]
+Rows = list[Row]
+
+
+def run_rows(records: Sequence[AnyRecord]) -> Rows:
+    """One row a run: preparation first, then the arms; seconds of each phase in a column of its own."""
+    return [
+        {
+            **_which(run),
+            "seconds": run.total_seconds,
+            **{f"seconds_{phase}": value for phase, value in sorted(run.seconds.items())},
+            "accuracy": run.accuracy,
+            "epochs": run.epochs,
+            "kept_epoch": run.kept_epoch,
+            "images_seen": run.images_seen,
+            "train_images": run.train_images,
+            "trained_parameters": run.trained_parameters,
+            "is_resumed": run.segments > 1,
+            "given": run.given,
+            "model_file": run.model_file,
+            "model_digest": run.model_digest,
+            "cpu": run.environment.cpu,
+            "threads": run.environment.threads,
+            "started": run.started,
+        }
+        for run in _runs(group(records))
+    ]
+
+
+def epoch_rows(records: Sequence[AnyRecord]) -> Rows:
+    """One row an epoch of a run: training loss, validation loss and accuracy."""
+    return [
+        {
+            **_which(run),
+            "epoch": number,
+            "loss": loss,
+            "validation_loss": validation_loss,
+            "validation_accuracy": accuracy,
+        }
+        for run in _runs(group(records))
+        for number, (loss, validation_loss, accuracy) in enumerate(
+            zip(run.loss, run.validation_loss, run.validation_accuracy, strict=False), start=1
+        )
+    ]
+
+
+def answer_rows(records: Sequence[AnyRecord]) -> Rows:
+    """One row a test image and run: what it shows, what was answered, how surely.
+
+    A warm run repeats the answers of the cold one of its seed.
+    """
+    folder = group(records)
+    rows = []
+    for run in _runs(folder):
+        images = folder.images_of(run)
+        if images is None or len(run.predicted) != len(images.test.labels):
+            continue
+        names = images.class_names
+        rows += [
+            {
+                **_which(run),
+                "image": key,
+                "source_class": source,
+                "true_class": names[label],
+                "answered_class": names[said],
+                "is_right": label == said,
+                "confidence": confidence,
+            }
+            for key, source, label, said, confidence in zip(
+                images.test.keys,
+                images.test.sources,
+                images.test.labels,
+                run.predicted,
+                run.confidence,
+                strict=True,
+            )
+        ]
+    return rows
+
+
+def to_csv(rows: Rows) -> str:
+    """Comma-separated, with one line of names: the columns of all rows, in order of first appearance."""
+    file = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _which(run: RunRecord) -> Row:
+    return {"arm": run.arm, "stage": run.stage, "seed": run.seed, "variant": variant(run)}
+
+
+def _runs(folder: RunFolder) -> list[RunRecord]:
+    return [*folder.preparation, *(run for arm in folder.arms.values() for run in arm.runs)]
