@@ -19,6 +19,7 @@ from ..errors import (
     UserError,
 )
 from .adapt import adapt
+from .compare import compare
 from .data import data_app
 from .model import model
 from .report import report, verify
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="Train an image classifier from scratch, or transfer from a model that is there? "
     "benchgraft measures both on the same images. Start with: benchgraft reproduce",
 )
-for command in (adapt, reproduce, report, verify, model):
+for command in (adapt, compare, reproduce, report, verify, model):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

@@ -28,7 +28,7 @@ def adapt(
     ] = None,
     freeze: Annotated[
         list[str] | None,
-        typer.Option(help="Pattern of layers to freeze. Default: all before the dense ones."),
+        typer.Option(help="Pattern of layers to freeze. Default: all but the dense ones."),
     ] = None,
     update: Annotated[
         Path | None, typer.Option(help="Model file to bring up to date with the folder.")

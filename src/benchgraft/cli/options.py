@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..experiment.bench import Bench
 
 CacheOption = Annotated[
     Path | None, typer.Option("--cache-dir", help="Stores and feature caches. Default: ~/.cache/benchgraft")
@@ -17,3 +20,24 @@ def cache_folder(chosen: Path | None) -> Path:
     from ..files import default_cache
 
     return chosen or default_cache()
+
+
+def make_bench(folder: Path, cache: Path, device: str, threads: int | None, use_cache: bool = True) -> Bench:
+    """Where the runs of a command take place: run folder, cache, device, progress on this terminal."""
+    import torch
+
+    from ..experiment.bench import Bench
+    from ..ledger import environment
+    from ..progress import for_terminal
+    from ..training.device import prepare_device
+
+    chosen = prepare_device(device, threads)
+    return Bench(
+        folder=folder,
+        cache=cache,
+        device=chosen,
+        environment=environment(torch.get_num_threads(), str(chosen)),
+        progress=for_terminal(),
+        say=lambda line: print(line, flush=True),
+        use_cache=use_cache,
+    )

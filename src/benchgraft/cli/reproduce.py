@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CacheOption, cache_folder
+from .options import CacheOption, cache_folder, make_bench
 from .report import conclude
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def reproduce(
     Example: benchgraft reproduce --data ~/data --out runs/paper
     """
     from ..experiment import config
+    from ..experiment.compare import Comparison
 
     loaded = config.load(experiment or ("paper" if data else "embedded"))
     changes = {key: value for key, value in (("runs", runs), ("seed", seed)) if value is not None}
@@ -45,38 +46,9 @@ def reproduce(
     if dry_run:
         _print_plan(loaded, data, folder, device, threads)
         return
-    _carry_out(loaded, data, folder, device, threads, cache_folder(cache_dir), not no_cache)
+    bench = make_bench(folder, cache_folder(cache_dir), device, threads, not no_cache)
+    Comparison(loaded, data, bench).run(sys.argv)
     conclude(folder)
-
-
-def _carry_out(
-    experiment: Experiment,
-    data: Path | None,
-    folder: Path,
-    device: str,
-    threads: int | None,
-    cache: Path,
-    use_cache: bool,
-) -> None:
-    import torch
-
-    from ..experiment.bench import Bench
-    from ..experiment.compare import Comparison
-    from ..ledger import environment
-    from ..progress import for_terminal
-    from ..training.device import prepare_device
-
-    chosen = prepare_device(device, threads)
-    bench = Bench(
-        folder=folder,
-        cache=cache,
-        device=chosen,
-        environment=environment(torch.get_num_threads(), str(chosen)),
-        progress=for_terminal(),
-        say=lambda line: print(line, flush=True),
-        use_cache=use_cache,
-    )
-    Comparison(experiment, data, bench).run(sys.argv)
 
 
 def _print_plan(

@@ -79,18 +79,22 @@ class Comparison:
             )
 
     def _prepare(self, stage: str) -> None:
-        if any(run.stage == stage for run in self._ledger.of_kind(RunRecord)):
-            return
         given = self._experiment.stages[stage].model_file
         if given:
-            card = model_file.read(shipped_path(given)).card
-            record = RunRecord.model_validate(
-                card.record | {"predicted": [], "confidence": [], "given": given}
-            )
-            self._ledger.append(record)
-            self._bench.say(f"{stage}: came with the program, test accuracy {record.accuracy:.2%}")
-            return
-        self._carry_out(stage, None, self._experiment.seed, want_warm=False)
+            self._take(stage, given)
+        elif not any(run.stage == stage for run in self._ledger.of_kind(RunRecord)):
+            self._carry_out(stage, None, self._experiment.seed, want_warm=False)
+
+    def _take(self, stage: str, given: str) -> None:
+        """A model that is there already, with the records of all that its making took."""
+        card = model_file.read(shipped_path(given)).card
+        for facts in (*card.ancestors, card.record):
+            known = {run.model_digest for run in self._ledger.of_kind(RunRecord)}
+            if facts["model_digest"] not in known:
+                self._ledger.append(
+                    RunRecord.model_validate(facts | {"predicted": [], "confidence": [], "given": given})
+                )
+        self._bench.say(f"{stage}: {given}, test accuracy {card.record['accuracy']:.2%}")
 
     def _rounds(self) -> None:
         experiment = self._experiment

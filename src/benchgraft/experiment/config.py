@@ -71,6 +71,8 @@ class Experiment(BaseModel):
     name: str
     protocol: Literal["like_for_like", "as_published"]
     about: str = ""
+    published: bool = False
+    """Whether this is the paper's comparison, so that its printed figures and claims are put beside it."""
     seed: int = 0
     runs: int = Field(default=10, ge=1)
     """Runs of each arm, seeds seed, seed + 1, ..."""

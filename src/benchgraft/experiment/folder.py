@@ -9,12 +9,15 @@ from typing import Any, Literal
 from ..data.readers import guess_format
 from ..model.freeze import match_layers
 from ..model.paper_cnn import PaperCNN
+from .bench import Bench
 from .config import Experiment
+from .images import open_data, stage_images
 
 DEFAULT_PARENT = "shipped:stage2.safetensors"
 DEFAULT_FREEZE = ("conv2d_*", "batch_normalization_*")
 STAGE = "adapt"
 BATCH_SIZE = 64
+COMPARED_STEPS = 400
 LEARNING_RATES = {"transfer": 0.02, "scratch": 0.05}
 """Found with one grid for both arms on fruit photos (docs/method.md)."""
 
@@ -69,6 +72,22 @@ def folder_experiment(
             "arms": {arm: stage_of[arm] for arm in arms},
         }
     )
+
+
+def comparison_of_folder(
+    folder: Path,
+    bench: Bench,
+    parent: Path | str = DEFAULT_PARENT,
+    freeze: Sequence[str] = DEFAULT_FREEZE,
+    runs: int = 5,
+    seed: int = 0,
+) -> Experiment:
+    """The experiment that compares both arms on a folder; opens its store to count the photos."""
+    arms: tuple[Arm, ...] = ("transfer", "scratch")
+    first = folder_experiment(folder, parent, freeze, 1, arms, runs, seed)
+    opened = open_data("photos", first.data["photos"], None, bench.cache, bench.progress)
+    count = len(stage_images(first, "scratch", opened).rows["train"])
+    return folder_experiment(folder, parent, freeze, epochs_for(COMPARED_STEPS, count), arms, runs, seed)
 
 
 def epochs_for(steps: int, train_images: int) -> int:

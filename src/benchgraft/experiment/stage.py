@@ -98,6 +98,7 @@ def run_stage(
             network=experiment.network,
             model_digest=record["model_digest"],
             record=finished().model_dump(mode="json", exclude={"predicted", "confidence"}),
+            ancestors=[*parent.card.ancestors, parent.card.record] if parent else [],
         )
         model_file.write(path, model, card, trained_on, digests_of(images, "test"))
     done = finished()

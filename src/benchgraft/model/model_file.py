@@ -48,6 +48,8 @@ class ModelCard(BaseModel):
     """Over every tensor of the network, see state_digest."""
     record: dict[str, Any]
     """The ledger record of the training run, without its predictions."""
+    ancestors: list[dict[str, Any]] = []
+    """The same of its parent and that one's parents, the first stage first: what its making has cost."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def look(summary: Summary, arm: str, variant: Variant) -> Look:
 
 def arm_name(summary: Summary, arm: str) -> str:
     """What an arm is called where there is one transfer arm only, whatever its name."""
-    rivals = {table.arm for table in summary.tables if table.number == 5}
+    rivals = {table.arm for table in summary.tables if table.number in (5, None) and table.arm != SCRATCH}
     return "transfer" if arm != SCRATCH and len(rivals) == 1 else arm
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import units
 from .blocks import Block, Grid, Heading, Lines
+from .published import PublishedTable
 from .runs import VARIANT_TEXT, VARIANTS, Variant
 from .statistics import mean_interval
 from .summary import Spread, Table
@@ -15,8 +16,10 @@ def paper_table(table: Table) -> list[Block]:
     """Runs row by row; where there are several, means, spread and range; then what must be said of them."""
     used = [name for name in VARIANTS if any(name in row.seconds for row in table.rows)] or ["pixels"]
     here = ["here\ntime" if variant == "pixels" else f"here\n{VARIANT_TEXT[variant]}" for variant in used]
-    columns = ["", "paper\ntime", "paper\naccuracy", *here, "here\nepochs", "here\naccuracy"]
-    rows = [_row(table, number, used) for number in range(max(len(table.published.minutes), len(table.rows)))]
+    beside = ["paper\ntime", "paper\naccuracy"] if table.published else []
+    columns = ["", *beside, *here, "here\nepochs", "here\naccuracy"]
+    count = max(len(table.published.minutes) if table.published else 0, len(table.rows))
+    rows = [_row(table, number, used) for number in range(count)]
     if len(rows) > 1:
         rows += _aggregates(table, used)
     found: list[Block] = [Heading(_title(table)), Grid(columns, rows, frozenset(range(1, len(columns))))]
@@ -25,52 +28,77 @@ def paper_table(table: Table) -> list[Block]:
 
 
 def _title(table: Table) -> str:
+    if table.number is None:
+        return table.title
     where = [f"{word} {name}" for word, name in (("arm", table.arm), ("stage", table.stage)) if name]
     return f"Table {table.number}: {table.title}" + (f" ({', '.join(where)})" if where else "")
 
 
 def _row(table: Table, number: int, used: list[Variant]) -> list[str]:
-    row = [f"run {number + 1}", "", "", *("" for _ in used), "", ""]
-    if number < len(table.published.minutes):
-        row[1:3] = [
-            f"{table.published.minutes[number]:.2f} min",
-            units.per_cent(table.published.accuracy[number]),
-        ]
+    printed: list[str] = []
+    if table.published:
+        is_there = number < len(table.published.minutes)
+        printed = (
+            [
+                f"{table.published.minutes[number]:.2f} min",
+                units.per_cent(table.published.accuracy[number]),
+            ]
+            if is_there
+            else ["", ""]
+        )
+    measured = ["" for _ in used] + ["", ""]
     if number < len(table.rows):
         here = table.rows[number]
         mark = ("*" if here.is_resumed else "") + ("+" if here.given else "")
         times = [units.seconds(here.seconds[name]) + mark if name in here.seconds else "" for name in used]
-        row[3:] = [*times, f"{here.epochs}", units.per_cent(here.accuracy)]
-    return row
+        measured = [*times, f"{here.epochs}", units.per_cent(here.accuracy)]
+    return [f"run {number + 1}", *printed, *measured]
 
 
 def _aggregates(table: Table, used: list[Variant]) -> list[list[str]]:
-    minutes, accuracy = table.published.minutes, table.published.accuracy
-    printed = table.published.mean_minutes, table.published.mean_accuracy
+    names = ("mean", "interval", "spread (sd)", "range")
+    printed = _printed_aggregates(table.published) if table.published else [[] for _ in names]
+    measured = _measured_aggregates(table, used)
+    return [[name, *a, *b] for name, a, b in zip(names, printed, measured, strict=True)]
+
+
+def _printed_aggregates(table: PublishedTable) -> list[list[str]]:
+    minutes, accuracy = table.minutes, table.accuracy
+    return [
+        [
+            f"{table.mean_minutes:.2f} min" if table.mean_minutes is not None else "",
+            units.per_cent(table.mean_accuracy) if table.mean_accuracy is not None else "",
+        ],
+        [
+            units.bounds(mean_interval(minutes), lambda value: f"{value:.2f}"),
+            units.bounds(mean_interval(accuracy), units.bare_per_cent),
+        ],
+        [f"{np.std(minutes, ddof=1):.2f} min", f"{100 * np.std(accuracy, ddof=1):.2f}"]
+        if len(minutes) > 1
+        else ["", ""],
+        [
+            f"{min(minutes):.2f} to {max(minutes):.2f}",
+            f"{100 * min(accuracy):.2f} to {100 * max(accuracy):.2f}",
+        ],
+    ]
+
+
+def _measured_aggregates(table: Table, used: list[Variant]) -> list[list[str]]:
     spreads = [table.seconds.get(name) for name in used]
     epochs = [row.epochs for row in table.rows]
     here = table.accuracy
     return [
         [
-            "mean",
-            f"{printed[0]:.2f} min" if printed[0] is not None else "",
-            units.per_cent(printed[1]) if printed[1] is not None else "",
             *(units.seconds(value.mean.value) if value else "" for value in spreads),
             f"{np.mean(epochs):.1f}" if epochs else "",
             units.per_cent(here.mean.value) if here else "",
         ],
         [
-            "interval",
-            units.bounds(mean_interval(minutes), lambda value: f"{value:.2f}"),
-            units.bounds(mean_interval(accuracy), units.bare_per_cent),
             *(_seconds_span(value, value.mean.low, value.mean.high) if value else "" for value in spreads),
             "",
             units.bounds(here.mean, units.bare_per_cent) if here else "",
         ],
         [
-            "spread (sd)",
-            f"{np.std(minutes, ddof=1):.2f} min",
-            f"{100 * np.std(accuracy, ddof=1):.2f}",
             *(
                 units.seconds(value.deviation) if value and value.deviation is not None else ""
                 for value in spreads
@@ -79,9 +107,6 @@ def _aggregates(table: Table, used: list[Variant]) -> list[list[str]]:
             f"{100 * here.deviation:.2f}" if here and here.deviation is not None else "",
         ],
         [
-            "range",
-            f"{min(minutes):.2f} to {max(minutes):.2f}",
-            f"{100 * min(accuracy):.2f} to {100 * max(accuracy):.2f}",
             *(_seconds_span(value, value.low, value.high) if value else "" for value in spreads),
             f"{min(epochs)} to {max(epochs)}" if epochs else "",
             units.span(here.low, here.high, units.bare_per_cent) if here else "",
@@ -100,9 +125,9 @@ def _lines(table: Table) -> list[str]:
     lines = []
     if not table.rows:
         lines.append("Nothing measured here yet.")
-    if table.published.mean_minutes is not None:
+    if table.published and table.published.mean_minutes is not None:
         lines.append("The paper's rows and means are printed; interval (95 %), spread and range computed.")
-    else:
+    elif table.published:
         lines.append("The paper's figures are printed.")
     if table.arm is not None and len(table.rows) == 1:
         lines.append("One run here: no interval.")

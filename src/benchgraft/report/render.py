@@ -29,7 +29,8 @@ def terminal(summary: Summary, console: Console) -> None:
 
 def markdown(summary: Summary) -> str:
     """The same as a Markdown page, tables in the pipe form."""
-    parts = ["# benchgraft: measured beside published", *(_markdown(block) for block in blocks(summary))]
+    title = "measured beside published" if summary.claims else summary.experiment
+    parts = [f"# benchgraft: {title}", *(_markdown(block) for block in blocks(summary))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -56,6 +56,11 @@ class RunFolder:
     arms: dict[str, Arm]
 
     @property
+    def is_of_the_paper(self) -> bool:
+        """Whether the paper's printed figures belong beside these."""
+        return bool(self.experiment.config.get("published", True))
+
+    @property
     def scratch(self) -> Arm | None:
         """The arm that is every other's rival."""
         return self.arms.get(SCRATCH)

@@ -31,6 +31,11 @@ def measured(summary: Summary) -> list[Block]:
     return [*_speedups(summary), *_accuracy(summary), *_paybacks(summary), *certainty(summary)]
 
 
+def runs(summary: Summary) -> list[Block]:
+    """Every run of every arm, and what must be said of them; for an experiment that is not the paper's."""
+    return [*(block for table in summary.tables for block in paper_table(table)), Lines(summary.notes)]
+
+
 def paper(summary: Summary) -> list[Block]:
     """The paper's tables, claims and audit, each statement marked printed, computed or inferred."""
     rows = [
@@ -86,6 +91,8 @@ def provenance(summary: Summary) -> list[Block]:
 
 
 def _claims(summary: Summary) -> list[Block]:
+    if not summary.claims:
+        return [Lines(summary.notes)] if summary.notes else []
     protocol = summary.protocol.replace("_", " ")
     several = len({claim.arm for claim in summary.claims if claim.arm}) > 1
     rows = [
@@ -255,6 +262,8 @@ def _paybacks(summary: Summary) -> list[Block]:
 
 
 def _audit(summary: Summary) -> list[Block]:
+    if not summary.audit:
+        return []
     rows = [[finding.status, finding.statement] for finding in summary.audit]
     return [Heading("Audit of the published figures, recomputed"), Grid(["", "finding"], rows)]
 

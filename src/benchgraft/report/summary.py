@@ -73,13 +73,14 @@ class Spread(Part):
 
 
 class Table(Part):
-    """Tables 2 to 5: what was published and what was measured."""
+    """Tables 2 to 5, what was published and what was measured; or the runs of an arm by themselves."""
 
-    number: int
+    number: int | None
+    """Of the paper's table; None where the paper has no part in the experiment."""
     title: str
     stage: str | None
     arm: str | None
-    published: PublishedTable
+    published: PublishedTable | None
     rows: list[RunRow]
     seconds: dict[Variant, Spread]
     accuracy: Spread | None

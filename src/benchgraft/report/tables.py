@@ -60,8 +60,8 @@ def summarise(records: Sequence[AnyRecord], half_width: float | None = None) -> 
         surest_mistakes=mistakes_shown(folder),
         network=network(folder),
         provenance=provenance(folder),
-        audit=audit(),
-        claims=claims.judge(folder, speedups, paybacks, differences),
+        audit=audit() if folder.is_of_the_paper else [],
+        claims=claims.judge(folder, speedups, paybacks, differences) if folder.is_of_the_paper else [],
         missing=_missing(folder),
         notes=_notes(folder),
     )
@@ -97,6 +97,10 @@ def _runs_needed(tables: list[Table], half_width: float) -> list[RunsNeeded]:
 
 
 def _tables(folder: RunFolder) -> list[Table]:
+    if not folder.is_of_the_paper:
+        return [
+            _table(folder, None, list(arm.runs), None, arm.stage, arm.name) for arm in folder.arms.values()
+        ]
     paper = published()
     scratch = folder.scratch or Arm("scratch", "", ())
     stages = [*folder.preparation, None, None][:PAPER_STAGES]
@@ -117,9 +121,9 @@ def _arm_table(folder: RunFolder, number: int, arm: Arm, table: PublishedTable) 
 
 def _table(
     folder: RunFolder,
-    number: int,
+    number: int | None,
     runs: list[RunRecord],
-    table: PublishedTable,
+    table: PublishedTable | None,
     stage: str | None,
     arm: str | None,
 ) -> Table:
@@ -130,7 +134,7 @@ def _table(
     }
     return Table(
         number=number,
-        title=table.title,
+        title=table.title if table else f"Runs of arm {arm}",
         stage=stage,
         arm=arm,
         published=table,
@@ -207,14 +211,7 @@ def _machine(environment: Environment) -> str:
 
 
 def _missing(folder: RunFolder) -> list[str]:
-    paper = published()
-    lines = []
-    if len(folder.preparation) < PAPER_STAGES:
-        lines.append(
-            f"none of {PAPER_STAGES} preparation stages in this folder, so no break-even"
-            if not folder.preparation
-            else f"only {len(folder.preparation)} of {PAPER_STAGES} preparation stages in this folder"
-        )
+    lines = _missing_preparation(folder) if folder.is_of_the_paper else []
     lines += [
         f"{run.stage} was not trained here; its model is {run.given}"
         for run in folder.preparation
@@ -224,18 +221,31 @@ def _missing(folder: RunFolder) -> list[str]:
     planned = folder.experiment.config.get("runs")
     for arm in folder.arms.values():
         seeds = len(arm.once_a_seed)
-        published_runs = len(paper.table_2.minutes if arm.name == SCRATCH else paper.table_5.minutes)
         if isinstance(planned, int) and seeds < planned:
-            lines.append(f"{arm.name}: {seeds} of {planned} planned runs; the paper has {published_runs}")
-        elif seeds < published_runs:
-            lines.append(
-                f"{arm.name}: {seeds} {'run' if seeds == 1 else 'runs'}; the paper has {published_runs}"
-            )
+            lines.append(f"{arm.name}: {seeds} of {planned} planned runs")
         cold, warm = ({run.seed for run in arm.of(name)} for name in ("cold", "warm"))
         if cold ^ warm:
             lines.append(
                 f"{arm.name}: only one of cold and warm for seeds {', '.join(map(str, sorted(cold ^ warm)))}"
             )
+    return lines
+
+
+def _missing_preparation(folder: RunFolder) -> list[str]:
+    """What the paper has and this folder has not."""
+    paper = published()
+    lines = []
+    if len(folder.preparation) < PAPER_STAGES:
+        lines.append(
+            f"none of {PAPER_STAGES} preparation stages in this folder, so no break-even"
+            if not folder.preparation
+            else f"only {len(folder.preparation)} of {PAPER_STAGES} preparation stages in this folder"
+        )
+    for arm in folder.arms.values():
+        seeds = len(arm.once_a_seed)
+        printed = len(paper.table_2.minutes if arm.name == SCRATCH else paper.table_5.minutes)
+        if seeds < printed:
+            lines.append(f"{arm.name}: {seeds} {'run' if seeds == 1 else 'runs'}; the paper has {printed}")
     return lines
 
 
