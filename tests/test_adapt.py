@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.adapt import adapt
+from benchgraft import adapt
 from benchgraft.errors import DataError, ModelFileError, RegressionError
 from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.model import model_file

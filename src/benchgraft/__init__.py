@@ -9,10 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adaptation import adapt
+    from .evaluation import evaluate
+    from .onnx_export import export
+    from .prediction import predict
     from .report.notebook import load_runs
 
-__all__ = ["load_runs"]
-_PLACES = {"load_runs": ".report.notebook"}
+__all__ = ["adapt", "evaluate", "export", "load_runs", "predict"]
+_PLACES = {
+    "adapt": ".adaptation",
+    "evaluate": ".evaluation",
+    "export": ".onnx_export",
+    "load_runs": ".report.notebook",
+    "predict": ".prediction",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ UserError                what, where, what to do; the command prints it and ends
 ├── ModelFileError       a model file that cannot be read or does not fit
 ├── DivergedError        training whose loss is no number any more
 ├── RunFolderError       a run folder that is locked, damaged or of another experiment
+├── ExportError          a model that cannot be exported, or answers otherwise then
 ├── RegressionError      an updated model that is worse, where that was to be refused
 └── StorageError         a disk that is full or a folder that cannot be written
 FrozenMovedError         a frozen tensor changed: a fault of the program, never of the user; exit code 1
@@ -56,6 +57,10 @@ class RunFolderError(UserError):
 
 class RegressionError(UserError):
     """An updated model that is worse than the old one, where the user asked to refuse that."""
+
+
+class ExportError(UserError):
+    """A model that cannot be written in another format, or answers otherwise there."""
 
 
 class StorageError(UserError):

@@ -21,7 +21,10 @@ from ..errors import (
 from .adapt import adapt
 from .compare import compare
 from .data import data_app
+from .evaluate import evaluate
+from .export import export
 from .model import model
+from .predict import predict
 from .report import report, verify
 from .reproduce import reproduce
 
@@ -32,7 +35,7 @@ app = typer.Typer(
     help="Train an image classifier from scratch, or transfer from a model that is there? "
     "benchgraft measures both on the same images. Start with: benchgraft reproduce",
 )
-for command in (adapt, compare, reproduce, report, verify, model):
+for command in (adapt, compare, predict, evaluate, export, reproduce, report, verify, model):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

@@ -12,7 +12,7 @@ from ..errors import UserError
 from .options import CacheOption
 
 if TYPE_CHECKING:
-    from ..adapt import Adapted
+    from ..adaptation import Adapted
 
 SHOWN_SUSPECTS = 10
 
@@ -55,7 +55,7 @@ def adapt(
 
     Example: benchgraft adapt photos/    then    benchgraft adapt photos/ --update photos.safetensors
     """
-    from .. import adapt as adapting
+    from .. import adaptation
     from ..experiment.folder import DEFAULT_FREEZE
     from ..progress import for_terminal
 
@@ -63,7 +63,7 @@ def adapt(
         raise UserError("--parent and --update exclude each other", "an updated model is its own parent")
     if rename and update is None:
         raise UserError("--rename needs --update", "it says what a class of the old model is called now")
-    result = adapting.adapt(
+    result = adaptation.adapt(
         folder,
         out,
         parent=parent,

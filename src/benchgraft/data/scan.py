@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -95,3 +96,14 @@ def need_folder(root: Path) -> None:
         raise DataError(f"{shown} is a link that leads nowhere", "mend it or name the folder itself")
     near = next(folder for folder in root.absolute().parents if os.path.isdir(folder))  # noqa: PTH112
     raise DataError(f"{shown} does not exist", f"the nearest folder that does: {near}")
+
+
+def images_below(root: Path, ignored: Ignored | None = None) -> Iterator[str]:
+    """Paths of the image files below `root`, relative to it, folder by folder, by name.
+
+    Raises DataError if a folder cannot be listed.
+    """
+    folders, files = list_folder(str(root), ignored or Ignored())
+    yield from sorted(file.name for file in files)
+    for name in sorted(folders):
+        yield from (f"{name}/{path}" for path in images_below(root / name, ignored))

@@ -1,0 +1,40 @@
+"""The command that writes a model for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: the model's name, .onnx")] = None,
+    format: Annotated[str, typer.Option(help="onnx.")] = "onnx",  # noqa: A002
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Photos to compare on. Default: the sample that comes along."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write a model as ONNX, kept only if it answers as PyTorch does on real photos.
+
+    Needs the extra: pip install 'benchgraft[export]'. Exit codes: 0 done, 2 bad input or another answer.
+
+    Example: benchgraft export photos.safetensors --format onnx
+    """
+    from .. import onnx_export
+
+    if format != "onnx":
+        raise UserError(f'--format "{format}" is unknown', "valid: onnx")
+    done = onnx_export.export(model, out, images=images)
+    if json:
+        print(done.model_dump_json(indent=2))
+    else:
+        print(
+            f"{done.path}: same classes as PyTorch on {done.checked_photos:,} photos, probabilities within "
+            f"{done.largest_difference:.1e}"
+        )

@@ -1,0 +1,104 @@
+"""The command that answers what photos show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json as json_format
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import EXIT_FAULT, UserError
+
+if TYPE_CHECKING:
+    from ..prediction import Prediction
+
+FORMATS = ("table", "csv", "jsonl")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    paths: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or - for a list on stdin.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to list for each photo.")] = 1,
+    unsure_below: Annotated[
+        float, typer.Option(min=0, max=1, help="Answer `unsure` where the probability is below this.")
+    ] = 0.0,
+    format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "table",  # noqa: A002
+    json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+) -> None:
+    """Say what photos show. A photo that cannot be read costs one line on stderr, not the run.
+
+    Exit codes: 0 every photo has an answer, 1 some could not be read, 2 bad input.
+
+    Example: benchgraft predict photos.safetensors new/ --top 3 --format csv > answers.csv
+    """
+    from .. import prediction
+    from ..errors import did_you_mean
+
+    chosen = "jsonl" if json else format
+    if chosen not in FORMATS:
+        raise UserError(f'--format "{chosen}" is unknown', did_you_mean(chosen, FORMATS))
+    answers = prediction.predict(
+        model, _expanded(paths), top=top, unsure_below=unsure_below, device=device, threads=threads
+    )
+    write = {"table": _table, "csv": _csv, "jsonl": _jsonl}[chosen]
+    unreadable = 0
+
+    def readable() -> Iterator[Prediction]:
+        nonlocal unreadable
+        for answer in answers:
+            if isinstance(answer, prediction.Unreadable):
+                unreadable += 1
+                print(f"error: {answer.path}: {answer.reason}", file=sys.stderr)
+            else:
+                yield answer
+
+    for line in write(readable(), top):
+        print(line)
+    if unreadable:
+        raise typer.Exit(EXIT_FAULT)
+
+
+def _expanded(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        if path == "-":
+            yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
+        else:
+            yield path
+
+
+def _table(answers: Iterator[Prediction], _top: int) -> Iterator[str]:
+    for answer in answers:
+        others = "".join(f", {name} {probability:.1%}" for name, probability in answer.top[1:])
+        yield f"{answer.path}: {answer.class_name} {answer.probability:.1%}{others}"
+
+
+def _csv(answers: Iterator[Prediction], top: int) -> Iterator[str]:
+    more = [cell for place in range(2, top + 1) for cell in (f"class_{place}", f"probability_{place}")]
+    yield _csv_line(["path", "class", "probability", *more])
+    for answer in answers:
+        rest = [cell for name, probability in answer.top[1:] for cell in (name, f"{probability:.6f}")]
+        yield _csv_line([answer.path, answer.class_name, f"{answer.probability:.6f}", *rest])
+
+
+def _csv_line(cells: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
+
+
+def _jsonl(answers: Iterator[Prediction], _top: int) -> Iterator[str]:
+    for answer in answers:
+        facts = {
+            "path": answer.path,
+            "class": answer.class_name,
+            "probability": round(answer.probability, 6),
+            "top": {name: round(probability, 6) for name, probability in answer.top},
+        }
+        yield json_format.dumps(facts, ensure_ascii=False)

@@ -1,0 +1,240 @@
+"""A model file judged on labelled photos: accuracy with intervals, class by class, worst mistakes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from .data.readers import guess_format, open_source
+from .data.store import Store, open_store
+from .errors import DataError, did_you_mean
+from .files import default_cache
+from .ledger import ExcludedImage
+from .model import model_file
+from .model.model_file import ModelFile
+from .progress import NoProgress, Progress
+from .report.proportions import proportion
+from .report.statistics import Estimate
+from .training.batches import rows_of
+from .training.device import prepare_device
+from .training.evaluate import evaluate as run_model
+
+BATCH_SIZE = 64
+BINS = 10
+SHOWN_MISTAKES = 20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ClassFigures(_Part):
+    """One class. None where there is nothing to divide by."""
+
+    name: str
+    photos: int
+    recall: Estimate | None
+    precision: Estimate | None
+
+
+class Bin(_Part):
+    """Answers of one range of confidence."""
+
+    low: float
+    high: float
+    photos: int
+    confidence: float | None
+    """Mean probability of the answers."""
+    accuracy: float | None
+
+
+class Mistake(_Part):
+    """One wrong answer."""
+
+    key: str
+    given: str
+    predicted: str
+    confidence: float
+
+
+class EvaluationReport(_Part):
+    """What a model is worth on a folder. Accuracies are fractions; intervals hold for independent photos."""
+
+    model: Path
+    folder: Path
+    photos: int
+    accuracy: Estimate
+    balanced_accuracy: float
+    """Mean recall of the classes that have photos."""
+    classes: list[ClassFigures]
+    confusion: list[list[int]]
+    """Row: given class, column: predicted, in the order of `classes`."""
+    calibration: list[Bin]
+    calibration_error: float
+    """Mean distance of confidence and accuracy over the bins, weighted by their photos."""
+    mistakes: list[Mistake]
+    """The most confident ones first, at most SHOWN_MISTAKES."""
+    unknown_classes: dict[str, int]
+    """Class folders that the model does not know -> photos; left out."""
+    trained_on: int
+    """Photos left out since the model, or a parent of it, was trained on the same bytes."""
+    excluded: list[ExcludedImage]
+
+
+def evaluate(
+    model: Path | str,
+    folder: Path | str,
+    *,
+    include_trained: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    cache: Path | str | None = None,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Judge a model on class folders; where the folder says train and test itself, on its test side.
+
+    include_trained: count photos too that the model was trained on.
+    Raises DataError if no photo is left to judge by, ModelFileError for a model that cannot be used.
+    """
+    chosen = prepare_device(device, threads)
+    file = model_file.read(Path(model))
+    folder = Path(folder)
+    source = open_source(guess_format(folder), folder)
+    store = open_store(
+        source, Path(cache) if cache else default_cache(), file.card.image_size, progress or NoProgress()
+    )
+    rows, labels, unknown = _labelled(file, store)
+    trained = np.isin(store.digests[rows], file.trained_on)
+    if not include_trained:
+        rows, labels = rows[~trained], labels[~trained]
+    if not len(rows):
+        raise _nothing_left(file, unknown, int(trained.sum()))
+    pixels = rows_of(store.pixels, rows, labels, chosen)
+    result = run_model(model_file.load(file).to(chosen), pixels, BATCH_SIZE)
+    confusion = _confusion(labels, result.predicted, len(file.card.class_names))
+    classes = _classes(file.card.class_names, confusion)
+    recalls = [each.recall.value for each in classes if each.recall is not None]
+    right = labels == result.predicted
+    bins = _calibration(result.confidence, right)
+    return EvaluationReport(
+        model=Path(model),
+        folder=folder,
+        photos=len(rows),
+        accuracy=proportion(int(right.sum()), len(right)),
+        balanced_accuracy=float(np.mean(recalls)),
+        classes=classes,
+        confusion=confusion.tolist(),
+        calibration=bins,
+        calibration_error=_calibration_error(bins),
+        mistakes=_mistakes(file, store, rows, labels, result.predicted, result.confidence),
+        unknown_classes=unknown,
+        trained_on=0 if include_trained else int(trained.sum()),
+        excluded=store.excluded,
+    )
+
+
+def _labelled(
+    file: ModelFile, store: Store
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, int]]:
+    """(rows, labels of the model, photos of unknown classes)."""
+    known = {name: label for label, name in enumerate(file.card.class_names)}
+    label_of = np.array([known.get(name, -1) for name in store.class_names], np.int64)
+    inside = store.given == 1 if (store.given == 1).any() else np.ones(len(store), bool)
+    labels = label_of[store.labels]
+    lost = Counter(store.class_names[label] for label in store.labels[inside & (labels < 0)].tolist())
+    rows = np.flatnonzero(inside & (labels >= 0))
+    return rows, labels[rows], dict(sorted(lost.items()))
+
+
+def _nothing_left(file: ModelFile, unknown: dict[str, int], trained: int) -> DataError:
+    names = ", ".join(file.card.class_names[:10])
+    if trained:
+        return DataError(
+            f"the model was trained on all {trained:,} photos of its classes",
+            "judge it on other photos; --include-trained counts them all the same",
+        )
+    first = next(iter(unknown), "")
+    return DataError(
+        f"no class folder has the name of a class of {file.path}",
+        f"classes of the model: {names}",
+        did_you_mean(first, file.card.class_names),
+    )
+
+
+def _confusion(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.int64]:
+    return np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
+
+
+def _classes(names: list[str], confusion: npt.NDArray[np.int64]) -> list[ClassFigures]:
+    figures = []
+    for label, name in enumerate(names):
+        right, given, answered = (
+            int(confusion[label, label]),
+            int(confusion[label].sum()),
+            int(confusion[:, label].sum()),
+        )
+        figures.append(
+            ClassFigures(
+                name=name,
+                photos=given,
+                recall=proportion(right, given) if given else None,
+                precision=proportion(right, answered) if answered else None,
+            )
+        )
+    return figures
+
+
+def _calibration(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> list[Bin]:
+    places = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    bins = []
+    for place in range(BINS):
+        inside = places == place
+        count = int(inside.sum())
+        bins.append(
+            Bin(
+                low=place / BINS,
+                high=(place + 1) / BINS,
+                photos=count,
+                confidence=float(confidence[inside].mean()) if count else None,
+                accuracy=float(right[inside].mean()) if count else None,
+            )
+        )
+    return bins
+
+
+def _calibration_error(bins: list[Bin]) -> float:
+    total = sum(each.photos for each in bins)
+    distances = (
+        each.photos * abs(each.confidence - each.accuracy)
+        for each in bins
+        if each.confidence is not None and each.accuracy is not None
+    )
+    return sum(distances) / total
+
+
+def _mistakes(
+    file: ModelFile,
+    store: Store,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    confidence: npt.NDArray[np.float64],
+) -> list[Mistake]:
+    wrong = np.flatnonzero(labels != predicted)
+    names = file.card.class_names
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHOWN_MISTAKES]
+    return [
+        Mistake(
+            key=store.keys[rows[place]],
+            given=names[labels[place]],
+            predicted=names[predicted[place]],
+            confidence=round(float(confidence[place]), 4),
+        )
+        for place in order.tolist()
+    ]

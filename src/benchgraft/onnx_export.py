@@ -1,0 +1,155 @@
+"""A model file as ONNX: uint8 photos in, probabilities out, compared with PyTorch before it is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from .data.decode import Undecodable, decode
+from .data.scan import images_below
+from .errors import DataError, ExportError
+from .experiment.config import shipped_path
+from .files import storage_errors
+from .model import model_file
+from .model.model_file import ModelFile
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+LARGEST_DIFFERENCE = 1e-4
+CHECKED_PHOTOS = 200
+OPSET = 18
+
+
+class Exported(BaseModel):
+    """An ONNX file that was kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    checked_photos: int
+    largest_difference: float
+    """Of any probability of any checked photo from PyTorch's."""
+
+
+class _Probabilities(nn.Module):
+    """The network with softmax: what a program that knows nothing of training wants."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (n, size, size, 3) to float32 (n, classes)."""
+        return torch.softmax(self.network(images), 1)
+
+
+def export(model: Path | str, out: Path | str | None = None, *, images: Path | str | None = None) -> Exported:
+    """Write `out` (default: the model's name with .onnx) and compare it with PyTorch on real photos.
+
+    The graph takes `images`, uint8 (n, size, size, 3) RGB, scales them itself and gives `probabilities`,
+    float32 (n, classes); any n. Metadata: class_names (JSON), image_size, fit. images: folder of photos for
+    the comparison, default the sample that comes along.
+    Raises ExportError: a package is missing, or the answers differ (nothing is kept then).
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"export needs {', '.join(missing)}", "install them: pip install 'benchgraft[export]'"
+        )
+    file = model_file.read(Path(model))
+    target = Path(out) if out else Path(model).with_suffix(".onnx")
+    photos = _photos(Path(images) if images else shipped_path("shipped:sample"), file.card.image_size)
+    network = _Probabilities(model_file.load(file)).eval()
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".onnx")
+        os.close(handle)
+    temporary = Path(name)
+    try:
+        _write(network, photos[:2], file, temporary)
+        difference = _difference(network, photos, temporary)
+        with storage_errors(target):
+            temporary.chmod(0o644)
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Exported(path=target, checked_photos=len(photos), largest_difference=difference)
+
+
+def _photos(folder: Path, size: int) -> npt.NDArray[np.uint8]:
+    """At most CHECKED_PHOTOS photos of the folder, evenly from all of them."""
+    names = list(images_below(folder))
+    photos = []
+    for name in names[:: max(1, len(names) // CHECKED_PHOTOS)][:CHECKED_PHOTOS]:
+        try:
+            photos.append(decode((folder / name).read_bytes(), size)[0])
+        except Undecodable:
+            continue
+    if len(photos) < 2:
+        raise DataError(f"{folder} has no two photos to compare with", "name another folder with --images")
+    return np.stack(photos)
+
+
+def _write(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile, path: Path) -> None:
+    import onnx
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own deprecations
+        program: Any = torch.onnx.export(
+            network,
+            (torch.from_numpy(example),),
+            dynamo=True,
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+            opset_version=OPSET,
+            verbose=False,
+        )
+    proto = program.model_proto
+    facts = {
+        "class_names": json.dumps(file.card.class_names, ensure_ascii=False),
+        "image_size": str(file.card.image_size),
+        "fit": file.card.fit,
+        "model_digest": file.card.model_digest,
+    }
+    onnx.helper.set_model_props(proto, facts)
+    onnx.save(proto, path)
+
+
+def _difference(network: nn.Module, photos: npt.NDArray[np.uint8], path: Path) -> float:
+    """Largest difference of probabilities. Raises ExportError if it is too large, or any answer differs."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    ours, theirs = [], []
+    for part in _parts(photos):
+        with torch.no_grad():
+            ours.append(network(torch.from_numpy(part)).numpy())
+        theirs.append(session.run(["probabilities"], {"images": part})[0])
+    first, second = np.concatenate(ours), np.concatenate(theirs)
+    difference = float(np.abs(first - second).max())
+    changed = int((first.argmax(1) != second.argmax(1)).sum())
+    if changed or not difference <= LARGEST_DIFFERENCE:
+        raise ExportError(
+            f"the ONNX file answers otherwise than PyTorch: {changed} of {len(photos)} photos get another "
+            f"class, probabilities differ by up to {difference:.1e}",
+            "nothing was written; try other versions of torch, onnxscript and onnxruntime",
+        )
+    return difference
+
+
+def _parts(photos: npt.NDArray[np.uint8]) -> Iterable[npt.NDArray[np.uint8]]:
+    """Batches of several sizes, as the graph must take any."""
+    yield photos[:1]
+    yield from (photos[start : start + 64] for start in range(1, len(photos), 64))

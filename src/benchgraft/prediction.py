@@ -1,0 +1,170 @@
+"""Class probabilities of photos by a model file: any number of them, in order, in bounded memory.
+
+Photos are decoded by threads while the network works on those before. Every batch is full, so that an answer
+never depends on what else was asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .data.decode import Undecodable, decode
+from .data.names import printable
+from .data.scan import images_below
+from .model import model_file
+from .model.model_file import ModelFile
+from .model.paper_cnn import PaperCNN
+from .training.device import prepare_device
+
+BATCH_SIZE = 64
+DECODED_AHEAD = 4 * BATCH_SIZE
+UNSURE = "unsure"
+LARGEST_FILE = 1 << 28
+"""Bytes; what is larger is no photo."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one photo."""
+
+    path: str
+    class_name: str
+    """The likeliest class; `unsure` where its probability is below what the user asked for."""
+    probability: float
+    """Of the likeliest class."""
+    top: tuple[tuple[str, float], ...]
+    """The likeliest classes with their probabilities, the likeliest first."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A path that no answer can be given for."""
+
+    path: str
+    reason: str
+
+
+Answer = Prediction | Unreadable
+
+
+def predict(
+    model: Path | str,
+    paths: Iterable[Path | str],
+    *,
+    top: int = 1,
+    unsure_below: float = 0.0,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Iterator[Answer]:
+    """One answer for each photo, in order. A folder stands for all the photos below it, by name.
+
+    top: how many classes each answer lists. Photos are brought to the model's input by the rule that its file
+    states. Raises ModelFileError at once for a model that cannot be used; a photo that cannot be read is an
+    answer of its own.
+    """
+    chosen = prepare_device(device, threads)
+    file = model_file.read(Path(model))
+    network = model_file.load(file).to(chosen).eval()
+    return _answers(file, network, chosen, _files(paths), max(1, top), unsure_below)
+
+
+def _answers(
+    file: ModelFile,
+    network: PaperCNN,
+    device: torch.device,
+    paths: Iterator[str],
+    top: int,
+    unsure_below: float,
+) -> Iterator[Answer]:
+    names, size = file.card.class_names, file.card.image_size
+    waiting: list[tuple[str, npt.NDArray[np.uint8] | Unreadable]] = []
+    for path, result in _decoded(paths, size):
+        waiting.append((path, result))
+        if sum(not isinstance(item, Unreadable) for _, item in waiting) == BATCH_SIZE:
+            yield from _answer(waiting, network, device, names, top, unsure_below)
+            waiting = []
+    yield from _answer(waiting, network, device, names, top, unsure_below)
+
+
+def _answer(
+    waiting: list[tuple[str, npt.NDArray[np.uint8] | Unreadable]],
+    network: PaperCNN,
+    device: torch.device,
+    names: list[str],
+    top: int,
+    unsure_below: float,
+) -> Iterator[Answer]:
+    """Answers of one batch, filled up with its last photo."""
+    photos = [item for _, item in waiting if not isinstance(item, Unreadable)]
+    rows = iter(probabilities(network, photos, device))
+    for path, item in waiting:
+        if isinstance(item, Unreadable):
+            yield item
+            continue
+        row = next(rows)
+        best = [(names[place], float(row[place])) for place in np.argsort(-row, kind="stable")[:top].tolist()]
+        name, probability = best[0]
+        yield Prediction(path, name if probability >= unsure_below else UNSURE, probability, tuple(best))
+
+
+@torch.no_grad()
+def probabilities(
+    network: PaperCNN, photos: list[npt.NDArray[np.uint8]], device: torch.device
+) -> npt.NDArray[np.float64]:
+    """float64 (n, classes) of at most BATCH_SIZE photos, uint8 (size, size, 3) each."""
+    if not photos:
+        return np.empty((0, network.class_count))
+    filled = photos + [photos[-1]] * (BATCH_SIZE - len(photos))
+    logits = network(torch.from_numpy(np.stack(filled)).to(device))
+    return np.asarray(logits[: len(photos)].double().softmax(1).cpu().numpy(), np.float64)
+
+
+def _decoded(paths: Iterator[str], size: int) -> Iterator[tuple[str, npt.NDArray[np.uint8] | Unreadable]]:
+    """Photos in order, a bounded number decoded ahead."""
+    ahead: deque[tuple[str, Future[npt.NDArray[np.uint8] | Unreadable]]] = deque()
+    with ThreadPoolExecutor() as pool:
+        try:
+            for path in paths:
+                ahead.append((path, pool.submit(_decode, path, size)))
+                if len(ahead) >= DECODED_AHEAD:
+                    first, future = ahead.popleft()
+                    yield first, future.result()
+            while ahead:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+def _decode(path: str, size: int) -> npt.NDArray[np.uint8] | Unreadable:
+    try:
+        file = Path(path)
+        if file.stat().st_size > LARGEST_FILE:
+            return Unreadable(path, f"larger than {LARGEST_FILE:,} bytes")
+        return decode(file.read_bytes(), size)[0]
+    except Undecodable as error:
+        return Unreadable(path, str(error))
+    except (OSError, ValueError) as error:
+        return Unreadable(path, printable(getattr(error, "strerror", None) or str(error)))
+
+
+def _files(paths: Iterable[Path | str]) -> Iterator[str]:
+    for path in paths:
+        if Path(path).is_dir():
+            yield from _below(Path(path))
+        else:
+            yield str(path)
+
+
+def _below(folder: Path) -> Iterator[str]:
+    """All photos below a folder, sorted; hidden and foreign files are passed over."""
+    yield from (str(folder / name) for name in images_below(folder))
