@@ -8,37 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from photos import write_photos
 
 from benchgraft import adapt
 from benchgraft.errors import DataError, ModelFileError, RegressionError
 from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.model import model_file
 
-COLOURS = {"red": (200, 40, 40), "green": (40, 180, 40), "blue": (40, 40, 200), "yellow": (220, 210, 40)}
-
-
-def _photos(folder: Path, counts: dict[str, int], start: int = 0) -> Path:
-    """Blobs of a class's colour on white, each photo another one."""
-    for name, count in counts.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in range(start, start + count):
-            rng = np.random.default_rng([number, sum(name.encode())])
-            pixels = np.full((60, 60, 3), 255, np.int64)
-            top, left = rng.integers(5, 20, 2)
-            pixels[top : top + 35, left : left + 35] = COLOURS.get(name, (90, 90, 90))
-            noisy = (pixels + rng.integers(-25, 25, pixels.shape)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(noisy).save(folder / name / f"{number:04}.png")
-    return folder
-
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory):
     """A folder of photos, and what adapt made of it."""
     place = tmp_path_factory.mktemp("adapted")
-    photos = _photos(place / "photos", {"red": 50, "green": 50, "blue": 50})
+    photos = write_photos(place / "photos", {"red": 50, "green": 50, "blue": 50})
     return place, adapt(photos, place / "m.safetensors", cache=place / "cache", run_folder=place / "run")
 
 
@@ -66,7 +49,7 @@ def test_a_folder_of_photos_becomes_a_model_with_an_accuracy_on_photos_it_never_
 def test_update_computes_features_of_new_photos_only_and_keeps_every_old_split(adapted, tmp_path):
     photos, model, cache = _copy(adapted, tmp_path)
     before = model_file.read(model)
-    _photos(photos, {"red": 6, "green": 5, "blue": 4}, start=1000)
+    write_photos(photos, {"red": 6, "green": 5, "blue": 4}, start=1000)
     result = adapt(photos, update=model, cache=cache, run_folder=tmp_path / "run")
     assert result.features_computed == 15
     assert _last_run(tmp_path / "run").features_computed == 15
@@ -82,7 +65,7 @@ def test_output_rows_go_by_class_name_when_classes_come_go_and_are_renamed(adapt
     old = model_file.read(model)
     shutil.rmtree(photos / "blue")
     (photos / "red").rename(photos / "crimson")
-    _photos(photos, {"yellow": 40})
+    write_photos(photos, {"yellow": 40})
     result = adapt(photos, update=model, rename={"red": "crimson"}, cache=cache, run_folder=tmp_path / "run")
     assert [each.name for each in result.classes] == ["crimson", "green", "yellow"]
     rows = model_file.carried_rows(old.card.class_names, ["crimson", "green", "yellow"], {"red": "crimson"})
@@ -102,7 +85,7 @@ def test_refused_regression_keeps_the_old_file(adapted, tmp_path):
     before = model.read_bytes()
     # The new photos of every class show another one: the update learns nonsense.
     for wrong, right in (("red", "green"), ("green", "blue"), ("blue", "red")):
-        _photos(tmp_path / "other", {right: 150}, start=2000)
+        write_photos(tmp_path / "other", {right: 150}, start=2000)
         for photo in (tmp_path / "other" / right).iterdir():
             photo.rename(photos / wrong / f"new {photo.name}")
     with pytest.raises(RegressionError, match="kept"):
@@ -111,14 +94,14 @@ def test_refused_regression_keeps_the_old_file(adapted, tmp_path):
 
 
 def test_wrongly_sorted_photos_lead_the_list_of_suspects(tmp_path):
-    photos = _photos(tmp_path / "photos", {"red": 40, "green": 40})
+    photos = write_photos(tmp_path / "photos", {"red": 40, "green": 40})
     (photos / "red" / "0007.png").rename(photos / "green" / "wrong.png")
     result = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
     assert (result.suspects[0].key, result.suspects[0].likelier) == ("green/wrong.png", "red")
 
 
 def test_small_and_uneven_classes_are_named(tmp_path):
-    photos = _photos(tmp_path / "photos", {"red": 80, "green": 7, "blue": 1})
+    photos = write_photos(tmp_path / "photos", {"red": 80, "green": 7, "blue": 1})
     result = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
     text = "\n".join(result.notes)
     assert 'class "blue" has no test photo (1 in all): it cannot be evaluated' in text
@@ -127,14 +110,14 @@ def test_small_and_uneven_classes_are_named(tmp_path):
 
 
 def test_too_few_photos_are_refused_with_advice(tmp_path):
-    photos = _photos(tmp_path / "photos", {"red": 2, "green": 2})
+    photos = write_photos(tmp_path / "photos", {"red": 2, "green": 2})
     with pytest.raises(DataError, match=r"too few to set any aside"):
         adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
     assert not (tmp_path / "m").exists()
 
 
 def test_the_command_prints_json_for_machines_and_one_error_line_for_people(tmp_path):
-    photos = _photos(tmp_path / "photos", {"red": 30, "green": 30})
+    photos = write_photos(tmp_path / "photos", {"red": 30, "green": 30})
     command = [sys.executable, "-m", "benchgraft", "adapt"]
     places = ["--cache-dir", str(tmp_path / "cache")]
     done = subprocess.run(

@@ -1,0 +1,24 @@
+"""Invented photos: blobs of a class's colour on white, each photo another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 180, 40), "blue": (40, 40, 200), "yellow": (220, 210, 40)}
+
+
+def write_photos(folder: Path, counts: dict[str, int], start: int = 0) -> Path:
+    """So many PNG files of 60x60 pixels in each class folder, numbered from `start`."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(start, start + count):
+            rng = np.random.default_rng([number, sum(name.encode())])
+            pixels = np.full((60, 60, 3), 255, np.int64)
+            top, left = rng.integers(5, 20, 2)
+            pixels[top : top + 35, left : left + 35] = COLOURS.get(name, (90, 90, 90))
+            noisy = (pixels + rng.integers(-25, 25, pixels.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / name / f"{number:04}.png")
+    return folder

@@ -1,0 +1,156 @@
+"""What a model says of photos: predict, evaluate, export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from photos import write_photos
+from PIL import Image
+
+from benchgraft import adapt, evaluate, export, predict
+from benchgraft.data.decode import decode
+from benchgraft.errors import DataError, ExportError, ModelFileError
+from benchgraft.model import model_file
+from benchgraft.prediction import Prediction, Unreadable
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a model of three classes (m.safetensors) and photos that it has not seen (new/)."""
+    folder = tmp_path_factory.mktemp("predict")
+    photos = write_photos(folder / "photos", {"red": 50, "green": 50, "blue": 50})
+    adapt(photos, folder / "m.safetensors", cache=folder / "cache", run_folder=folder / "run")
+    write_photos(folder / "new", {"red": 20, "green": 20, "blue": 20}, start=500)
+    return folder
+
+
+def _run(place: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchgraft", *words]
+    return subprocess.run(command, cwd=place, input=stdin, capture_output=True, text=True)
+
+
+def test_photos_get_answers_in_order_whatever_else_is_asked(place):
+    together = list(predict(place / "m.safetensors", [place / "new"], top=3))
+    assert [Path(answer.path).parent.name for answer in together] == ["blue"] * 20 + ["green"] * 20 + [
+        "red"
+    ] * 20
+    right = sum(answer.class_name == Path(answer.path).parent.name for answer in together)
+    assert right >= 57
+    for answer in (together[0], together[33]):
+        assert next(predict(place / "m.safetensors", [answer.path], top=3)) == answer
+        assert sum(probability for _, probability in answer.top) == pytest.approx(1)
+
+
+def test_unreadable_photos_are_answers_of_their_own_and_cost_no_other(place, tmp_path):
+    good = place / "new" / "red" / "0500.png"
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(good.read_bytes()[:200])
+    answers = list(predict(place / "m.safetensors", [good, cut, tmp_path / "gone.png", good]))
+    assert [type(answer) for answer in answers] == [Prediction, Unreadable, Unreadable, Prediction]
+    assert "truncated" in answers[1].reason or "damaged" in answers[1].reason
+    assert "No such file" in answers[2].reason
+
+
+def test_command_writes_csv_and_json_lines_and_says_unsure(place, tmp_path):
+    (tmp_path / "no.jpg").write_bytes(b"no photo")
+    names = "new/red/0500.png\nnew/blue/0501.png\n"
+    done = _run(
+        place, "predict", "m.safetensors", "-", str(tmp_path / "no.jpg"), "--format", "csv", stdin=names
+    )
+    assert done.returncode == 1
+    assert f"error: {tmp_path / 'no.jpg'}: not an image" in done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["path"] for row in rows] == names.split()
+    assert [row["class"] for row in rows] == ["red", "blue"]
+    unsure = _run(place, "predict", "m.safetensors", "new/red/0500.png", "--json", "--unsure-below", "1")
+    assert unsure.returncode == 0
+    answer = json.loads(unsure.stdout)
+    assert (answer["class"], *answer["top"]) == ("unsure", "red")
+
+
+def test_a_file_that_is_no_model_is_one_error_line(place):
+    done = _run(place, "predict", "new/red/0500.png", "new")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: new/red/0500.png is not a whole safetensors file")
+    with pytest.raises(ModelFileError):
+        predict(place / "nowhere", [])
+
+
+def test_evaluation_counts_what_the_model_was_trained_on_and_names_unknown_classes(place, tmp_path):
+    write_photos(tmp_path / "mixed", {"red": 15, "green": 15, "blue": 15, "yellow": 4}, start=500)
+    old = place / "photos" / "red"
+    trained = set(model_file.read(place / "m.safetensors").trained_on.tolist())
+    for photo in old.iterdir():
+        (tmp_path / "mixed" / "red" / f"old {photo.name}").write_bytes(photo.read_bytes())
+    found = evaluate(place / "m.safetensors", tmp_path / "mixed", cache=tmp_path / "cache")
+    assert found.unknown_classes == {"yellow": 4}
+    assert 0 < found.trained_on < 50
+    assert found.photos == 45 + 50 - found.trained_on
+    assert len(trained) > found.trained_on
+    everything = evaluate(
+        place / "m.safetensors", tmp_path / "mixed", include_trained=True, cache=tmp_path / "cache"
+    )
+    assert everything.photos == 95
+
+
+def test_evaluation_figures_are_those_of_its_confusion_matrix(place, tmp_path):
+    photos = write_photos(tmp_path / "p", {"red": 12, "green": 12, "blue": 12}, start=700)
+    for number in range(4):  # four photos of blue that show green
+        (photos / "green" / f"{700 + number:04}.png").rename(photos / "blue" / f"wrong{number}.png")
+    found = evaluate(place / "m.safetensors", photos, cache=tmp_path / "cache")
+    confusion = np.array(found.confusion)
+    assert confusion.sum() == found.photos == 36
+    assert found.accuracy.value == pytest.approx(np.trace(confusion) / 36)
+    names = [each.name for each in found.classes]
+    blue = found.classes[names.index("blue")]
+    assert blue.photos == 16
+    assert blue.recall.value == pytest.approx(confusion[names.index("blue"), names.index("blue")] / 16)
+    assert {mistake.key for mistake in found.mistakes} >= {f"blue/wrong{number}.png" for number in range(4)}
+    assert sum(each.photos for each in found.calibration) == 36
+
+
+def test_evaluation_of_folders_with_other_names_is_refused_with_the_models_classes(place, tmp_path):
+    photos = write_photos(tmp_path / "p", {"rod": 3, "grün": 3})
+    with pytest.raises(DataError, match="no class folder has the name") as error:
+        evaluate(place / "m.safetensors", photos, cache=tmp_path / "cache")
+    assert "blue, green, red" in str(error.value)
+
+
+def test_exported_file_answers_as_pytorch_and_carries_the_class_names(place, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="extra [export] is not installed")
+    pytest.importorskip("onnxscript", reason="extra [export] is not installed")
+    done = export(place / "m.safetensors", tmp_path / "m.onnx")
+    assert done.largest_difference < 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["class_names"]) == ["blue", "green", "red"]
+    photo = place / "new" / "red" / "0500.png"
+    pixels = decode(photo.read_bytes(), 100)[0]
+    (row,) = session.run(None, {"images": pixels[None]})[0]
+    answer = next(predict(place / "m.safetensors", [photo], top=3))
+    assert dict(answer.top)["red"] == pytest.approx(row[2], abs=1e-5)
+
+
+def test_export_that_answers_otherwise_is_not_kept(place, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="extra [export] is not installed")
+    pytest.importorskip("onnxscript", reason="extra [export] is not installed")
+    monkeypatch.setattr("benchgraft.onnx_export.LARGEST_DIFFERENCE", -1.0)
+    with pytest.raises(ExportError, match="answers otherwise"):
+        export(place / "m.safetensors", tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_photos_are_shown_upright_and_whole_to_the_model(place, tmp_path):
+    wide = np.full((40, 160, 3), 255, np.uint8)
+    wide[5:35, 60:95] = (200, 40, 40)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    answer = next(predict(place / "m.safetensors", [tmp_path / "wide.png"]))
+    assert isinstance(answer, Prediction)
+    assert answer.class_name == "red"
