@@ -25,6 +25,7 @@ from .evaluate import evaluate
 from .export import export
 from .model import model
 from .predict import predict
+from .prepare import prepare
 from .report import report, verify
 from .reproduce import reproduce
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     help="Train an image classifier from scratch, or transfer from a model that is there? "
     "benchgraft measures both on the same images. Start with: benchgraft reproduce",
 )
-for command in (adapt, compare, predict, evaluate, export, reproduce, report, verify, model):
+for command in (adapt, compare, predict, evaluate, export, prepare, reproduce, report, verify, model):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

@@ -52,6 +52,16 @@ class Comparison:
                 keep_thumbnails(self._bench.folder, self._ledger, stage, self._images)
         return self._ledger
 
+    def prepare(self, stage: str, command: list[str]) -> Path:
+        """Train this stage, and what it builds on, once each; the path of its model file."""
+        with lock(self._bench.folder):
+            self._ledger = Ledger(self._bench.folder)
+            self._begin(command)
+            for name in self._experiment.chain(stage):
+                self._prepare(name)
+        given = self._experiment.stages[stage].model_file
+        return shipped_path(given) if given else self._bench.model_path(stage, None)
+
     def _begin(self, command: list[str]) -> None:
         """First line of a new ledger, or a check that the folder holds this very experiment."""
         experiment = self._experiment
