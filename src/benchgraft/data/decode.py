@@ -8,7 +8,9 @@ Every conversion is named, so that the store can count it; none is silent, and n
     CMYK, YCbCr, LAB, HSV     Pillow's conversion to RGB, without colour profiles
     EXIF orientation          turned as the camera says
     several frames            the first one
-    another size              scaled to fit the square, sides in proportion, the rest white
+    another size              "letterbox": scaled to fit the square, sides in proportion, the rest white
+                              "stretch": both sides scaled to the square's
+                              "crop": the middle square, scaled
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +38,8 @@ from PIL import (
 from .names import printable
 
 Pixels = npt.NDArray[np.uint8]
+Fit = Literal["letterbox", "stretch", "crop"]
+FITS: tuple[Fit, ...] = ("letterbox", "stretch", "crop")
 
 RULE_VERSION = 1
 """Part of every store's key: raise it when the same bytes would give other pixels."""
@@ -51,7 +56,12 @@ class Undecodable(Exception):  # noqa: N818 - says what the image is; callers tu
     """These bytes are no image that this program uses; the message is the reason."""
 
 
-def decode(raw: bytes, size: int) -> tuple[Pixels, tuple[str, ...]]:
+def rule_of(size: int, fit: Fit = "letterbox") -> str:
+    """How decoding turns bytes into pixels, as text for keys. The default rule keeps its first form."""
+    return f"{RULE_VERSION} {size}" + ("" if fit == "letterbox" else f" {fit}")
+
+
+def decode(raw: bytes, size: int, fit: Fit = "letterbox") -> tuple[Pixels, tuple[str, ...]]:
     """The image as uint8 (size, size, 3) RGB, and the names of what was converted.
 
     Raises Undecodable with a reason: empty, not an image, truncated, damaged, too large.
@@ -74,7 +84,7 @@ def decode(raw: bytes, size: int) -> tuple[Pixels, tuple[str, ...]]:
         try:
             image = _upright(image, conversions)
             image = _as_rgb(image, conversions)
-            image = _fit(image, size, conversions)
+            image = _RESIZERS[fit](image, size, conversions) if image.size != (size, size) else image
         except Undecodable:
             raise
         except Exception as error:
@@ -140,21 +150,43 @@ def _as_rgb(image: Image.Image, conversions: list[str]) -> Image.Image:
     return image.convert("RGB")
 
 
-def _fit(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
-    if image.size == (size, size):
-        return image
+def _letterbox(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
     width, height = image.size
     longer = max(width, height)
     if longer != size:
-        conversions.append("reduced" if longer > size else "enlarged")
         inner = (max(1, round(width * size / longer)), max(1, round(height * size / longer)))
-        image = image.resize(inner, Image.Resampling.LANCZOS)
+        image = _resize(image, inner, longer, size, conversions)
     if image.size == (size, size):
         return image
     conversions.append("filled up with white")
     ground = Image.new("RGB", (size, size), WHITE)
     ground.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return ground
+
+
+def _stretch(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+    if image.width != image.height:
+        conversions.append("stretched to a square")
+    return _resize(image, (size, size), max(image.size), size, conversions)
+
+
+def _crop(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+    shorter = min(image.size)
+    if image.width != image.height:
+        conversions.append("cropped to the middle square")
+        left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+        image = image.crop((left, top, left + shorter, top + shorter))
+    return image if shorter == size else _resize(image, (size, size), shorter, size, conversions)
+
+
+def _resize(
+    image: Image.Image, inner: tuple[int, int], side: int, size: int, conversions: list[str]
+) -> Image.Image:
+    conversions.append("reduced" if side > size else "enlarged")
+    return image.resize(inner, Image.Resampling.LANCZOS)
+
+
+_RESIZERS = {"letterbox": _letterbox, "stretch": _stretch, "crop": _crop}
 
 
 _lock = threading.Lock()
