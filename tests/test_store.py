@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.data import packing, store
+from benchgraft.data import packing, rows, store
 from benchgraft.data.check import check
 from benchgraft.data.readers import Source, open_source
 from benchgraft.data.store import Store, open_store
@@ -70,7 +70,7 @@ def test_same_content_elsewhere_is_hashed_but_not_decoded(
 ) -> None:
     first = open_folder(folder, cache)
     shutil.copytree(folder, tmp_path / "copy")
-    monkeypatch.setattr(packing, "decode", refuse)
+    monkeypatch.setattr(rows, "decode", refuse)
 
     assert open_folder(tmp_path / "copy", cache).key == first.key
 
@@ -229,7 +229,7 @@ def test_two_processes_building_the_same_store_do_no_harm(folder: Path, cache: P
 def test_rows_do_not_depend_on_the_number_of_threads(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_DECODED_AT_ONCE", 3)
+    monkeypatch.setattr(rows, "DECODED_AT_ONCE", 3)
     opened = []
     for cores in (1, 5):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
@@ -274,7 +274,7 @@ def test_check_names_a_class_with_one_image(folder: Path, cache: Path) -> None:
 
 
 def test_progress_counts_every_image_once(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_DECODED_AT_ONCE", 3)
+    monkeypatch.setattr(rows, "DECODED_AT_ONCE", 3)
     stream = io.StringIO()
     open_store(open_source("folder", folder), cache, 8, PlainProgress(stream, every=0))
     assert "decode images: 10 of 10" in stream.getvalue()

@@ -8,7 +8,9 @@ Every conversion is named, so that the store can count it; none is silent, and n
     CMYK, YCbCr, LAB, HSV     Pillow's conversion to RGB, without colour profiles
     EXIF orientation          turned as the camera says
     several frames            the first one
-    another size              scaled to fit the square, sides in proportion, the rest white
+    another size              "letterbox": scaled to fit the square, sides in proportion, the rest white
+                              "stretch": both sides scaled to the square's
+                              "crop": the middle square, scaled
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import contextlib
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +38,16 @@ from PIL import (
 from .names import printable
 
 Pixels = npt.NDArray[np.uint8]
+Fit = Literal["letterbox", "stretch", "crop"]
+FITS: tuple[Fit, ...] = ("letterbox", "stretch", "crop")
 
 RULE_VERSION = 1
 """Part of every store's key: raise it when the same bytes would give other pixels."""
 MAX_PIXELS = 64_000_000
-"""Above this an image is refused from its header: 64 million RGB pixels take 192 MB in each thread."""
+"""Above this an image is refused from its header, before a pixel is decoded."""
+LARGE_PIXELS = 8_000_000
+"""Above this images are decoded one at a time: 64 million pixels take up to 600 MB, whatever the threads."""
+_BAND_ROWS = 256
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 """What Pillow may open, whatever a file calls itself; others (EPS runs a program) stay shut."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jfif")
@@ -51,7 +59,12 @@ class Undecodable(Exception):  # noqa: N818 - says what the image is; callers tu
     """These bytes are no image that this program uses; the message is the reason."""
 
 
-def decode(raw: bytes, size: int) -> tuple[Pixels, tuple[str, ...]]:
+def rule_of(size: int, fit: Fit = "letterbox") -> str:
+    """How decoding turns bytes into pixels, as text for keys. The default rule keeps its first form."""
+    return f"{RULE_VERSION} {size}" + ("" if fit == "letterbox" else f" {fit}")
+
+
+def decode(raw: bytes, size: int, fit: Fit = "letterbox") -> tuple[Pixels, tuple[str, ...]]:
     """The image as uint8 (size, size, 3) RGB, and the names of what was converted.
 
     Raises Undecodable with a reason: empty, not an image, truncated, damaged, too large.
@@ -60,26 +73,31 @@ def decode(raw: bytes, size: int) -> tuple[Pixels, tuple[str, ...]]:
         raise Undecodable("empty file")
     with pillow_warnings_off():
         image = _open(raw)
-        conversions: list[str] = []
-        if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: a photo and its preview
-            conversions.append("first of several frames")
-        try:
-            # A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8, never under twice the size wanted.
-            image.draft(None, (2 * size, 2 * size))
-            image.load()
-        except Exception as error:
-            # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError and others
-            # on hostile bytes: whatever it is, the image is damaged.
-            raise Undecodable(_damage(error)) from error
-        try:
-            image = _upright(image, conversions)
-            image = _as_rgb(image, conversions)
-            image = _fit(image, size, conversions)
-        except Undecodable:
-            raise
-        except Exception as error:
-            raise Undecodable(f"cannot be converted to RGB: {error}") from error
-        return np.array(image, dtype=np.uint8), tuple(conversions)
+        with _one_large if image.width * image.height > LARGE_PIXELS else contextlib.nullcontext():
+            return _decode(image, size, fit)
+
+
+def _decode(image: Image.Image, size: int, fit: Fit) -> tuple[Pixels, tuple[str, ...]]:
+    conversions: list[str] = []
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: a photo and its preview
+        conversions.append("first of several frames")
+    try:
+        # A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8, never under twice the size wanted.
+        image.draft(None, (2 * size, 2 * size))
+        image.load()
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError and others
+        # on hostile bytes: whatever it is, the image is damaged.
+        raise Undecodable(_damage(error)) from error
+    try:
+        image = _upright(image, conversions)
+        image = _as_rgb(image, conversions)
+        image = _RESIZERS[fit](image, size, conversions) if image.size != (size, size) else image
+    except Undecodable:
+        raise
+    except Exception as error:
+        raise Undecodable(f"cannot be converted to RGB: {error}") from error
+    return np.array(image, dtype=np.uint8), tuple(conversions)
 
 
 def _open(raw: bytes) -> Image.Image:
@@ -124,31 +142,45 @@ def _as_rgb(image: Image.Image, conversions: list[str]) -> Image.Image:
         conversions.append("alpha laid on white")
         if image.mode not in ("RGBA", "LA", "PA", "La", "RGBa"):
             conversions.append(f"from {image.mode}")
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (*WHITE, 255))
-        return Image.alpha_composite(ground, layer).convert("RGB")
+        return _in_bands(image, _on_white)
     if image.mode == "RGB":
         return image
     conversions.append(f"from {image.mode}")
     if image.mode == "F":
         raise Undecodable("floating-point pixels have no agreed range")
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise Undecodable("32-bit grey values have no agreed range")
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        return _in_bands(image, _in_eight_bits)
     return image.convert("RGB")
 
 
-def _fit(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
-    if image.size == (size, size):
-        return image
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Some rows at a time, so that a large image is not held in memory four times over."""
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, _BAND_ROWS):
+        band = image.crop((0, top, image.width, min(top + _BAND_ROWS, image.height)))
+        whole.paste(convert(band), (0, top))
+    return whole
+
+
+def _on_white(band: Image.Image) -> Image.Image:
+    layer = band.convert("RGBA")
+    ground = Image.new("RGBA", layer.size, (*WHITE, 255))
+    return Image.alpha_composite(ground, layer).convert("RGB")
+
+
+def _in_eight_bits(band: Image.Image) -> Image.Image:
+    values = np.asarray(band).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise Undecodable("32-bit grey values have no agreed range")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def _letterbox(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
     width, height = image.size
     longer = max(width, height)
     if longer != size:
-        conversions.append("reduced" if longer > size else "enlarged")
         inner = (max(1, round(width * size / longer)), max(1, round(height * size / longer)))
-        image = image.resize(inner, Image.Resampling.LANCZOS)
+        image = _resize(image, inner, longer, size, conversions)
     if image.size == (size, size):
         return image
     conversions.append("filled up with white")
@@ -157,6 +189,32 @@ def _fit(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
     return ground
 
 
+def _stretch(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+    if image.width != image.height:
+        conversions.append("stretched to a square")
+    return _resize(image, (size, size), max(image.size), size, conversions)
+
+
+def _crop(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+    shorter = min(image.size)
+    if image.width != image.height:
+        conversions.append("cropped to the middle square")
+        left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
+        image = image.crop((left, top, left + shorter, top + shorter))
+    return image if shorter == size else _resize(image, (size, size), shorter, size, conversions)
+
+
+def _resize(
+    image: Image.Image, inner: tuple[int, int], side: int, size: int, conversions: list[str]
+) -> Image.Image:
+    conversions.append("reduced" if side > size else "enlarged")
+    return image.resize(inner, Image.Resampling.LANCZOS)
+
+
+_RESIZERS = {"letterbox": _letterbox, "stretch": _stretch, "crop": _crop}
+
+
+_one_large = threading.Lock()
 _lock = threading.Lock()
 _depth = 0
 _saved = contextlib.ExitStack()

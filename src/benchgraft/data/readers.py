@@ -45,6 +45,8 @@ class Sample:
     path: Path
     offset: int | None = None
     """CIFAR: the byte in the file where the 3,072 pixel bytes begin."""
+    file: ImageFile | None = None
+    """As the folder listing showed it; None where an image is no file of its own."""
 
 
 @dataclass
@@ -234,7 +236,9 @@ def _source(format: str, root: Path, found: list[_Found], ignored: Ignored) -> S
         for item in full:
             prefix, class_name = printable(item.prefix), name_of_class(item.class_name)
             samples += [
-                Sample(prefix + printable(file.name), class_name, item.given, item.folder / file.name)
+                Sample(
+                    prefix + printable(file.name), class_name, item.given, item.folder / file.name, file=file
+                )
                 for file in item.files
             ]
         return sorted(samples, key=lambda sample: sample.key)

@@ -24,6 +24,11 @@ class ImageFile(NamedTuple):
     touched: int
     """ctime in ns: an edit that keeps length and mtime still moves it."""
 
+    @property
+    def facts(self) -> tuple[int, int, int]:
+        """Size and times: equal means that the file did not change."""
+        return self.bytes, self.changed, self.touched
+
 
 @dataclass
 class Ignored:

@@ -6,16 +6,19 @@ A store is a folder `CACHE/stores/KEY`:
     labels.npy   int32 (N,), index into class_names
     given.npy    int8 (N,): 0 train, 1 test, -1 the data set does not say
     digests.npy  uint64 (N,): first 8 bytes, big endian, of the SHA-256 of the image's bytes
+    rows.jsonl   what each stretch of rows was made from (see reuse.py); not for CIFAR-100
     store.json   the rest: names, keys, what was excluded and converted, length of each file
 
 Beside it, `CACHE/stores/seen/SIGNATURE` holds the key that files of these names, sizes and times led to, so
 that a store is found again without reading one image. Opening checks the length of every file and the digest
 of the small ones; the pixels are not read through, which would cost more than it finds.
+
+Where files were added, removed or renamed, only new ones are read and only new content is decoded; the rest
+is copied from the folder's last store, or from what a killed build left.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -23,24 +26,24 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, StorageError, UserError
-from ..files import storage_errors, write_folder_whole, write_whole
+from ..errors import DataError, StorageError
+from ..files import storage_errors, write_whole
 from ..ledger import ExcludedImage
 from ..progress import NoProgress, Progress
-from .decode import RULE_VERSION
-from .packing import Pack, hash_files, pack_cifar100, pack_files
+from .building import FORMAT_VERSION, build, digest_of, first_of
+from .decode import Fit, rule_of
+from .packing import Pack, hash_files, hashes_of, pack_cifar100
 from .readers import Source
+from .reuse import PIXELS, Hashes, read_hashes, write_hashes
 
 NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100}
 LARGEST_SIZE = 1024
 _ARRAYS = ("labels", "given", "digests")
-_FORMAT_VERSION = 1
-_LEFTOVER_SECONDS = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,12 @@ class Store:
     notes: list[str]
     decode_seconds: float
     """What this opening cost: hashing and decoding; 0 where the store was found by its signature."""
+    fit: Fit = "letterbox"
+    """How an image that is not square was brought to the store's size."""
+    decoded: int = 0
+    """Images decoded in this opening, excluded ones among them."""
+    reused: int = 0
+    """Images taken as they were decoded earlier, excluded ones among them; the two make up all images."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -77,35 +86,71 @@ class _DamagedError(Exception):
 
 
 def open_store(
-    source: Source, cache: Path, size: int | None = None, progress: Progress | None = None
+    source: Source,
+    cache: Path,
+    size: int | None = None,
+    progress: Progress | None = None,
+    fit: Fit = "letterbox",
+    damaged: Literal["exclude", "refuse"] = "exclude",
 ) -> Store:
     """The store of `source`, found under `cache` or built there.
 
-    `size` is the side in pixels, None for the format's own (CIFAR-100 32, Fruits-360 and folders 100).
-    Images that cannot be decoded are left out and listed in `excluded`; none is replaced.
+    `size` is the side in pixels, None for the format's own (CIFAR-100 32, Fruits-360 and folders 100); `fit`
+    the way of photos that are not square (CIFAR-100's are). Images that cannot be decoded are left out and
+    listed in `excluded`, none is replaced; with damaged="refuse" one such image is an error.
     Raises DataError: no image can be used, a file changed while it was read; StorageError: the cache cannot
     be written.
     """
-    progress = progress or NoProgress()
     size = _checked_size(source.format, size)
-    stores = Path(cache) / "stores"
-    seen = stores / "seen" / hashlib.sha256(f"{source.signature} {size}".encode()).hexdigest()
+    if source.format == "cifar100":
+        fit = "letterbox"
+    store = _find_or_build(source, Path(cache) / "stores", size, fit, progress or NoProgress())
+    if damaged == "refuse" and store.excluded:
+        raise DataError(
+            f"{len(store.excluded):,} of {len(store) + len(store.excluded):,} images cannot be used",
+            *first_of(store.excluded),
+            "mend or remove them, or leave them out with --damaged exclude",
+        )
+    return store
+
+
+def _find_or_build(source: Source, stores: Path, size: int, fit: Fit, progress: Progress) -> Store:
+    rule = str(size) if fit == "letterbox" else f"{size} {fit}"
+    seen = stores / "seen" / hashlib.sha256(f"{source.signature} {rule}".encode()).hexdigest()
     notes = list(source.notes)
     key = _read_key(seen)
     if key is not None:
         store = _open_or_clear(stores / key, key, notes)
         if store is not None:
-            return replace(store, notes=notes)
+            return replace(store, notes=notes, reused=_all_images(store))
     started = time.perf_counter()
-    pack = _pack(source, size, progress)
+    place = _place(source, rule_of(size, fit))
+    last = stores / "seen" / f"{place}.npz"
+    hashes = read_hashes(last)
+    pack = _pack(source, size, progress, fit, hashes)
     store = _open_or_clear(stores / pack.key, pack.key, notes)
+    decoded = 0
     if store is None:
-        _clear_leftovers(stores)
-        _build(pack, stores / pack.key, source.format, progress)
+        decoded = build(pack, stores, source.format, place, hashes.key, progress)
         store = _open_built(stores / pack.key, pack.key)
     # Only now: a signature must never lead to a store that is not there yet.
-    _remember(seen, pack.key)
-    return replace(store, notes=notes, decode_seconds=time.perf_counter() - started)
+    _remember(seen, last, hashes_of(source, pack))
+    return replace(
+        store,
+        notes=notes,
+        decode_seconds=time.perf_counter() - started,
+        decoded=decoded,
+        reused=_all_images(store) - decoded,
+    )
+
+
+def _place(source: Source, rule: str) -> str:
+    """One folder under one rule, whatever lies in it today."""
+    return hashlib.sha256(os.fsencode(f"{source.format} {rule} {source.root.resolve()}")).hexdigest()
+
+
+def _all_images(store: Store) -> int:
+    return len(store) + len(store.excluded)
 
 
 def _checked_size(format: str, size: int | None) -> int:  # noqa: A002
@@ -121,11 +166,11 @@ def _checked_size(format: str, size: int | None) -> int:  # noqa: A002
     return size
 
 
-def _pack(source: Source, size: int, progress: Progress) -> Pack:
+def _pack(source: Source, size: int, progress: Progress, fit: Fit, hashes: Hashes) -> Pack:
     """What there is to store, with the content key; bytes are read, nothing is decoded yet."""
     if source.format == "cifar100":
         return pack_cifar100(source, size)
-    return hash_files(source, size, progress)
+    return hash_files(source, size, progress, fit, hashes)
 
 
 def _read_key(seen: Path) -> str | None:
@@ -136,9 +181,11 @@ def _read_key(seen: Path) -> str | None:
     return key if len(key) == 64 and key.isalnum() else None
 
 
-def _remember(seen: Path, key: str) -> None:
+def _remember(seen: Path, last: Path, hashes: Hashes) -> None:
     try:
-        write_whole(seen, key + "\n")
+        write_whole(seen, hashes.key + "\n")
+        if hashes.files:
+            write_hashes(last, hashes)
     except StorageError:
         # A read-only cache serves the store all the same; the files are then hashed at each opening.
         return
@@ -170,27 +217,18 @@ def _open_built(folder: Path, key: str) -> Store:
         ) from None
 
 
-def _clear_leftovers(stores: Path) -> None:
-    """Remove half-built folders of killed processes: hidden ones that nobody has written to for a while."""
-    for folder in stores.glob(".*"):
-        with contextlib.suppress(OSError):
-            newest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-            if folder.is_dir() and time.time() - newest > _LEFTOVER_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
 def _open(folder: Path, key: str) -> Store:
     try:
         head: dict[str, Any] = json.loads((folder / "store.json").read_bytes())
-        if head["format_version"] != _FORMAT_VERSION or head["key"] != key:
+        if head["format_version"] != FORMAT_VERSION or head["key"] != key:
             raise _DamagedError("store.json is of another store")
         for name, length in head["bytes"].items():
             if (folder / name).stat().st_size != length:
                 raise _DamagedError(f"{name} has not its {length:,} bytes")
         labels, given, digests = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS)
-        if _digest(labels, given, digests) != head["arrays_digest"]:
+        if digest_of(labels, given, digests) != head["arrays_digest"]:
             raise _DamagedError("labels or digests are not those written")
-        pixels = np.load(folder / "pixels.npy", mmap_mode="c", allow_pickle=False)
+        pixels = np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)
         count, size = len(head["keys"]), int(head["size"])
         if pixels.shape != (count, size, size, 3) or pixels.dtype != np.uint8:
             raise _DamagedError(f"pixels.npy has shape {pixels.shape}")
@@ -209,51 +247,7 @@ def _open(folder: Path, key: str) -> Store:
             conversions=head["conversions"],
             notes=[],
             decode_seconds=0.0,
+            fit=head.get("fit", "letterbox"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise _DamagedError(str(error).partition("\n")[0][:100] or type(error).__name__) from None
-
-
-def _digest(*arrays: npt.NDArray[Any]) -> str:
-    sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()
-
-
-def _build(pack: Pack, folder: Path, format: str, progress: Progress) -> None:  # noqa: A002
-    """Decode everything into a new folder, which appears whole or not at all."""
-    with write_folder_whole(folder) as temporary, storage_errors(folder):
-        kept, excluded, conversions = pack_files(pack, temporary / "pixels.npy", progress)
-        if not len(kept):
-            raise _nothing_usable(excluded)
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "labels": pack.labels[kept],
-            "given": pack.given[kept],
-            "digests": pack.digests[kept],
-        }
-        for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array)
-        head = {
-            "format_version": _FORMAT_VERSION,
-            "rule_version": RULE_VERSION,
-            "key": pack.key,
-            "format": format,
-            "size": pack.size,
-            "class_names": pack.class_names,
-            "keys": [pack.keys[row] for row in kept.tolist()],
-            "excluded": [[item.key, item.reason] for item in excluded],
-            "conversions": dict(sorted(conversions.items())),
-            "arrays_digest": _digest(*arrays.values()),
-            "bytes": {path.name: path.stat().st_size for path in sorted(temporary.iterdir())},
-        }
-        (temporary / "store.json").write_text(json.dumps(head), encoding="utf-8")
-
-
-def _nothing_usable(excluded: list[ExcludedImage]) -> UserError:
-    shown = [f"{item.key}: {item.reason}" for item in excluded[:3]]
-    return DataError(
-        f"none of the {len(excluded):,} images can be used",
-        *shown,
-        "check that the files are whole images",
-    )

@@ -1,0 +1,119 @@
+"""Build the folder of a store: whole or not at all, and from what is there already."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, UserError
+from ..files import storage_errors, write_folder_whole
+from ..ledger import ExcludedImage
+from ..progress import Progress
+from .decode import RULE_VERSION
+from .packing import Pack
+from .reuse import JOURNAL, known_in_leftovers, known_in_store
+from .rows import Written, write_rows
+
+FORMAT_VERSION = 1
+_LEFTOVER_SECONDS = 600
+_JOURNALED_SECONDS = 7 * 86_400
+"""A half-built store that a later run can take up is kept so long."""
+_SHOWN = 3
+
+
+def build(
+    pack: Pack,
+    stores: Path,
+    format: str,  # noqa: A002
+    place: str,
+    last_key: str,
+    progress: Progress,
+) -> int:
+    """Write a new store, which appears whole or not at all; how many images were decoded for it.
+
+    Stopped by the user or killed, it leaves a hidden folder from which the next build of its place goes on.
+    """
+    folder = stores / pack.key
+    with known_in_leftovers(stores, place) as (known, leftovers):
+        if last_key:
+            known = known_in_store(stores / last_key) | known
+        with write_folder_whole(folder) as temporary, storage_errors(folder):
+            try:
+                written = write_rows(pack, known, temporary, place, progress)
+            except KeyboardInterrupt:
+                temporary.rename(temporary.with_name(f"{temporary.name}-stopped"))
+                raise
+            if not written.kept:
+                raise _nothing_usable(written.excluded)
+            _write_rest(pack, written, temporary, format)
+        for leftover in leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
+    _clear_leftovers(stores)
+    return written.decoded
+
+
+def _write_rest(pack: Pack, written: Written, folder: Path, format: str) -> None:  # noqa: A002
+    """Everything but the pixels."""
+    kept = np.array(written.kept, np.int64)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "labels": pack.labels[kept],
+        "given": pack.given[kept],
+        "digests": pack.digests[kept],
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    head = {
+        "format_version": FORMAT_VERSION,
+        "rule_version": RULE_VERSION,
+        "key": pack.key,
+        "format": format,
+        "size": pack.size,
+        "fit": pack.fit,
+        "class_names": pack.class_names,
+        "keys": [pack.keys[row] for row in written.kept],
+        "excluded": [[item.key, item.reason] for item in written.excluded],
+        "conversions": dict(sorted(written.conversions.items())),
+        "arrays_digest": digest_of(*arrays.values()),
+        "bytes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+    (folder / "store.json").write_text(json.dumps(head), encoding="utf-8")
+
+
+def digest_of(*arrays: npt.NDArray[Any]) -> str:
+    """SHA-256 of the bytes of the small arrays, as store.json has it."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
+
+
+def _clear_leftovers(stores: Path) -> None:
+    """Remove half-built folders of killed processes: hidden ones that nobody has written to for a while."""
+    for folder in stores.glob(".*"):
+        with contextlib.suppress(OSError):
+            newest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            kept_seconds = _JOURNALED_SECONDS if (folder / JOURNAL).exists() else _LEFTOVER_SECONDS
+            if folder.is_dir() and time.time() - newest > kept_seconds:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _nothing_usable(excluded: list[ExcludedImage]) -> UserError:
+    return DataError(
+        f"none of the {len(excluded):,} images can be used",
+        *first_of(excluded),
+        "check that the files are whole images",
+    )
+
+
+def first_of(excluded: list[ExcludedImage]) -> list[str]:
+    """Lines that name the first few."""
+    more = [f"and {len(excluded) - _SHOWN:,} more"] if len(excluded) > _SHOWN else []
+    return [f"{item.key}: {item.reason}" for item in excluded[:_SHOWN]] + more

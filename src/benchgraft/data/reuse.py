@@ -1,0 +1,184 @@
+"""What earlier work on a folder is worth: hashes of files that did not change, pixels of images seen before.
+
+stores/seen/PLACE.npz   for one folder and rule: size, times and SHA-256 of every file, and its last store
+rows.jsonl in a store   what its rows of pixels were made from, written with them, stretch by stretch; it
+                        stands in the folder of a build that was killed as well
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..files import write_whole
+
+PIXELS = "pixels.npy"
+JOURNAL = "rows.jsonl"
+Facts = tuple[int, int, int]
+"""Size in bytes, mtime and ctime in ns."""
+
+
+class Earlier(NamedTuple):
+    """What an image came to before: its pixels on disk, or the reason why it was left out."""
+
+    path: Path
+    offset: int
+    """Where its pixels begin in `path`, in bytes."""
+    converted: tuple[str, ...]
+    reason: str
+    """Empty if the image can be used."""
+
+
+Known = dict[bytes, Earlier]
+"""SHA-256 of an image's bytes -> what it came to."""
+
+
+@dataclass
+class Hashes:
+    """The files of one folder as they were last time."""
+
+    key: str = ""
+    """Key of the store that they led to."""
+    files: dict[bytes, tuple[Facts, bytes]] = field(default_factory=dict)
+    """Path below the folder -> facts and SHA-256."""
+
+    def find(self, name: bytes, facts: Facts) -> bytes | None:
+        """The SHA-256 of a file whose size and times are the same as last time."""
+        known = self.files.get(name)
+        return known[1] if known and known[0] == facts else None
+
+
+def read_hashes(path: Path) -> Hashes:
+    """What `write_hashes` wrote; nothing where it is missing or damaged, as the files can be read again."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = arrays["names"].tobytes().split(b"\0")
+            facts, sha256 = arrays["facts"].tolist(), arrays["sha256"].tobytes()
+            key = arrays["key"].tobytes().decode("ascii")
+        digests = [sha256[start : start + 32] for start in range(0, len(sha256), 32)]
+        rows = zip(names, facts, digests, strict=True)
+        return Hashes(key, {name: ((fact[0], fact[1], fact[2]), digest) for name, fact, digest in rows})
+    except Exception:  # zipfile and numpy raise whatever they stumble on in a damaged file
+        return Hashes()
+
+
+def write_hashes(path: Path, hashes: Hashes) -> None:
+    """Keep them for the next opening. Raises StorageError."""
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        key=np.frombuffer(hashes.key.encode("ascii"), np.uint8),
+        names=np.frombuffer(b"\0".join(hashes.files), np.uint8),  # no file name holds a zero byte
+        facts=np.array([facts for facts, _ in hashes.files.values()], np.int64).reshape(-1, 3),
+        sha256=np.frombuffer(b"".join(digest for _, digest in hashes.files.values()), np.uint8),
+    )
+    write_whole(path, stream.getvalue())
+
+
+class Journal:
+    """Says, beside a growing pixels.npy, what each stretch of its rows was made from.
+
+    Locked while it is written, so that another process can tell a build that goes on from one that was
+    killed. The checksum is for the crash of a whole machine, which may keep the line and lose the pixels.
+    """
+
+    def __init__(self, folder: Path, place: str) -> None:
+        self._file: TextIO = (folder / JOURNAL).open("w", encoding="ascii")
+        with contextlib.suppress(OSError):  # a file system without locks: the build is then never taken over
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._write({"place": place})
+
+    def add(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        kept: Sequence[tuple[bytes, tuple[str, ...]]],
+        excluded: Sequence[tuple[bytes, str]],
+    ) -> None:
+        """`pixels` are in the file: one row for each (SHA-256, conversions) of `kept`."""
+        self._write(
+            {
+                "kept": [[sha256.hex(), list(converted)] for sha256, converted in kept],
+                "excluded": [[sha256.hex(), reason] for sha256, reason in excluded],
+                "crc32": zlib.crc32(pixels.data) if pixels.size else 0,
+            }
+        )
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._file.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+def known_in_store(folder: Path) -> Known:
+    """The images of a finished store; none if it was built by a version without a journal."""
+    try:
+        with (folder / JOURNAL).open(encoding="ascii") as lines:
+            next(lines)
+            return _known(folder / PIXELS, lines, is_checked=False)
+    except (OSError, StopIteration):
+        return {}
+
+
+@contextlib.contextmanager
+def known_in_leftovers(stores: Path, place: str) -> Iterator[tuple[Known, list[Path]]]:
+    """The images in half-built folders of killed builds of the same place, and those folders.
+
+    They stay locked meanwhile. One that a running process is filling is passed over.
+    """
+    known: Known = {}
+    folders: list[Path] = []
+    with contextlib.ExitStack() as held:
+        for folder in sorted(stores.glob(".*")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                lines = held.enter_context((folder / JOURNAL).open(encoding="ascii"))
+                if json.loads(next(lines, "{}"))["place"] == place:
+                    fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    known.update(_known(folder / PIXELS, lines, is_checked=True))
+                    folders.append(folder)
+        yield known, folders
+
+
+def _known(path: Path, lines: TextIO, *, is_checked: bool) -> Known:
+    """What the lines tell, up to the first that is broken or whose pixels are not there."""
+    known: Known = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), path.open("rb") as pixels:
+        offset, row_bytes = _start(pixels)
+        for text in lines:
+            line = json.loads(text)
+            length = row_bytes * len(line["kept"])
+            if is_checked:
+                pixels.seek(offset)
+                if zlib.crc32(pixels.read(length)) != line["crc32"] and length:
+                    break
+            for sha256, converted in line["kept"]:
+                known[bytes.fromhex(sha256)] = Earlier(path, offset, tuple(converted), "")
+                offset += row_bytes
+            for sha256, reason in line["excluded"]:
+                known[bytes.fromhex(sha256)] = Earlier(path, 0, (), reason)
+    return known
+
+
+def _start(pixels: BinaryIO) -> tuple[int, int]:
+    """Length of the header and of one row, in bytes."""
+    np.lib.format.read_magic(pixels)
+    shape, _, _ = np.lib.format.read_array_header_1_0(pixels)
+    return pixels.tell(), int(np.prod(shape[1:]))
+
+
+def name_below(root: Path, path: Path) -> bytes:
+    """The path of a file below its root, as the bytes that the file system has."""
+    return os.fsencode(str(path).removeprefix(f"{root}{os.sep}"))
