@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .errors import RunFolderError
-from .files import storage_errors
+from .files import digest_bytes, storage_errors
 
 FILE_NAME = "ledger.jsonl"
 THUMBNAILS = "thumbnails"
@@ -328,3 +328,9 @@ def now() -> str:
 def dump_json(value: object) -> str:
     """JSON with sorted keys: the form that digests of configs are taken over."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def config_digest(config: dict[str, Any]) -> str:
+    """Of all that an experiment is. How many runs is no part of it: a folder may be continued with more."""
+    same = {key: value for key, value in config.items() if key not in ("runs", "minutes")}
+    return digest_bytes(dump_json(same).encode())
