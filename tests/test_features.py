@@ -34,7 +34,7 @@ def _wanted(numbers: list[int]) -> list[Wanted]:
 
 
 def _cache(model, folder: Path) -> FeatureCache:
-    return FeatureCache(folder, prefix_key(model, CUT, 100, BATCH))
+    return FeatureCache(folder, prefix_key(model, CUT, 100, "letterbox", BATCH))
 
 
 def test_only_images_not_seen_before_are_computed_and_all_features_are_as_computed_anew(model, tmp_path):

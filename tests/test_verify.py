@@ -40,7 +40,7 @@ def folder(finished: Path, tmp_path: Path) -> Path:
 def test_reproduce_leaves_a_report_and_a_folder_that_verifies(folder: Path) -> None:
     found = verify(folder)
     assert found.differences == []
-    assert len(found.checked) == 4
+    assert len(found.checked) == 5
     assert (folder / "report.html").is_file()
     result = CliRunner().invoke(app, ["verify", str(folder)])
     assert result.exit_code == 0

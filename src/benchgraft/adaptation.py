@@ -18,10 +18,11 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from .data.classes import ClassRules, StageImages, select
+from .data.decode import Fit
 from .data.split import NOWHERE, TEST, TRAIN
 from .errors import DataError, RegressionError
 from .experiment.bench import Bench
-from .experiment.config import Experiment, shipped_path
+from .experiment.config import Damaged, Experiment, shipped_path
 from .experiment.folder import DEFAULT_FREEZE, DEFAULT_PARENT, STAGE, epochs_for, folder_experiment
 from .experiment.images import OpenedData, images_record, open_data
 from .experiment.inputs import SPLITS, prepare_inputs
@@ -81,6 +82,8 @@ class Adapted(BaseModel):
     excluded: list[ExcludedImage]
     dropped_from_test: list[ExcludedImage]
     decode_seconds: float
+    decoded: int
+    """Photos read and decoded now; the others were in the store."""
     features_computed: int
     epochs: int
     seconds: dict[Phase, float]
@@ -100,6 +103,8 @@ class _Job:
     update: bool
     rename: dict[str, str]
     seed: int
+    fit: Fit
+    damaged: Damaged
 
 
 def adapt(
@@ -111,6 +116,8 @@ def adapt(
     update: Path | str | None = None,
     rename: Mapping[str, str] | None = None,
     refuse_regression: bool = False,
+    fit: Fit = "letterbox",
+    damaged: Damaged = "exclude",
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -124,14 +131,16 @@ def adapt(
     out: default NAME.safetensors in the present folder, with update the updated file. parent: default the
     shipped stage 2 model. update: a model file that `adapt` wrote for an earlier state of the folder; it is
     the parent then. rename: class name in the old model -> its name now. refuse_regression: keep the old file
-    if any class, or all together, got worse beyond noise. run_folder: account and checkpoints; an interrupted
+    if any class, or all together, got worse beyond noise. fit: how photos that are not square are brought to
+    the model's input; an update keeps the rule of its model. damaged: refuse ends the run where photos cannot
+    be read, exclude names them. run_folder: account and checkpoints; an interrupted
     run goes on from there.
     Raises UserError subclasses; RegressionError (a UserError) if a regression was refused.
     """
     folder = Path(folder).absolute()
     source = Path(update or parent or shipped_path(DEFAULT_PARENT)).absolute()
     target = Path(out or update or f"{folder.name}.safetensors")
-    job = _Job(folder, source, tuple(freeze), update is not None, dict(rename or {}), seed)
+    job = _Job(folder, source, tuple(freeze), update is not None, dict(rename or {}), seed, fit, damaged)
     work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
     chosen = prepare_device(device, threads)
     bench = Bench(
@@ -148,6 +157,8 @@ def adapt(
 
 def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Adapted:
     old = model_file.read(job.parent)
+    if job.update:
+        job = replace(job, fit=old.card.fit)
     started = time.perf_counter()
     experiment = _experiment(job, epochs=1)
     opened = open_data("photos", experiment.data["photos"], None, bench.cache, bench.progress)
@@ -178,7 +189,15 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
 
 def _experiment(job: _Job, epochs: int) -> Experiment:
     return folder_experiment(
-        job.folder, job.parent, job.freeze, epochs, seed=job.seed, rename=job.rename, carry_over=job.update
+        job.folder,
+        job.parent,
+        job.freeze,
+        epochs,
+        seed=job.seed,
+        rename=job.rename,
+        carry_over=job.update,
+        fit=job.fit,
+        damaged=job.damaged,
     )
 
 
@@ -278,6 +297,7 @@ def _result(
         excluded=opened.store.excluded,
         dropped_from_test=opened.dropped.images,
         decode_seconds=opened.store.decode_seconds,
+        decoded=opened.store.decoded,
         features_computed=run.features_computed,
         epochs=run.epochs,
         seconds=dict(run.seconds),

@@ -104,9 +104,8 @@ def evaluate(
     file = model_file.read(Path(model))
     folder = Path(folder)
     source = open_source(guess_format(folder), folder)
-    store = open_store(
-        source, Path(cache) if cache else default_cache(), file.card.image_size, progress or NoProgress()
-    )
+    place = Path(cache) if cache else default_cache()
+    store = open_store(source, place, file.card.image_size, progress or NoProgress(), file.card.fit)
     rows, labels, unknown = _labelled(file, store)
     trained = np.isin(store.digests[rows], file.trained_on)
     if not include_trained:

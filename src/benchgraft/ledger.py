@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .errors import RunFolderError
-from .files import storage_errors
+from .files import digest_bytes, storage_errors
 
 FILE_NAME = "ledger.jsonl"
 THUMBNAILS = "thumbnails"
@@ -80,6 +80,10 @@ class DataRecord(Record):
     """Test images whose bytes are a training or validation image too."""
     decode_seconds: float
     """Time of this program's decoding; 0 where the store was there already."""
+    decoded: int = 0
+    """Images that were read and decoded now."""
+    reused: int = 0
+    """Images that were there already, in this store or the one before."""
 
 
 class ImageList(Record):
@@ -328,3 +332,9 @@ def now() -> str:
 def dump_json(value: object) -> str:
     """JSON with sorted keys: the form that digests of configs are taken over."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def config_digest(config: dict[str, Any]) -> str:
+    """Of all that an experiment is. How many runs is no part of it: a folder may be continued with more."""
+    same = {key: value for key, value in config.items() if key not in ("runs", "minutes")}
+    return digest_bytes(dump_json(same).encode())

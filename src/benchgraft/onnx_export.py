@@ -69,7 +69,7 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
         )
     file = model_file.read(Path(model))
     target = Path(out) if out else Path(model).with_suffix(".onnx")
-    photos = _photos(Path(images) if images else shipped_path("shipped:sample"), file.card.image_size)
+    photos = _photos(Path(images) if images else shipped_path("shipped:sample"), file)
     network = _Probabilities(model_file.load(file)).eval()
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,13 +87,13 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     return Exported(path=target, checked_photos=len(photos), largest_difference=difference)
 
 
-def _photos(folder: Path, size: int) -> npt.NDArray[np.uint8]:
+def _photos(folder: Path, file: ModelFile) -> npt.NDArray[np.uint8]:
     """At most CHECKED_PHOTOS photos of the folder, evenly from all of them."""
     names = list(images_below(folder))
     photos = []
     for name in names[:: max(1, len(names) // CHECKED_PHOTOS)][:CHECKED_PHOTOS]:
         try:
-            photos.append(decode((folder / name).read_bytes(), size)[0])
+            photos.append(decode((folder / name).read_bytes(), file.card.image_size, file.card.fit)[0])
         except Undecodable:
             continue
     if len(photos) < 2:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .data.decode import Undecodable, decode
+from .data.decode import Fit, Undecodable, decode
 from .data.names import printable
 from .data.scan import images_below
 from .model import model_file
@@ -84,9 +84,9 @@ def _answers(
     top: int,
     unsure_below: float,
 ) -> Iterator[Answer]:
-    names, size = file.card.class_names, file.card.image_size
+    names = file.card.class_names
     waiting: list[tuple[str, npt.NDArray[np.uint8] | Unreadable]] = []
-    for path, result in _decoded(paths, size):
+    for path, result in _decoded(paths, file.card.image_size, file.card.fit):
         waiting.append((path, result))
         if sum(not isinstance(item, Unreadable) for _, item in waiting) == BATCH_SIZE:
             yield from _answer(waiting, network, device, names, top, unsure_below)
@@ -127,13 +127,15 @@ def probabilities(
     return np.asarray(logits[: len(photos)].double().softmax(1).cpu().numpy(), np.float64)
 
 
-def _decoded(paths: Iterator[str], size: int) -> Iterator[tuple[str, npt.NDArray[np.uint8] | Unreadable]]:
+def _decoded(
+    paths: Iterator[str], size: int, fit: Fit
+) -> Iterator[tuple[str, npt.NDArray[np.uint8] | Unreadable]]:
     """Photos in order, a bounded number decoded ahead."""
     ahead: deque[tuple[str, Future[npt.NDArray[np.uint8] | Unreadable]]] = deque()
     with ThreadPoolExecutor() as pool:
         try:
             for path in paths:
-                ahead.append((path, pool.submit(_decode, path, size)))
+                ahead.append((path, pool.submit(_decode, path, size, fit)))
                 if len(ahead) >= DECODED_AHEAD:
                     first, future = ahead.popleft()
                     yield first, future.result()
@@ -145,12 +147,12 @@ def _decoded(paths: Iterator[str], size: int) -> Iterator[tuple[str, npt.NDArray
                 future.cancel()
 
 
-def _decode(path: str, size: int) -> npt.NDArray[np.uint8] | Unreadable:
+def _decode(path: str, size: int, fit: Fit) -> npt.NDArray[np.uint8] | Unreadable:
     try:
         file = Path(path)
         if file.stat().st_size > LARGEST_FILE:
             return Unreadable(path, f"larger than {LARGEST_FILE:,} bytes")
-        return decode(file.read_bytes(), size)[0]
+        return decode(file.read_bytes(), size, fit)[0]
     except Undecodable as error:
         return Unreadable(path, str(error))
     except (OSError, ValueError) as error:

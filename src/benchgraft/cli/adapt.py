@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UserError
-from .options import CacheOption
+from .options import CacheOption, one_of
 
 if TYPE_CHECKING:
     from ..adaptation import Adapted
@@ -37,6 +37,10 @@ def adapt(
     refuse_regression: Annotated[
         bool, typer.Option("--refuse-regression", help="Keep the old file if the new model is worse.")
     ] = False,
+    fit: Annotated[str, typer.Option(help="Photos not square: letterbox, stretch, crop.")] = "letterbox",
+    damaged: Annotated[
+        str, typer.Option(help="Photos that cannot be read: exclude (and name them) or refuse.")
+    ] = "exclude",
     run_folder: Annotated[
         Path | None, typer.Option(help="Account and checkpoints. Default: runs/adapt-FOLDER")
     ] = None,
@@ -56,6 +60,8 @@ def adapt(
     Example: benchgraft adapt photos/    then    benchgraft adapt photos/ --update photos.safetensors
     """
     from .. import adaptation
+    from ..data.decode import FITS
+    from ..experiment.config import DAMAGED
     from ..experiment.folder import DEFAULT_FREEZE
     from ..progress import for_terminal
 
@@ -71,6 +77,8 @@ def adapt(
         update=update,
         rename=_renamed(rename or []),
         refuse_regression=refuse_regression,
+        fit=one_of("--fit", fit, FITS),
+        damaged=one_of("--damaged", damaged, DAMAGED),
         seed=seed,
         device=device,
         threads=threads,
@@ -105,7 +113,8 @@ def _lines(result: Adapted) -> list[str]:
         f"{result.model}: {accuracy} right of {images['test']:,} photos that training never saw; mean over "
         f"classes {units.per_cent(result.balanced_accuracy)}",
         f"photos: {images['train']:,} train, {images['validation']:,} validation, {images['test']:,} test; "
-        f"{len(result.excluded):,} unusable; features computed now: {result.features_computed:,}",
+        f"{len(result.excluded):,} unusable; {result.decoded:,} decoded and {result.features_computed:,} "
+        "featurised now, the others were there",
         *_class_lines(result),
         *(f"left out {image.key}: {image.reason}" for image in (*result.excluded, *result.dropped_from_test)),
         *(f"note: {note}" for note in result.notes),

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from ..experiment.bench import Bench
 
+V = TypeVar("V")
 CacheOption = Annotated[
     Path | None, typer.Option("--cache-dir", help="Stores and feature caches. Default: ~/.cache/benchgraft")
 ]
+
+
+def one_of(option: str, given: str, valid: Sequence[V]) -> V:
+    """The value of an option that has few. Raises UserError with the nearest valid one."""
+    from ..errors import UserError, did_you_mean
+
+    for value in valid:
+        if given == value:
+            return value
+    raise UserError(f'{option} "{given}" is unknown', did_you_mean(str(given), map(str, valid)))
 
 
 def cache_folder(chosen: Path | None) -> Path:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from ..data.classes import StageImages
 from ..errors import RunFolderError
-from ..files import digest_bytes, lock
+from ..files import lock
 from ..ledger import (
     DataRecord,
     ExperimentRecord,
     ImagesRecord,
     Ledger,
     RunRecord,
-    dump_json,
+    config_digest,
     now,
 )
 from ..model import model_file
@@ -66,9 +66,7 @@ class Comparison:
         """First line of a new ledger, or a check that the folder holds this very experiment."""
         experiment = self._experiment
         config = experiment.model_dump(mode="json")
-        # How many runs is no part of what an experiment is: a folder may be continued with more.
-        same = {key: value for key, value in config.items() if key not in ("runs", "minutes")}
-        digest = digest_bytes(dump_json(same).encode())
+        digest = config_digest(config)
         there = self._ledger.of_kind(ExperimentRecord)
         if there and there[0].config_digest != digest:
             raise RunFolderError(

@@ -17,11 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..data.classes import ClassRules
+from ..data.decode import Fit
 from ..errors import ConfigError, did_you_mean
 from ..model.freeze import match_layers
 from ..model.paper_cnn import ModelConfig, PaperCNN
 from ..training.loop import Recipe
 
+Damaged = Literal["exclude", "refuse"]
+DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
 SHIPPED = "shipped:"
 """Prefix of a file or folder that comes with the program."""
 
@@ -36,6 +39,10 @@ class DataConfig(BaseModel):
     """Below the --data folder, or `shipped:NAME`."""
     validation: float = Field(default=0.1, gt=0, lt=1)
     """Fraction of the training images that validate, chosen by content hash: the same in every stage."""
+    fit: Fit = "letterbox"
+    """How a photo that is not square is brought to the size of the store."""
+    damaged: Damaged = "exclude"
+    """Whether images that cannot be read are named and left out, or end the run."""
     test: float = Field(default=0.0, ge=0, lt=1)
     """Fraction that tests, where the data set does not say itself."""
 

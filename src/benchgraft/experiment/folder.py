@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ..data.decode import Fit
 from ..data.readers import guess_format
 from ..model.freeze import match_layers
 from ..model.paper_cnn import PaperCNN
 from .bench import Bench
-from .config import Experiment
+from .config import Damaged, Experiment
 from .images import open_data, stage_images
 
 DEFAULT_PARENT = "shipped:stage2.safetensors"
@@ -34,6 +35,8 @@ def folder_experiment(
     seed: int = 0,
     rename: Mapping[str, str] | None = None,
     carry_over: bool = False,
+    fit: Fit = "letterbox",
+    damaged: Damaged = "exclude",
 ) -> Experiment:
     """Every class folder below `folder` is a class; 15 % of the photos validate and 15 % test.
 
@@ -66,6 +69,8 @@ def folder_experiment(
                     "folder": str(folder),
                     "validation": 0.15,
                     "test": 0.15,
+                    "fit": fit,
+                    "damaged": damaged,
                 }
             },
             "stages": stages,

@@ -38,6 +38,8 @@ class OpenedData:
             excluded=self.store.excluded,
             dropped_from_test=self.dropped.images,
             decode_seconds=self.store.decode_seconds,
+            decoded=self.store.decoded,
+            reused=self.store.reused,
         )
 
 
@@ -58,7 +60,8 @@ def open_data(
 ) -> OpenedData:
     """Open the store, cut the split once for all stages, drop test images that are training images too."""
     start = time.perf_counter()
-    store = open_store(open_source(config.format, data_folder(config, root)), cache, progress=progress)
+    source = open_source(config.format, data_folder(config, root))
+    store = open_store(source, cache, progress=progress, fit=config.fit, damaged=config.damaged)
     sides = assign(store.digests, store.given, config.validation, config.test)
     dropped = drop_shared(store.digests, sides, store.keys)
     return OpenedData(name, store, dropped, time.perf_counter() - start)

@@ -71,7 +71,7 @@ def prepare_inputs(
             for view in range(augmentation.view_count if split == "train" else 1)
         ]
         first, rest = split_at(model, cut)
-        key = features.prefix_key(model, cut, images.store.size, batch_size)
+        key = features.prefix_key(model, cut, images.store.size, images.store.fit, batch_size)
         cached = _features(name, FeatureCache(bench.cache, key), first, wanted, batch_size, want_warm, bench)
     rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
     return Inputs(rest, rows, "computed" if cached.computed else "cached", cut, cached.computed)

@@ -96,6 +96,7 @@ def run_stage(
             stage=name,
             class_names=images.class_names,
             network=experiment.network,
+            fit=images.store.fit,
             model_digest=record["model_digest"],
             record=finished().model_dump(mode="json", exclude={"predicted", "confidence"}),
             ancestors=[*parent.card.ancestors, parent.card.record] if parent else [],

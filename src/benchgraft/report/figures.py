@@ -58,9 +58,9 @@ def runs(summary: Summary) -> Picture | None:
     return Picture(
         "runs",
         "Every run",
-        "Each small mark is a run, the large one the mean, the bar its 95 % interval. Further left is "
-        "faster, further right more accurate. Cold: features of the frozen layers are computed in the run; "
-        "warm: they are there already.",
+        "Each small mark is a run, the large one the mean, the bar its 95 % interval (none with one run). "
+        "Times further left are faster, accuracies further right are better. Cold: features of the frozen "
+        "layers are computed in the run; warm: they are there already.",
         _runs_in_words(arms),
         svg(figure, "runs"),
     )
@@ -167,8 +167,10 @@ def _cost_in_words(payback: Payback, speedup: Speedup) -> tuple[str, str]:
     text = retrainings(payback)
     see = (
         "Transfer starts with its preparation; where its line goes below that of scratch it has paid. "
-        f"Here transfer {text}. The bands are 95 % intervals of the means"
+        f"Here transfer {text}"
     )
+    if payback.break_even.has_interval:
+        see += ". The bands are 95 % intervals of the means, the grey one that of the break-even"
     if payback.other_machine:
         see += "; preparation was timed on another machine, so this is no measured break-even"
     alt = (

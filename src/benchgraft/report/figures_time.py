@@ -98,7 +98,9 @@ def speedup(summary: Summary) -> Picture | None:
             axes.plot(
                 [value], [y], style.marker, color=style.colour, label=style.label if not place else None
             )
-            axes.annotate(units.times(value), (max(value, 1), y), (7, -3.5), textcoords="offset points")
+            axes.annotate(units.times(value), (max(value, 1), y), (7, 2), textcoords="offset points")
+        if entry.ratio.low is not None and entry.ratio.high is not None:
+            axes.plot([entry.ratio.low, entry.ratio.high], [y, y], "|-", color=INK, linewidth=1, markersize=8)
     axes.axvline(1, color=INK, linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
@@ -115,6 +117,8 @@ def speedup(summary: Summary) -> Picture | None:
         for entry in summary.speedups
     )
     see = "The first three factors multiply to the last; what lies right of the line speaks for transfer."
+    if any(entry.ratio.has_interval for entry in summary.speedups):
+        see += " The thin lines are 95 % intervals."
     if any(entry.other_machine for entry in summary.speedups):
         see += " Times of two machines: no ratio of methods."
     return Picture("speed-up", "What the speed-up is made of", see, told + ".", svg(figure, "speed-up"))

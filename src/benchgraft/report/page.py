@@ -78,7 +78,7 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
         rival = f"{units.per_cent(scratch.mean.value)} from scratch"
         found.append(("test images right", units.per_cent(transfer.mean.value), rival))
     payback = next(iter(summary.paybacks), None)
-    if payback is not None and not payback.other_machine:
+    if payback is not None and payback.break_even.has_interval and not payback.other_machine:
         first = payback.break_even.first
         beside = f"preparation {units.seconds(payback.preparation_seconds)}"
         found.append(("pays from retraining", f"{first:,}" if first is not None else "never", beside))

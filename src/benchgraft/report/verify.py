@@ -1,8 +1,8 @@
 """Check a run folder: every printed figure recomputed, every digest, and the freeze audit.
 
-Four looks, each by itself: files against the seal (digests.json); report and tables against the ledger;
-the ledger's accuracies against its own stored answers; model files against the ledger, tensor by tensor,
-frozen ones against those of the parent model.
+Five looks, each by itself: files against the seal (digests.json); report and tables against the ledger;
+the ledger's accuracies against its own stored answers, its configuration against its digest; model files
+against the ledger, tensor by tensor, frozen ones against those of the parent model.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from safetensors import SafetensorError, safe_open
 from ..errors import RunFolderError
 from ..files import digest_bytes
 from ..ledger import FILE_NAME as LEDGER
-from ..ledger import RunRecord, dump_json, read
+from ..ledger import RunRecord, config_digest, dump_json, read
 from . import run_files
 from .runs import RunFolder, group, right_answers
 from .seal import FILE_NAME, UNCOVERED, covered, digests, read_seal
 from .tables import summarise
 
 SHIPPED = "shipped:"
-TRAINED_ON = "trained_on"
-"""The one tensor of a model file that is no part of the network."""
 Digests = dict[str, list[Any]]
 """Name of a tensor -> its shape and the SHA-256 of its bits."""
 
@@ -75,6 +73,7 @@ def verify(folder: Path) -> Verification:
         return found
     found.look("every figure of report.html, tables.md and tables.json, recomputed", _printed(folder))
     found.look("accuracies of all runs, from their stored answers", _accuracies(runs))
+    found.look("the digest of the configuration", _configuration(runs))
     found.look(
         "weights of all model files, and their frozen tensors against the parent's", _models(folder, runs)
     )
@@ -179,6 +178,12 @@ def _accuracies(folder: RunFolder) -> Iterator[str]:
             yield f"{_name(run)}: accuracy {run.accuracy} in the ledger, {right} by its stored answers"
 
 
+def _configuration(folder: RunFolder) -> Iterator[str]:
+    record = folder.experiment
+    if config_digest(record.config) != record.config_digest:
+        yield f"{LEDGER}, line 1: the configuration does not have the digest that stands beside it"
+
+
 def _models(folder: Path, runs: RunFolder) -> Iterator[str]:
     files_of = {run.model_digest: run for run in [*runs.preparation, *_own_runs(runs)]}
     parents: dict[str, Digests | None] = {}
@@ -223,10 +228,10 @@ def _place(folder: Path, run: RunRecord) -> Path:
 
 
 def _tensors(path: Path) -> Digests | str:
-    """Of a model file, or why it cannot be read."""
+    """Of the network in a model file (`layer.tensor`; others tell of images), or why it cannot be read."""
     try:
         with safe_open(path, framework="np") as opened:
-            names = [name for name in opened.keys() if name != TRAINED_ON]  # noqa: SIM118
+            names = [name for name in opened.keys() if "." in name]  # noqa: SIM118
             arrays = {name: opened.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         return f"cannot be read: {error}"

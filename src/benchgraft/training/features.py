@@ -119,7 +119,7 @@ def view_ids(
     return mixed(digests, int(settings[:12], 16))
 
 
-def prefix_key(model: PaperCNN, cut: str, image_size: int, batch_size: int) -> str:
+def prefix_key(model: PaperCNN, cut: str, image_size: int, fit: str, batch_size: int) -> str:
     """64 hex digits that change whenever the features of an image could."""
     part, _ = split_at(model, cut)
     state = {name: tensor_digest(tensor) for name, tensor in part.state_dict().items()}
@@ -130,6 +130,7 @@ def prefix_key(model: PaperCNN, cut: str, image_size: int, batch_size: int) -> s
         state,
         model.config.model_dump(),
         image_size,
+        fit,
         batch_size,
         "float32",
         torch.__version__,
