@@ -44,7 +44,7 @@ def assign(
     has_validation, has_test = (bool((given == side).any()) for side in (_GIVEN_VALIDATION, _GIVEN_TEST))
     sides = np.full(len(digests), TRAIN, np.int8)
     may_be_test = (given == _NOT_GIVEN) | ((given == _GIVEN_TRAIN) & (has_validation and not has_test))
-    sides[may_be_test & (u < validation + test)] = TEST
+    sides[may_be_test & (u >= validation) & (u < validation + test)] = TEST
     sides[(u < validation) & ((given == _NOT_GIVEN) | (not has_validation))] = VALIDATION
     sides[given == _GIVEN_VALIDATION] = VALIDATION
     sides[given == _GIVEN_TEST] = TEST
