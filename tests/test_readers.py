@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from benchgraft.data import cifar100
+from benchgraft.data.check import check
 from benchgraft.data.readers import guess_format, open_source
 from benchgraft.data.store import open_store
 from benchgraft.errors import DataError
@@ -146,6 +147,29 @@ def test_synthetic_data_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
         return [path.read_bytes() for path in sorted((tmp_path / name).rglob("*")) if path.is_file()]
 
     assert content("a") == content("b") != content("c")
+
+
+def test_folders_train_val_and_test_are_respected(tmp_path: Path) -> None:
+    for side in ("train", "val", "Test"):
+        for name in ("cat", "dog"):
+            write_image(tmp_path / "photos" / side / name / "0.png")
+    source = open_source(guess_format(tmp_path / "photos"), tmp_path / "photos")
+    store = open_store(source, tmp_path / "cache")
+
+    given = {key.split("/")[0]: side for key, side in zip(store.keys, store.given.tolist(), strict=True)}
+    assert given == {"Test": 1, "train": 0, "val": 2}
+    report = check(source, tmp_path / "cache")
+    assert report.counts["cat"] == {"train": 1, "validation": 1, "test": 1, "not split": 0}
+    assert "1 validation" in "\n".join(report.lines())
+
+
+@pytest.mark.parametrize("name", ["validation", "valid", "VAL"])
+def test_train_and_validation_alone_are_a_split_too(tmp_path: Path, name: str) -> None:
+    for side in ("training", name):
+        write_image(tmp_path / side / "cat" / "0.png")
+    assert guess_format(tmp_path) == "fruits360"
+    givens = {sample.key: sample.given for sample in open_source("fruits360", tmp_path).samples}
+    assert givens == {"training/cat/0.png": "train", f"{name}/cat/0.png": "validation"}
 
 
 @pytest.mark.real

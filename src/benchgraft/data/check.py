@@ -13,6 +13,7 @@ from .readers import Source
 from .store import Store, open_store
 
 _SIDE_NAMES = {0: "train", 1: "test", -1: "not split"}
+_VALIDATION = 2
 _SHOWN = 5
 
 
@@ -25,7 +26,7 @@ class CheckReport:
     size: int
     images: int
     counts: dict[str, dict[str, int]]
-    """Source class -> "train", "test" or "not split" -> usable images."""
+    """Source class -> "train", "test", "not split", and "validation" where it is given -> usable images."""
     excluded: list[ExcludedImage]
     conversions: dict[str, int]
     duplicates_across: list[list[str]]
@@ -60,7 +61,9 @@ class CheckReport:
     def lines(self) -> list[str]:
         """The report as text: totals, classes, then findings."""
         sides = [
-            name for name in _SIDE_NAMES.values() if any(side.get(name) for side in self.counts.values())
+            name
+            for name in ("train", "validation", "test", "not split")
+            if any(side.get(name) for side in self.counts.values())
         ]
         lines = [
             f"{self.root}: {self.format}, {self.images:,} images of {self.size} x {self.size}"
@@ -100,7 +103,10 @@ def check(source: Source, cache: Path, progress: Progress | None = None) -> Chec
     store = open_store(source, cache, None, progress)
     counts = _counts(store)
     across, within, conflicts = _duplicates(store)
-    sides_of = {name: [side for side in ("train", "test") if of[side]] for name, of in counts.items()}
+    sides_of = {
+        name: [side for side in ("train", "validation", "test") if of.get(side)]
+        for name, of in counts.items()
+    }
     is_split = bool((store.given >= 0).any())
     return CheckReport(
         format=store.format,
@@ -120,10 +126,11 @@ def check(source: Source, cache: Path, progress: Progress | None = None) -> Chec
 
 
 def _counts(store: Store) -> dict[str, dict[str, int]]:
+    names = _SIDE_NAMES | ({_VALIDATION: "validation"} if (store.given == _VALIDATION).any() else {})
     table = {}
     for label, name in enumerate(store.class_names):
         given = store.given[store.labels == label]
-        table[name] = {side: int((given == number).sum()) for number, side in _SIDE_NAMES.items()}
+        table[name] = {side: int((given == number).sum()) for number, side in names.items()}
     return table
 
 

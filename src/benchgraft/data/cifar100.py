@@ -7,6 +7,7 @@ A record is 3,074 bytes: coarse label, fine label, 1,024 red, 1,024 green and 1,
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,7 +20,8 @@ from .names import class_name
 SIDE = 32
 PIXEL_BYTES = 3 * SIDE * SIDE
 RECORD_BYTES = 2 + PIXEL_BYTES
-PARTS: dict[str, Literal["train", "test"]] = {"test.bin": "test", "train.bin": "train"}
+Side = Literal["train", "test"]
+PARTS: dict[str, Side] = {"test.bin": "test", "train.bin": "train"}
 """File -> side, in key order."""
 NAMES = "fine_label_names.txt"
 _OFFICIAL = {"test.bin": 10_000, "train.bin": 50_000}
@@ -60,7 +62,7 @@ def inspect(folder: Path) -> tuple[list[str], list[str]]:
             raise DataError(
                 f"{folder} is not CIFAR-100 in its binary version: {part} is missing",
                 f"needed: {', '.join([*PARTS, NAMES])}",
-                "the archive is cifar-100-binary.tar.gz; the Python and Matlab versions will not do",
+                "the archive is cifar-100-binary.tar.gz (or the Python version; not the Matlab version)",
             )
     try:
         text = (folder / NAMES).read_text(encoding="utf-8")
@@ -81,6 +83,13 @@ def inspect(folder: Path) -> tuple[list[str], list[str]]:
         if len(names) == _OFFICIAL_CLASSES and length != official * RECORD_BYTES:
             notes.append(f"{part} holds {length // RECORD_BYTES:,} images, the official one {official:,}")
     return names, notes
+
+
+def load(folder: Path) -> Iterator[tuple[str, Side, list[str], Part]]:
+    """Each file's name, side, class names by fine label, and images. Raises DataError as inspect and read."""
+    names, _ = inspect(folder)
+    for part, side in PARTS.items():
+        yield part, side, names, read(folder, part, names)
 
 
 def read(folder: Path, part: str, names: list[str]) -> Part:

@@ -15,7 +15,7 @@ from ..progress import Progress
 from . import cifar100
 from .decode import Fit, Pixels, rule_of
 from .parallel import in_parallel, pieces
-from .readers import Sample, Source
+from .readers import Sample, Source, load_cifar100
 from .reuse import Facts, Hashes, name_below
 
 MAX_FILE_BYTES = 200_000_000
@@ -116,15 +116,14 @@ def _pack_of(
 
 def pack_cifar100(source: Source, size: int) -> Pack:
     """Both files of CIFAR-100, as whole arrays."""
-    names, _ = cifar100.inspect(source.root)
-    class_names = sorted(names)
-    # Fine labels number the classes in the order of the names file, a store in sorted order.
-    renumber = np.array([class_names.index(name) for name in names], np.int32)
     keys: list[str] = []
     sha256: list[bytes] = []
+    class_names: list[str] = []
     labels, given, pixels = [], [], []
-    for file, side in cifar100.PARTS.items():
-        part = cifar100.read(source.root, file, names)
+    for file, side, names, part in load_cifar100(source.root):
+        class_names = sorted(names)
+        # Fine labels number the classes in the order of the names file, a store in sorted order.
+        renumber = np.array([class_names.index(name) for name in names], np.int32)
         count = len(part.labels)
         keys += [cifar100.key(file, row) for row in range(count)]
         sha256 += part.sha256()

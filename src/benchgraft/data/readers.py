@@ -5,18 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from ..errors import DataError, did_you_mean
-from . import cifar100
+from . import cifar100, cifar100_python
 from .decode import RULE_VERSION, Undecodable, decode
 from .names import class_name as name_of_class
 from .names import printable
-from .scan import Ignored, ImageFile, list_folder, need_folder
+from .scan import (
+    ClassFolder,
+    Given,
+    Ignored,
+    ImageFile,
+    class_folders,
+    leaves,
+    list_folder,
+    name_by_leaf,
+    need_folder,
+)
 
 __all__ = [
     "FORMATS",
@@ -26,12 +35,20 @@ __all__ = [
     "Undecodable",
     "decode",
     "guess_format",
+    "load_cifar100",
     "open_source",
 ]
 
 FORMATS = ("cifar100", "fruits360", "folder")
-Given = Literal["train", "test"]
-_SIDES: dict[str, Given] = {"training": "train", "train": "train", "test": "test"}
+_SIDES: dict[str, Given] = {
+    "training": "train",
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
+_ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 @dataclass(frozen=True)
@@ -69,7 +86,10 @@ class Source:
 
 
 def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of the experiment files
-    """List a data set. `format`: "cifar100" (binary version), "fruits360" or "folder" (of class folders).
+    """List a data set.
+
+    `format`: "cifar100" (binary version; Python version, packed or not), "fruits360" (class folders in
+    folders train, test, validation, by any of their usual names) or "folder" (of class folders).
 
     A root whose only fitting content lies one level deeper (as archives unpack) is opened there.
     Raises DataError: unknown format, missing, empty or unreadable folder, wrong layout.
@@ -77,15 +97,17 @@ def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of 
     root = Path(root)
     if format not in FORMATS:
         raise DataError(f'unknown data format "{format}"', did_you_mean(format, FORMATS))
-    need_folder(root)
     if format == "cifar100":
         return _open_cifar100(root)
+    need_folder(root)
     return _open_fruits360(root) if format == "fruits360" else _open_folder(root)
 
 
 def guess_format(root: Path) -> str:
     """The format whose layout `root` has; "folder" if none other fits. Raises DataError if it is missing."""
     root = Path(root)
+    if _is_archive(root):
+        return "cifar100"
     need_folder(root)
     if _descend(root, _has_cifar100) is not None:
         return "cifar100"
@@ -103,11 +125,21 @@ def _descend(root: Path, has_layout: Callable[[Path], bool]) -> Path | None:
 
 def _has_cifar100(folder: Path) -> bool:
     # os.path, as Path.is_file() raises where the folder may not be searched.
-    return any(os.path.isfile(folder / name) for name in cifar100.PARTS)  # noqa: PTH113
+    return any(os.path.isfile(folder / name) for name in cifar100.PARTS) or _is_python(folder)  # noqa: PTH113
+
+
+def _is_python(folder: Path) -> bool:
+    names = (cifar100_python.META, *cifar100_python.PARTS)
+    return all(os.path.isfile(folder / name) for name in names)  # noqa: PTH113
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(_ARCHIVES) and os.path.isfile(path)  # noqa: PTH113
 
 
 def _has_sides(folder: Path) -> bool:
-    return {"train", "test"} <= set(_sides(folder).values())
+    sides = set(_sides(folder).values())
+    return "train" in sides and len(sides) > 1
 
 
 def _sides(folder: Path) -> dict[str, Given]:
@@ -115,47 +147,69 @@ def _sides(folder: Path) -> dict[str, Given]:
     return {name: _SIDES[name.lower()] for name in sorted(names) if name.lower() in _SIDES}
 
 
+def load_cifar100(place: Path) -> Iterator[tuple[str, cifar100.Side, list[str], cifar100.Part]]:
+    """Name, side, class names by label and images of each file of an opened CIFAR-100, of either version."""
+    is_python = _is_archive(place) or _is_python(place)
+    return cifar100_python.load(place) if is_python else cifar100.load(place)
+
+
 def _open_cifar100(root: Path) -> Source:
+    if _is_archive(root):
+        return _cifar100_source(root, [root], [], has_offsets=False)
+    need_folder(root)
     folder = _descend(root, _has_cifar100) or root
-    names, notes = cifar100.inspect(folder)
+    if _is_python(folder):
+        files = [folder / name for name in (*cifar100_python.PARTS, cifar100_python.META)]
+        return _cifar100_source(folder, files, [], has_offsets=False)
+    _, notes = cifar100.inspect(folder)
+    files = [folder / name for name in (*cifar100.PARTS, cifar100.NAMES)]
+    return _cifar100_source(folder, files, notes, has_offsets=True)
+
+
+def _cifar100_source(place: Path, files: list[Path], notes: list[str], *, has_offsets: bool) -> Source:
     facts = []
-    for part in (*cifar100.PARTS, cifar100.NAMES):
-        stat = (folder / part).stat()
-        facts.append([part, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
+    for file in files:
+        stat = file.stat()
+        facts.append([file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
 
     def make_samples() -> list[Sample]:
         samples = []
-        for part, given in cifar100.PARTS.items():
-            labels = cifar100.read(folder, part, names).labels
-            path = folder / part
+        for name, given, names, part in load_cifar100(place):
+            path = place / name if place.is_dir() else place
             samples += [
-                Sample(cifar100.key(part, row), names[label], given, path, cifar100.pixel_offset(row))
-                for row, label in enumerate(labels.tolist())
+                Sample(
+                    cifar100.key(name, row),
+                    names[label],
+                    given,
+                    path,
+                    cifar100.pixel_offset(row) if has_offsets else None,
+                )
+                for row, label in enumerate(part.labels.tolist())
             ]
         return samples
 
-    return Source("cifar100", folder, _signature("cifar100", folder, facts), notes, make_samples)
+    return Source("cifar100", place, _signature("cifar100", place, facts), notes, make_samples)
 
 
 def _open_fruits360(root: Path) -> Source:
     folder = _descend(root, _has_sides)
     if folder is None:
         raise DataError(
-            f"{root} has not the layout of Fruits-360: no folders Training and Test",
+            f"{root} has not the layout of Fruits-360: no folders Training and Test (or Validation)",
             *_what_is_there(root),
             'for a folder of class folders without a split, say format = "folder"',
         )
     ignored = Ignored()
-    found: list[_Found] = []
+    found: list[ClassFolder] = []
     for name, given in _sides(folder).items():
-        found += _class_files(folder / name, given, f"{name}/", ignored, depth=2)
-    _name_by_leaf(found)
+        found += class_folders(folder / name, given, f"{name}/", ignored, depth=2)
+    name_by_leaf(found)
     return _source("fruits360", folder, found, ignored)
 
 
 def _open_folder(root: Path) -> Source:
     ignored = Ignored()
-    found = _class_files(root, None, "", ignored, depth=1)
+    found = class_folders(root, None, "", ignored, depth=1)
     if not any(item.files for item in found) and _has_sides(root):
         raise DataError(
             f"{root} holds a split (training and test folders), not class folders",
@@ -164,53 +218,7 @@ def _open_folder(root: Path) -> Source:
     return _source("folder", root, found, ignored)
 
 
-@dataclass
-class _Found:
-    """The image files of one class folder."""
-
-    class_name: str
-    given: Given | None
-    prefix: str
-    folder: Path
-    files: list[ImageFile]
-
-
-def _class_files(
-    folder: Path, given: Given | None, prefix: str, ignored: Ignored, depth: int
-) -> list[_Found]:
-    """Class folders below `folder`, at most `depth` levels down; what lies elsewhere is ignored."""
-    classes, loose = list_folder(str(folder), ignored)
-    for file in loose:
-        ignored.add("images outside class folders", str(folder / file.name))
-    found = []
-    for name in sorted(classes):
-        path = folder / name
-        below, files = list_folder(str(path), ignored)
-        found.append(_Found(name, given, f"{prefix}{name}/", path, files))
-        for deeper in sorted(below):
-            if depth > 1:
-                lost, files = list_folder(str(path / deeper), ignored)
-                inner = f"{name}/{deeper}"
-                found.append(_Found(inner, given, f"{prefix}{inner}/", path / deeper, files))
-                for deepest in lost:
-                    ignored.add("folders nested too deep", str(path / deeper / deepest))
-            else:
-                ignored.add("folders nested too deep", str(path / deeper))
-    return found
-
-
-def _name_by_leaf(found: list[_Found]) -> None:
-    """Training/Apple/Apple 10 is class "Apple 10", unless two groups have a folder of that name."""
-    groups: dict[str, set[str]] = {}
-    for item in found:
-        groups.setdefault(item.class_name.rpartition("/")[2], set()).add(item.class_name)
-    for item in found:
-        leaf = item.class_name.rpartition("/")[2]
-        if len(groups[leaf]) == 1:
-            item.class_name = leaf
-
-
-def _source(format: str, root: Path, found: list[_Found], ignored: Ignored) -> Source:  # noqa: A002
+def _source(format: str, root: Path, found: list[ClassFolder], ignored: Ignored) -> Source:  # noqa: A002
     full = [item for item in found if item.files]
     notes = ignored.notes(root)
     if not full:
@@ -225,7 +233,7 @@ def _source(format: str, root: Path, found: list[_Found], ignored: Ignored) -> S
     notes += [
         f"the class folder {printable(item.prefix)} holds no image"
         for item in found
-        if not item.files and item.class_name in names | _leaves(found)
+        if not item.files and item.class_name in names | leaves(found)
     ]
     for item in full:
         item.files.sort()  # the order of a folder listing is nobody's promise
@@ -244,12 +252,6 @@ def _source(format: str, root: Path, found: list[_Found], ignored: Ignored) -> S
         return sorted(samples, key=lambda sample: sample.key)
 
     return Source(format, root, _signature(format, root, facts), notes, make_samples)
-
-
-def _leaves(found: list[_Found]) -> set[str]:
-    """Class folders without subfolders: an empty one is worth a note, a group folder is not."""
-    prefixes = {item.prefix.rstrip("/").rpartition("/")[0] + "/" for item in found}
-    return {item.class_name for item in found if item.prefix not in prefixes}
 
 
 def _signature(format: str, root: Path, facts: object) -> str:  # noqa: A002

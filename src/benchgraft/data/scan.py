@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..errors import DataError
 from .decode import SUFFIXES
 from .names import printable
+
+Given = Literal["train", "test", "validation"]
+"""The side on which a data set puts an image."""
 
 
 class ImageFile(NamedTuple):
@@ -83,6 +86,58 @@ def _sort_in(entry: os.DirEntry[str], folders: list[str], files: list[ImageFile]
     else:
         stat = entry.stat(follow_symlinks=False)
         files.append(ImageFile(entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+
+
+@dataclass
+class ClassFolder:
+    """The image files of one class folder."""
+
+    class_name: str
+    given: Given | None
+    prefix: str
+    folder: Path
+    files: list[ImageFile]
+
+
+def class_folders(
+    folder: Path, given: Given | None, prefix: str, ignored: Ignored, depth: int
+) -> list[ClassFolder]:
+    """Class folders below `folder`, at most `depth` levels down; what lies elsewhere is ignored."""
+    classes, loose = list_folder(str(folder), ignored)
+    for file in loose:
+        ignored.add("images outside class folders", str(folder / file.name))
+    found = []
+    for name in sorted(classes):
+        path = folder / name
+        below, files = list_folder(str(path), ignored)
+        found.append(ClassFolder(name, given, f"{prefix}{name}/", path, files))
+        for deeper in sorted(below):
+            if depth > 1:
+                lost, files = list_folder(str(path / deeper), ignored)
+                inner = f"{name}/{deeper}"
+                found.append(ClassFolder(inner, given, f"{prefix}{inner}/", path / deeper, files))
+                for deepest in lost:
+                    ignored.add("folders nested too deep", str(path / deeper / deepest))
+            else:
+                ignored.add("folders nested too deep", str(path / deeper))
+    return found
+
+
+def name_by_leaf(found: list[ClassFolder]) -> None:
+    """Training/Apple/Apple 10 is class "Apple 10", unless two groups have a folder of that name."""
+    groups: dict[str, set[str]] = {}
+    for item in found:
+        groups.setdefault(item.class_name.rpartition("/")[2], set()).add(item.class_name)
+    for item in found:
+        leaf = item.class_name.rpartition("/")[2]
+        if len(groups[leaf]) == 1:
+            item.class_name = leaf
+
+
+def leaves(found: list[ClassFolder]) -> set[str]:
+    """Class folders without subfolders: an empty one is worth a note, a group folder is not."""
+    prefixes = {item.prefix.rstrip("/").rpartition("/")[0] + "/" for item in found}
+    return {item.class_name for item in found if item.prefix not in prefixes}
 
 
 def need_folder(root: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..ledger import ExcludedImage
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -17,26 +19,67 @@ NOWHERE = -1
 
 Digests = npt.NDArray[np.uint64]
 Sides = npt.NDArray[np.int8]
-_GIVEN_TEST = 1
-_NOT_GIVEN = -1
+_GIVEN_TRAIN, _GIVEN_TEST, _GIVEN_VALIDATION, _NOT_GIVEN = 0, 1, 2, -1
 
 
-def assign(digests: Digests, given: npt.NDArray[np.int8], validation: float, test: float = 0.0) -> Sides:
-    """The side of each image, int8 (N,), from its own content and nothing else.
+def assign(
+    digests: Digests,
+    given: npt.NDArray[np.int8],
+    validation: float,
+    test: float = 0.0,
+    groups: Digests | None = None,
+) -> Sides:
+    """The side of each image, int8 (N,), from its own content and nothing else; or from its group, if given.
 
-    u = digest / 2**64. An image given as test is TEST. Else u < validation puts it in VALIDATION; else, where
-    the data set gives no side (-1), u < validation + test puts it in TEST; the rest is TRAIN. New images
-    therefore never move old ones, and equal bytes cut from the same given side fall on the same side.
+    u = digest / 2**64, with `groups` (group_keys) group / 2**64. An image given as test is TEST, one given as
+    validation VALIDATION. Else u < validation puts it in VALIDATION, unless the data set gives validation
+    images; else u < validation + test puts it in TEST where the data set gives no side (-1), or gives
+    validation images but no test images; the rest is TRAIN. New images therefore never move old ones, and
+    images of one group, or of equal bytes, that are given alike fall on the same side.
     Raises ValueError if the fractions are negative or leave nothing to train on.
     """
     if validation < 0 or test < 0 or validation + test >= 1:
         raise ValueError(f"validation {validation} and test {test} must be fractions that leave a rest")
-    u = digests.astype(np.float64) / 2.0**64
+    u = (digests if groups is None else groups).astype(np.float64) / 2.0**64
+    has_validation, has_test = (bool((given == side).any()) for side in (_GIVEN_VALIDATION, _GIVEN_TEST))
     sides = np.full(len(digests), TRAIN, np.int8)
-    sides[(given == _NOT_GIVEN) & (u < validation + test)] = TEST
-    sides[u < validation] = VALIDATION
+    may_be_test = (given == _NOT_GIVEN) | ((given == _GIVEN_TRAIN) & (has_validation and not has_test))
+    sides[may_be_test & (u >= validation) & (u < validation + test)] = TEST
+    sides[(u < validation) & ((given == _NOT_GIVEN) | (not has_validation))] = VALIDATION
+    sides[given == _GIVEN_VALIDATION] = VALIDATION
     sides[given == _GIVEN_TEST] = TEST
     return sides
+
+
+def group_keys(keys: Sequence[str], pattern: str, digests: Digests) -> Digests:
+    """A number for the group of each image, uint64 (N,), for `assign`.
+
+    The group is what `pattern`, a regular expression searched in the image's key, finds: its first group (the
+    first that took part), or the whole match if it has none. An image without a match is a group of its own.
+    Raises ConfigError: no regular expression; DataError: it matches no image, or all images are one group.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--group-by {pattern!r} is no regular expression: {error}") from None
+    numbers: dict[str, int] = {}
+    groups = digests.copy()
+    for row, key in enumerate(keys):
+        found = expression.search(key)
+        if found:
+            name = next((part for part in found.groups() if part is not None), found.group())
+            if name not in numbers:
+                sha = hashlib.sha256(b"group " + name.encode("utf-8", "surrogateescape"))
+                numbers[name] = int.from_bytes(sha.digest()[:8], "big")
+            groups[row] = numbers[name]
+    shown = f"it is searched in names such as {keys[0]}" if len(keys) else "there are no images"
+    if not numbers:
+        raise DataError(f"--group-by {pattern!r} matches no image", shown)
+    if len(keys) > 1 and len(np.unique(groups)) == 1:
+        raise DataError(
+            f"--group-by {pattern!r} puts all images into one group, {next(iter(numbers))!r}", shown
+        )
+    return groups
 
 
 @dataclass(frozen=True, eq=False)

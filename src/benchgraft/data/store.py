@@ -4,7 +4,7 @@ A store is a folder `CACHE/stores/KEY`:
 
     pixels.npy   uint8 (N, H, W, 3) RGB, rows in key order
     labels.npy   int32 (N,), index into class_names
-    given.npy    int8 (N,): 0 train, 1 test, -1 the data set does not say
+    given.npy    int8 (N,): 0 train, 1 test, 2 validation, -1 the data set does not say
     digests.npy  uint64 (N,): first 8 bytes, big endian, of the SHA-256 of the image's bytes
     rows.jsonl   what each stretch of rows was made from (see reuse.py); not for CIFAR-100
     store.json   the rest: names, keys, what was excluded and converted, length of each file
@@ -61,7 +61,7 @@ class Store:
     """Source classes, sorted; one whose images are all excluded stays in the list."""
     labels: npt.NDArray[np.int32]
     given: npt.NDArray[np.int8]
-    """0 train, 1 test, -1 not given."""
+    """0 train, 1 test, 2 validation, -1 not given."""
     keys: list[str]
     digests: npt.NDArray[np.uint64]
     excluded: list[ExcludedImage]
