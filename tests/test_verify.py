@@ -157,3 +157,18 @@ def test_a_report_made_again_keeps_the_folder_verified(folder: Path) -> None:
 def test_a_folder_without_a_ledger_is_a_users_mistake(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(tmp_path)])
     assert "holds no ledger.jsonl" in str(result.exception)
+
+
+def test_a_parent_that_is_not_on_this_machine_is_told_of_but_is_no_difference(folder: Path) -> None:
+    ledger = folder / "ledger.jsonl"
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    for line in lines:
+        if line.get("stage") == "stage2" and line["kind"] == "run":
+            line |= {"given": "/elsewhere/mine.safetensors", "predicted": [], "confidence": []}
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "digests.json").unlink()
+    run_files.write(folder)
+    seal(folder)
+    found = verify(folder)
+    assert found.differences == []
+    assert any("/elsewhere/mine.safetensors is not on this machine" in line for line in found.unchecked)

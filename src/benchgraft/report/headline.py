@@ -43,7 +43,7 @@ def answer(
             ),
         ]
     if any(entry.preparation_given for entry in paybacks):
-        sentences.append("Preparation came with the program and was timed where it was made.")
+        sentences.append("Preparation was not carried out here; it was timed where the model was made.")
     return [*sentences, "All transfer runs start from one parent model: this holds for this parent."]
 
 

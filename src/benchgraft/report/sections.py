@@ -254,7 +254,7 @@ def _paybacks(summary: Summary) -> list[Block]:
         if entry.other_machine:
             text += " Preparation was timed on another machine: no measured figure of this one."
         elif entry.preparation_given:
-            text += " Preparation came with the program and was timed where it was made."
+            text += " Preparation was not carried out here; it was timed where the model was made."
         lines.append(text)
     if lines:
         lines.append("Preparation was timed once and counts as exact; its own spread is not in the interval.")

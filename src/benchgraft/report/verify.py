@@ -75,7 +75,8 @@ def verify(folder: Path) -> Verification:
     found.look("accuracies of all runs, from their stored answers", _accuracies(runs))
     found.look("the digest of the configuration", _configuration(runs))
     found.look(
-        "weights of all model files, and their frozen tensors against the parent's", _models(folder, runs)
+        "weights of all model files, and their frozen tensors against the parent's",
+        _models(folder, runs, found.unchecked),
     )
     found.unchecked += [
         f"{run.stage}: trained elsewhere ({run.given}), its time and accuracy are those of its own record"
@@ -184,9 +185,9 @@ def _configuration(folder: RunFolder) -> Iterator[str]:
         yield f"{LEDGER}, line 1: the configuration does not have the digest that stands beside it"
 
 
-def _models(folder: Path, runs: RunFolder) -> Iterator[str]:
-    files_of = {run.model_digest: run for run in [*runs.preparation, *_own_runs(runs)]}
-    parents: dict[str, Digests | None] = {}
+def _models(folder: Path, runs: RunFolder, unchecked: list[str]) -> Iterator[str]:
+    """Weights of every run's model file, and that what was frozen is the parent's bit for bit."""
+    by_digest = {run.model_digest: run for run in [*runs.preparation, *_own_runs(runs)]}
     for run in _own_runs(runs):
         tensors = _tensors(folder / run.model_file)
         if isinstance(tensors, str):
@@ -199,20 +200,29 @@ def _models(folder: Path, runs: RunFolder) -> Iterator[str]:
         frozen = {name: tensors[name][1] for name in run.frozen if name in tensors}
         if digest_bytes(dump_json(frozen).encode()) != run.frozen_digest:
             yield f"{run.model_file}: frozen tensors are not those that the ledger tells of ({_name(run)})"
-        parent = files_of.get(run.parent_digest or "")
+        parent = by_digest.get(run.parent_digest or "")
         if parent is None:
             yield f"{_name(run)}: its parent model is not in the ledger"
             continue
-        if parent.model_digest not in parents:
-            found = _tensors(_place(folder, parent))
-            parents[parent.model_digest] = None if isinstance(found, str) else found
-            if isinstance(found, str):
-                yield f"{_place(folder, parent).name}: {found}"
-        before = parents[parent.model_digest]
-        if before is not None:
-            moved = [name for name in run.frozen if before.get(name) != tensors.get(name)]
-            if moved:
-                yield f"{run.model_file}: frozen tensors differ from the parent's: {', '.join(moved)}"
+        place = _place(folder, parent)
+        if parent.given and not place.is_file():
+            unchecked.append(f"{run.model_file} against its parent: {parent.given} is not on this machine")
+            continue
+        yield from _moved(run, tensors, place)
+
+
+def _moved(run: RunRecord, tensors: Digests, place: Path) -> Iterator[str]:
+    """What is frozen in a run and differs from the parent model, read from `place`."""
+    before = _tensors(place)
+    if isinstance(before, str):
+        yield f"{place.name}: {before}"
+    elif digest_bytes(dump_json(before).encode()) != run.parent_digest:
+        yield f"{place.name} is not the parent model that {_name(run)} started from"
+    moved = [
+        name for name in run.frozen if not isinstance(before, str) and before.get(name) != tensors.get(name)
+    ]
+    if moved:
+        yield f"{run.model_file}: frozen tensors differ from the parent's: {', '.join(moved)}"
 
 
 def _own_runs(folder: RunFolder) -> list[RunRecord]:
@@ -222,9 +232,11 @@ def _own_runs(folder: RunFolder) -> list[RunRecord]:
 
 
 def _place(folder: Path, run: RunRecord) -> Path:
-    if run.given and run.given.startswith(SHIPPED):
+    if run.given is None:
+        return folder / run.model_file
+    if run.given.startswith(SHIPPED):
         return Path(str(files("benchgraft"))) / "shipped" / run.given.removeprefix(SHIPPED)
-    return folder / run.model_file
+    return Path(run.given)
 
 
 def _tensors(path: Path) -> Digests | str:
