@@ -10,7 +10,7 @@ from benchgraft.data.classes import words
 
 
 def write_fruit(fruits: Path, out: Path, per_class: int, test_per_class: int, skip: int = 0) -> Path:
-    """`out`/Training and `out`/Test with so many photos a class; `skip` passes over that many drawn before."""
+    """`out`/Training and `out`/Test with so many photos a class; `skip` passes over so many training ones."""
     for side, count in (("Training", per_class), ("Test", test_per_class)):
         photos: dict[str, list[Path]] = {"apple": [], "pear": [], "noise": []}
         for folder in sorted((fruits / side).iterdir()):

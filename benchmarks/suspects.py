@@ -2,8 +2,8 @@
 
 python benchmarks/suspects.py --data DIR [--share 0.02] [--seeds 5]
 
-DIR holds fruits-360/. Of 3 x 400 training photos a share is moved to another class; prints for each seed how many
-of them are in the first 3 % of the list of suspects.
+DIR holds fruits-360/. Of 3 x 400 training photos a share is moved to another class; prints for each seed how
+many of them are in the first 3 % of the list of suspects.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def main() -> None:
             done = adapt(photos, place / "m", cache=place / "cache", run_folder=place / "run")
             first = [suspect.key for suspect in done.suspects[: round(0.03 * sum(done.images.values()))]]
             found = sum(Path(key).name.startswith("planted") for key in first)
-            print(f"seed {seed}: {found} of {planted} planted in the first {len(first)} of the list", flush=True)
+            print(
+                f"seed {seed}: {found} of {planted} planted in the first {len(first)} of the list", flush=True
+            )
 
 
 def _plant(training: Path, share: float, seed: int) -> int:

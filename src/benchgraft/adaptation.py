@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .data.classes import ClassRules, StageImages, select
 from .data.decode import Fit
-from .data.split import NOWHERE, TEST, TRAIN
+from .data.split import NOWHERE, TEST, TRAIN, group_keys
 from .errors import DataError, RegressionError
 from .experiment.bench import Bench
 from .experiment.config import Damaged, Experiment, shipped_path
@@ -45,7 +45,7 @@ from .model.model_file import ModelFile
 from .progress import NoProgress, Progress
 from .regression import ClassChange, compare_models
 from .report.proportions import proportion
-from .report.statistics import Estimate
+from .report.statistics import Estimate, accuracy_by_source
 from .suspects import Suspect, find_suspects
 from .training.device import prepare_device
 
@@ -105,6 +105,7 @@ class _Job:
     seed: int
     fit: Fit
     damaged: Damaged
+    group_by: str | None
 
 
 def adapt(
@@ -118,6 +119,7 @@ def adapt(
     refuse_regression: bool = False,
     fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
+    group_by: str | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -133,14 +135,17 @@ def adapt(
     the parent then. rename: class name in the old model -> its name now. refuse_regression: keep the old file
     if any class, or all together, got worse beyond noise. fit: how photos that are not square are brought to
     the model's input; an update keeps the rule of its model. damaged: refuse ends the run where photos cannot
-    be read, exclude names them. run_folder: account and checkpoints; an interrupted
-    run goes on from there.
+    be read, exclude names them. group_by: regular expression searched in photo names; photos for which it
+    finds the same stay on one side of the split, and the interval resamples them together. run_folder:
+    account and checkpoints; an interrupted run goes on from there.
     Raises UserError subclasses; RegressionError (a UserError) if a regression was refused.
     """
     folder = Path(folder).absolute()
     source = Path(update or parent or shipped_path(DEFAULT_PARENT)).absolute()
     target = Path(out or update or f"{folder.name}.safetensors")
-    job = _Job(folder, source, tuple(freeze), update is not None, dict(rename or {}), seed, fit, damaged)
+    job = _Job(
+        folder, source, tuple(freeze), update is not None, dict(rename or {}), seed, fit, damaged, group_by
+    )
     work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
     chosen = prepare_device(device, threads)
     bench = Bench(
@@ -158,7 +163,7 @@ def adapt(
 def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Adapted:
     old = model_file.read(job.parent)
     if job.update:
-        job = replace(job, fit=old.card.fit)
+        job = replace(job, fit=old.card.fit, group_by=job.group_by or old.card.group_by)
     started = time.perf_counter()
     experiment = _experiment(job, epochs=1)
     opened = open_data("photos", experiment.data["photos"], None, bench.cache, bench.progress)
@@ -184,7 +189,7 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
         )
     write_whole(target, made.path.read_bytes())
     suspects = _suspects(experiment, made, images, bench)
-    return _result(target, run, opened, images, suspects, notes, changes)
+    return _result(job, target, run, opened, images, suspects, notes, changes)
 
 
 def _experiment(job: _Job, epochs: int) -> Experiment:
@@ -198,6 +203,7 @@ def _experiment(job: _Job, epochs: int) -> Experiment:
         carry_over=job.update,
         fit=job.fit,
         damaged=job.damaged,
+        group_by=job.group_by,
     )
 
 
@@ -267,6 +273,7 @@ def _suspects(experiment: Experiment, made: ModelFile, images: StageImages, benc
 
 
 def _result(
+    job: _Job,
     target: Path,
     run: RunRecord,
     opened: OpenedData,
@@ -290,7 +297,7 @@ def _result(
     recalls = [each.recall.value for each in classes if each.recall is not None]
     return Adapted(
         model=target,
-        accuracy=proportion(int(right.sum()), len(right)),
+        accuracy=_accuracy(right, images, job.group_by),
         balanced_accuracy=float(np.mean(recalls)),
         classes=classes,
         images={split: len(images.rows[split]) for split in SPLITS},
@@ -305,6 +312,14 @@ def _result(
         notes=notes,
         changes=changes,
     )
+
+
+def _accuracy(right: npt.NDArray[np.bool_], images: StageImages, group_by: str | None) -> Estimate:
+    """Of the test photos; with groups the interval resamples these, as their photos are not independent."""
+    if group_by is None:
+        return proportion(int(right.sum()), len(right))
+    groups = group_keys(images.keys, group_by, images.store.digests[images.rows["test"]])
+    return accuracy_by_source(right.astype(np.float64), [str(group) for group in groups.tolist()])
 
 
 def _proportion(right: npt.NDArray[np.bool_]) -> Estimate | None:

@@ -41,6 +41,9 @@ def adapt(
     damaged: Annotated[
         str, typer.Option(help="Photos that cannot be read: exclude (and name them) or refuse.")
     ] = "exclude",
+    group_by: Annotated[
+        str | None, typer.Option(help="Regular expression: photos for which it finds the same stay together.")
+    ] = None,
     run_folder: Annotated[
         Path | None, typer.Option(help="Account and checkpoints. Default: runs/adapt-FOLDER")
     ] = None,
@@ -79,6 +82,7 @@ def adapt(
         refuse_regression=refuse_regression,
         fit=one_of("--fit", fit, FITS),
         damaged=one_of("--damaged", damaged, DAMAGED),
+        group_by=group_by,
         seed=seed,
         device=device,
         threads=threads,

@@ -43,6 +43,9 @@ class DataConfig(BaseModel):
     """How a photo that is not square is brought to the size of the store."""
     damaged: Damaged = "exclude"
     """Whether images that cannot be read are named and left out, or end the run."""
+    group_by: str | None = None
+    """Regular expression searched in an image's key: images for which it finds the same (frames of one
+    object) stay on one side of the split."""
     test: float = Field(default=0.0, ge=0, lt=1)
     """Fraction that tests, where the data set does not say itself."""
 

@@ -37,6 +37,7 @@ def folder_experiment(
     carry_over: bool = False,
     fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
+    group_by: str | None = None,
 ) -> Experiment:
     """Every class folder below `folder` is a class; 15 % of the photos validate and 15 % test.
 
@@ -71,6 +72,7 @@ def folder_experiment(
                     "test": 0.15,
                     "fit": fit,
                     "damaged": damaged,
+                    "group_by": group_by,
                 }
             },
             "stages": stages,

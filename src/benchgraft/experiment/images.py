@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..data.classes import ClassRules, StageImages, select
 from ..data.readers import open_source
-from ..data.split import Dropped, assign, drop_shared
+from ..data.split import Dropped, assign, drop_shared, group_keys
 from ..data.store import Store, open_store
 from ..errors import DataError
 from ..ledger import DataRecord, ImageList, ImagesRecord
@@ -62,7 +62,8 @@ def open_data(
     start = time.perf_counter()
     source = open_source(config.format, data_folder(config, root))
     store = open_store(source, cache, progress=progress, fit=config.fit, damaged=config.damaged)
-    sides = assign(store.digests, store.given, config.validation, config.test)
+    groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
+    sides = assign(store.digests, store.given, config.validation, config.test, groups)
     dropped = drop_shared(store.digests, sides, store.keys)
     return OpenedData(name, store, dropped, time.perf_counter() - start)
 

@@ -97,6 +97,7 @@ def run_stage(
             class_names=images.class_names,
             network=experiment.network,
             fit=images.store.fit,
+            group_by=experiment.data[stage.data].group_by,
             model_digest=record["model_digest"],
             record=finished().model_dump(mode="json", exclude={"predicted", "confidence"}),
             ancestors=[*parent.card.ancestors, parent.card.record] if parent else [],

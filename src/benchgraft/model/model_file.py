@@ -43,6 +43,8 @@ class ModelCard(BaseModel):
     image_size: int = IMAGE_SIZE
     fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
     """How a photo of another shape is brought to the square that the network takes."""
+    group_by: str | None = None
+    """What kept photos of one object on one side of the split; an update must do the same."""
     network: ModelConfig
     model_digest: str
     """Over every tensor of the network, see state_digest."""
