@@ -266,10 +266,13 @@ def _suspects(experiment: Experiment, made: ModelFile, images: StageImages, benc
     inputs = prepare_inputs(STAGE, stage, model, frozen, images, bench, Clock(), want_warm=True)
     if inputs.cut is None:
         return []
-    parts = [inputs.rows[split].array.numpy()[inputs.rows[split].index[0].numpy()] for split in SPLITS]
+    train = inputs.rows["train"]
+    features, views = train.array.numpy(), len(train.index)
+    if views > 1:  # the photos themselves, not their other views
+        features = np.concatenate([features[: len(train)], features[views * len(train) :]])
     labels = np.concatenate([images.labels[split] for split in SPLITS])
     keys = [images.store.keys[row] for split in SPLITS for row in images.rows[split].tolist()]
-    return find_suspects(np.concatenate(parts), labels, keys, images.class_names)
+    return find_suspects(features, labels, keys, images.class_names)
 
 
 def _result(
