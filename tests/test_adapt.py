@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -129,3 +130,28 @@ def test_the_command_prints_json_for_machines_and_one_error_line_for_people(tmp_
     assert missing.returncode == 2
     assert missing.stderr.startswith("error: ")
     assert "Traceback" not in missing.stderr
+
+
+def test_photos_to_judge_by_that_the_parent_was_trained_on_are_refused_or_dropped(adapted, tmp_path):
+    place, _ = adapted
+    parent = model_file.read(place / "m.safetensors")
+    photos = tmp_path / "photos"
+    shutil.copytree(place / "photos", photos / "train")
+    write_photos(photos / "test", {"red": 12, "green": 12, "blue": 12}, start=3000)
+    known = next(
+        path
+        for path in sorted((place / "photos" / "red").iterdir())
+        if int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:8], "big") in parent.trained_on
+    )
+    shutil.copy(known, photos / "test" / "red" / "seen.png")
+    where = {"parent": place / "m.safetensors", "cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
+    with pytest.raises(DataError, match="among the training images"):
+        adapt(photos, tmp_path / "m", **where)
+    assert not (tmp_path / "m").exists()
+    rows = (tmp_path / "run" / "overlap.csv").read_text()
+    assert "bytes,test,test/red/seen.png" in rows
+    done = adapt(photos, tmp_path / "m", overlap="drop-test", **where)
+    assert [image.key for image in done.dropped_from_test if image.key.startswith("test/")] == [
+        "test/red/seen.png"
+    ]
+    assert done.images["test"] == 36

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
@@ -14,12 +13,12 @@ from benchgraft.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"benchgraft ((?:[a-z]+)(?: [^`\n#|]*)?)(?=[`\n#])", TEXT)))
+COMMANDS = sorted(set(re.findall(r"benchgraft ((?!import)(?:[a-z]+)(?: [^`\n#|]*)?)(?=[`\n#])", TEXT)))
 
 
 def _parameters(words: list[str]) -> tuple[set[str], list[str]]:
     """(options that the command has, words after its name)."""
-    command: click.Command = typer.main.get_command(app)
+    command = typer.main.get_command(app)
     while hasattr(command, "commands"):
         assert words, "a command is missing"
         assert words[0] in command.commands, f"no command {words[0]}"

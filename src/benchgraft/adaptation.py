@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from .data.classes import ClassRules, StageImages, select
 from .data.decode import Fit
-from .data.split import NOWHERE, TEST, TRAIN, group_keys
+from .data.overlap import Policy, TrainedOn, apply_policy, find_overlap, write_pairs
+from .data.perceptual import fingerprints
+from .data.split import TEST, TRAIN, group_keys
 from .errors import DataError, RegressionError
 from .experiment.bench import Bench
 from .experiment.config import Damaged, Experiment, shipped_path
@@ -106,6 +108,7 @@ class _Job:
     fit: Fit
     damaged: Damaged
     group_by: str | None
+    overlap: Policy
 
 
 def adapt(
@@ -120,6 +123,7 @@ def adapt(
     fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
     group_by: str | None = None,
+    overlap: Policy = "refuse",
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -136,15 +140,26 @@ def adapt(
     if any class, or all together, got worse beyond noise. fit: how photos that are not square are brought to
     the model's input; an update keeps the rule of its model. damaged: refuse ends the run where photos cannot
     be read, exclude names them. group_by: regular expression searched in photo names; photos for which it
-    finds the same stay on one side of the split, and the interval resamples them together. run_folder:
-    account and checkpoints; an interrupted run goes on from there.
+    finds the same stay on one side of the split, and the interval resamples them together. overlap: what
+    to do with photos to validate or test on that are, by bytes or pixels, among those trained on, by the
+    parent too; photos that only look alike are told. run_folder: account and checkpoints; an interrupted
+    run goes on from there.
     Raises UserError subclasses; RegressionError (a UserError) if a regression was refused.
     """
     folder = Path(folder).absolute()
     source = Path(update or parent or shipped_path(DEFAULT_PARENT)).absolute()
     target = Path(out or update or f"{folder.name}.safetensors")
     job = _Job(
-        folder, source, tuple(freeze), update is not None, dict(rename or {}), seed, fit, damaged, group_by
+        folder,
+        source,
+        tuple(freeze),
+        update is not None,
+        dict(rename or {}),
+        seed,
+        fit,
+        damaged,
+        group_by,
+        overlap,
     )
     work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
     chosen = prepare_device(device, threads)
@@ -167,7 +182,8 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     started = time.perf_counter()
     experiment = _experiment(job, epochs=1)
     opened = open_data("photos", experiment.data["photos"], None, bench.cache, bench.progress)
-    images, notes = _images(job, old, opened)
+    opened, notes = _gated(job, old, opened, bench)
+    images = _images(job, opened, notes)
     seconds = time.perf_counter() - started - opened.store.decode_seconds
     steps = UPDATE_STEPS if job.update else STEPS
     experiment = _experiment(job, epochs_for(steps, len(images.rows["train"])))
@@ -204,31 +220,44 @@ def _experiment(job: _Job, epochs: int) -> Experiment:
         fit=job.fit,
         damaged=job.damaged,
         group_by=job.group_by,
+        keep_overlap=job.overlap == "keep",
     )
 
 
-def _images(job: _Job, old: ModelFile, opened: OpenedData) -> tuple[StageImages, list[str]]:
-    """The photos by split, and what a user must know of them. Raises DataError if they cannot do."""
-    store = opened.store
-    sides = opened.dropped.sides.copy()
-    inside = sides != NOWHERE
+def _gated(job: _Job, old: ModelFile, opened: OpenedData, bench: Bench) -> tuple[OpenedData, list[str]]:
+    """The photos with their final sides, and what a user must know of them.
+
+    Raises DataError if a photo to judge by was trained on and that is to be refused.
+    """
+    store, sides = opened.store, opened.sides.copy()
+    parents = [TrainedOn(str(job.parent), old.trained_on)]
     if job.update:  # what the old model learned stays learned, what it was tested on stays a test
-        sides[inside & np.isin(store.digests, old.trained_on)] = TRAIN
-        sides[inside & np.isin(store.digests, old.tested_on)] = TEST
+        sides[np.isin(store.digests, old.trained_on)] = TRAIN
+        sides[np.isin(store.digests, old.tested_on)] = TEST
+        parents = []
     notes = list(store.notes)
     for label, name in enumerate(store.class_names):
-        mine = inside & (store.labels == label)
+        mine = store.labels == label
         count = int(mine.sum())
         if count and not (mine & (sides == TRAIN)).any():
             sides[mine] = TRAIN
-        tested = int((mine & (sides == TEST)).sum())
-        if not tested:
+        if not (mine & (sides == TEST)).any():
             notes.append(
                 f'class "{name}" has no test photo ({count:,} in all): it cannot be evaluated; add photos'
             )
         elif count < FEW_IMAGES:
             notes.append(f'class "{name}" has only {count:,} photos: add more before you trust its figures')
-    opened = replace(opened, dropped=replace(opened.dropped, sides=sides))
+    found = find_overlap(store, sides, fingerprints(store, bench.progress), parents)
+    if found.pairs:
+        place = bench.folder / "overlap.csv"
+        write_pairs(place, found)
+        notes += [*found.lines(), f"all pairs of photos that are equal or look alike: {place}"]
+    return replace(opened, dropped=apply_policy(found, sides, job.overlap)), notes
+
+
+def _images(job: _Job, opened: OpenedData, notes: list[str]) -> StageImages:
+    """The photos by split; adds to the notes. Raises DataError if they are too few."""
+    store = opened.store
     images = select(store, opened.dropped.sides, ClassRules(), need_every_split=False)
     for split in ("validation", "test"):
         if not len(images.rows[split]):
@@ -242,7 +271,7 @@ def _images(job: _Job, old: ModelFile, opened: OpenedData) -> tuple[StageImages,
             f"classes are uneven ({most:,} to {least:,} training photos): each image is weighted by the "
             "inverse of its class's share; look at the mean over classes"
         )
-    return images, notes
+    return images
 
 
 def _experiment_record(experiment: Experiment) -> ExperimentRecord:

@@ -44,6 +44,9 @@ def adapt(
     group_by: Annotated[
         str | None, typer.Option(help="Regular expression: photos for which it finds the same stay together.")
     ] = None,
+    overlap: Annotated[
+        str, typer.Option(help="Photos to judge by that were trained on: refuse, drop-test or keep.")
+    ] = "refuse",
     run_folder: Annotated[
         Path | None, typer.Option(help="Account and checkpoints. Default: runs/adapt-FOLDER")
     ] = None,
@@ -64,6 +67,7 @@ def adapt(
     """
     from .. import adaptation
     from ..data.decode import FITS
+    from ..data.overlap import POLICIES
     from ..experiment.config import DAMAGED
     from ..experiment.folder import DEFAULT_FREEZE
     from ..progress import for_terminal
@@ -83,6 +87,7 @@ def adapt(
         fit=one_of("--fit", fit, FITS),
         damaged=one_of("--damaged", damaged, DAMAGED),
         group_by=group_by,
+        overlap=one_of("--overlap", overlap, POLICIES),
         seed=seed,
         device=device,
         threads=threads,

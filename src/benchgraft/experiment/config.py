@@ -46,6 +46,8 @@ class DataConfig(BaseModel):
     group_by: str | None = None
     """Regular expression searched in an image's key: images for which it finds the same (frames of one
     object) stay on one side of the split."""
+    keep_overlap: bool = False
+    """Whether images may be judged by that were trained on before; the figures are then worth less."""
     test: float = Field(default=0.0, ge=0, lt=1)
     """Fraction that tests, where the data set does not say itself."""
 

@@ -38,6 +38,7 @@ def folder_experiment(
     fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
     group_by: str | None = None,
+    keep_overlap: bool = False,
 ) -> Experiment:
     """Every class folder below `folder` is a class; 15 % of the photos validate and 15 % test.
 
@@ -73,6 +74,7 @@ def folder_experiment(
                     "fit": fit,
                     "damaged": damaged,
                     "group_by": group_by,
+                    "keep_overlap": keep_overlap,
                 }
             },
             "stages": stages,

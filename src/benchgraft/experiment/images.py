@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..data.classes import ClassRules, StageImages, select
 from ..data.readers import open_source
-from ..data.split import Dropped, assign, drop_shared, group_keys
+from ..data.split import Dropped, Sides, assign, drop_shared, group_keys
 from ..data.store import Store, open_store
 from ..errors import DataError
 from ..ledger import DataRecord, ImageList, ImagesRecord
@@ -25,6 +25,8 @@ class OpenedData:
 
     name: str
     store: Store
+    sides: Sides
+    """Side of each image, before test images with the bytes of a training image were dropped."""
     dropped: Dropped
     open_seconds: float
 
@@ -65,7 +67,7 @@ def open_data(
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)
     dropped = drop_shared(store.digests, sides, store.keys)
-    return OpenedData(name, store, dropped, time.perf_counter() - start)
+    return OpenedData(name, store, sides, dropped, time.perf_counter() - start)
 
 
 def stage_images(experiment: Experiment, stage: str, opened: OpenedData) -> StageImages:

@@ -58,7 +58,7 @@ def run_stage(
     clock, started = Clock(), now()
     clock.add({"decode": open_seconds})
     parent = parent_file(experiment, stage, bench)
-    trained_on = _trained_on(name, images, parent)
+    trained_on = _trained_on(name, images, parent, experiment.data[stage.data].keep_overlap)
     model = _start(experiment, stage, parent, images.class_names, seed).to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
     inputs = prepare_inputs(name, stage, model, frozen, images, bench, clock, want_warm)
@@ -108,13 +108,16 @@ def run_stage(
     return done
 
 
-def _trained_on(name: str, images: StageImages, parent: ModelFile | None) -> npt.NDArray[np.uint64]:
+def _trained_on(
+    name: str, images: StageImages, parent: ModelFile | None, keep_overlap: bool
+) -> npt.NDArray[np.uint64]:
     """Digests of all images that this model will have been trained on. Raises DataError on an overlap."""
     trained_on = digests_of(images, "train")
     if parent is not None:
         trained_on = np.union1d(trained_on, parent.trained_on)
     judged = ("validation", "test")
-    refuse_overlap(name, digests_of(images, *judged), trained_on, keys_of(images, *judged))
+    if not keep_overlap:
+        refuse_overlap(name, digests_of(images, *judged), trained_on, keys_of(images, *judged))
     return trained_on
 
 
