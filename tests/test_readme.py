@@ -13,8 +13,8 @@ from benchgraft.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"(?:^    |`)benchgraft ([^`
-#]+)", TEXT, re.MULTILINE)))
+COMMANDS = sorted(set(re.findall(r"(?:^    |`)benchgraft ([^`\n#]+)", TEXT, re.MULTILINE)))
+
 
 def _parameters(words: list[str]) -> tuple[set[str], list[str]]:
     """(options that the command has, words after its name)."""
