@@ -195,7 +195,7 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     run = run_stage(experiment, STAGE, "transfer", job.seed, images, seconds, bench, want_warm=True)
     ledger.append(run)
     made = model_file.read(bench.folder / run.model_file)
-    changes = compare_models(old, made, images, job.rename, bench.device) if job.update else []
+    changes = _changes(job, old, run, images, bench)
     worse = [change for change in changes if change.is_worse]
     if worse and refuse_regression:
         raise RegressionError(
@@ -285,6 +285,15 @@ def _experiment_record(experiment: Experiment) -> ExperimentRecord:
         command=[],
         started=now(),
     )
+
+
+def _changes(
+    job: _Job, old: ModelFile, run: RunRecord, images: StageImages, bench: Bench
+) -> list[ClassChange]:
+    """Old against new model after an update."""
+    if not job.update:
+        return []
+    return compare_models(old, np.asarray(run.predicted), images, job.rename, bench.device)
 
 
 def _suspects(experiment: Experiment, made: ModelFile, images: StageImages, bench: Bench) -> list[Suspect]:

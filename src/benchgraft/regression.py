@@ -52,25 +52,27 @@ class ClassChange(BaseModel):
 
 
 def compare_models(
-    old: ModelFile, new: ModelFile, images: StageImages, rename: Mapping[str, str], device: torch.device
+    old: ModelFile,
+    predicted: npt.NDArray[np.int64],
+    images: StageImages,
+    rename: Mapping[str, str],
+    device: torch.device,
 ) -> list[ClassChange]:
     """All classes together first, then each class that the old model was tested on; empty if none is left.
 
-    rename: class name in the old model -> its name in the new one.
+    predicted: the new model's labels of all test images, (n,). rename: class name in the old model -> its
+    name in the new one.
     """
     is_old = np.isin(digests_of(images, "test"), old.tested_on)
     rows, labels = images.rows["test"][is_old], images.labels["test"][is_old]
     if not len(rows):
         return []
+    result = evaluate(
+        model_file.load(old).to(device), rows_of(images.store.pixels, rows, labels, device), BATCH_SIZE
+    )
+    names = np.array([rename.get(name, name) for name in old.card.class_names])
     given = np.array(images.class_names)[labels]
-    right = []
-    for file, names in ((old, rename), (new, {})):
-        result = evaluate(
-            model_file.load(file).to(device), rows_of(images.store.pixels, rows, labels, device), BATCH_SIZE
-        )
-        answers = np.array([names.get(name, name) for name in file.card.class_names])
-        right.append(answers[result.predicted] == given)
-    before, after = right
+    before, after = names[result.predicted] == given, predicted[is_old] == labels
     every = np.ones(len(rows), bool)
     groups = [(None, every), *((str(name), given == name) for name in np.unique(given))]
     return [_change(name, before[chosen], after[chosen]) for name, chosen in groups]

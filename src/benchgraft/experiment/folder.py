@@ -40,7 +40,7 @@ def folder_experiment(
     group_by: str | None = None,
     keep_overlap: bool = False,
 ) -> Experiment:
-    """Every class folder below `folder` is a class; 15 % of the photos validate and 15 % test.
+    """Every class folder below `folder` is a class; 10 % of the photos validate and 15 % test.
 
     Both arms get the same number of epochs. Raises ConfigError if a pattern matches no layer.
     """
@@ -69,7 +69,7 @@ def folder_experiment(
                 "photos": {
                     "format": guess_format(folder),
                     "folder": str(folder),
-                    "validation": 0.15,
+                    "validation": 0.1,
                     "test": 0.15,
                     "fit": fit,
                     "damaged": damaged,
