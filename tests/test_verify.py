@@ -159,16 +159,22 @@ def test_a_folder_without_a_ledger_is_a_users_mistake(tmp_path: Path) -> None:
     assert "holds no ledger.jsonl" in str(result.exception)
 
 
-def test_a_parent_that_is_not_on_this_machine_is_told_of_but_is_no_difference(folder: Path) -> None:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_given_parent_that_is_not_there_or_is_another_is_told_of_but_is_no_difference(
+    folder: Path, tmp_path: Path, is_there: bool
+) -> None:
+    given = tmp_path / "mine.safetensors"
+    if is_there:
+        shutil.copy(folder / "models" / "stage1.safetensors", given)
     ledger = folder / "ledger.jsonl"
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
     for line in lines:
         if line.get("stage") == "stage2" and line["kind"] == "run":
-            line["given"] = "/elsewhere/mine.safetensors"
+            line["given"] = str(given)
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "digests.json").unlink()
     run_files.write(folder)
     seal(folder)
     found = verify(folder)
     assert found.differences == []
-    assert any("/elsewhere/mine.safetensors is not on this machine" in line for line in found.unchecked)
+    assert any(f"{given} is not here, or is another one now" in line for line in found.unchecked)

@@ -193,7 +193,7 @@ def _models(folder: Path, runs: RunFolder, unchecked: list[str]) -> Iterator[str
         if isinstance(tensors, str):
             yield f"{run.model_file}: {tensors}"
             continue
-        if digest_bytes(dump_json(tensors).encode()) != run.model_digest:
+        if _digest(tensors) != run.model_digest:
             yield f"{run.model_file}: its weights are not those that the ledger tells of ({_name(run)})"
         if not run.frozen:
             continue
@@ -204,25 +204,22 @@ def _models(folder: Path, runs: RunFolder, unchecked: list[str]) -> Iterator[str
         if parent is None:
             yield f"{_name(run)}: its parent model is not in the ledger"
             continue
-        place = _place(folder, parent)
-        if parent.given and not place.is_file():
-            unchecked.append(f"{run.model_file} against its parent: {parent.given} is not on this machine")
-            continue
-        yield from _moved(run, tensors, place)
+        before = _tensors(_place(folder, parent))
+        if parent.given and (isinstance(before, str) or _digest(before) != parent.model_digest):
+            line = f"{run.model_file} against its parent: {parent.given} is not here, or is another one now"
+            if line not in unchecked:  # cold and warm runs of a seed share their model file
+                unchecked.append(line)
+        elif isinstance(before, str):
+            yield f"{parent.model_file}: {before}"
+        else:
+            moved = [name for name in run.frozen if before.get(name) != tensors.get(name)]
+            if moved:
+                yield f"{run.model_file}: frozen tensors differ from the parent's: {', '.join(moved)}"
 
 
-def _moved(run: RunRecord, tensors: Digests, place: Path) -> Iterator[str]:
-    """What is frozen in a run and differs from the parent model, read from `place`."""
-    before = _tensors(place)
-    if isinstance(before, str):
-        yield f"{place.name}: {before}"
-    elif digest_bytes(dump_json(before).encode()) != run.parent_digest:
-        yield f"{place.name} is not the parent model that {_name(run)} started from"
-    moved = [
-        name for name in run.frozen if not isinstance(before, str) and before.get(name) != tensors.get(name)
-    ]
-    if moved:
-        yield f"{run.model_file}: frozen tensors differ from the parent's: {', '.join(moved)}"
+def _digest(tensors: Digests) -> str:
+    """As the ledger has it of a whole model."""
+    return digest_bytes(dump_json(tensors).encode())
 
 
 def _own_runs(folder: RunFolder) -> list[RunRecord]:
