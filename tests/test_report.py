@@ -67,6 +67,24 @@ def test_answer_claims_no_difference_where_the_interval_holds_none() -> None:
     assert "These runs cannot tell whether transfer pays" in slow
 
 
+def test_answer_claims_no_break_even_where_it_cannot_tell_which_is_faster() -> None:
+    records = [invented.experiment(), *invented.preparation()]
+    scratch, transfer = invented.fruit_images("scratch"), invented.fruit_images("stage3")
+    records += [scratch, transfer]
+    for seed, seconds in enumerate((0.63, 0.64, 1.6)):  # saved: above 0; ratio: perhaps 1
+        records.append(invented.run(scratch, seconds=3.65 + seed / 20, arm="scratch", seed=seed))
+        records.append(
+            invented.run(
+                transfer, seconds=seconds, arm="transfer", seed=seed, features="computed", parent="two"
+            )
+        )
+    summary = summarise(records)
+    assert summary.paybacks[0].break_even.high is not None
+    assert summary.answer[0].startswith("These runs cannot tell whether transfer pays (from the 1")
+    assert summary.answer[1].startswith("These runs cannot tell which is faster")
+    assert not any(what == "pays from retraining" for what, _, _ in page.tiles(summary))
+
+
 def test_answer_says_never_where_transfer_is_not_cheaper() -> None:
     text = answer(invented.whole_folder(10, cold_seconds=40.0))
     assert text.startswith("Transfer never pays")

@@ -23,6 +23,7 @@ from .drawing import (
     svg,
     time_unit,
 )
+from .headline import is_told_apart
 from .learning import Curve
 from .runs import SCRATCH, Variant
 from .summary import Payback, Speedup, Spread, Summary, Table
@@ -171,6 +172,8 @@ def _cost_in_words(payback: Payback, speedup: Speedup) -> tuple[str, str]:
     )
     if payback.break_even.has_interval:
         see += ". The bands are 95 % intervals of the means, the grey one that of the break-even"
+    if not is_told_apart(speedup):
+        see += "; but these runs cannot tell which is faster"
     if payback.other_machine:
         see += "; preparation was timed on another machine, so this is no measured break-even"
     alt = (

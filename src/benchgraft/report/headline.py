@@ -33,9 +33,10 @@ def answer(
     sentences = []
     for arm in arms:
         name = "Transfer" if len(arms) == 1 else f"Arm {arm.name}"
+        speedup = next((entry for entry in speedups if entry.arm == arm.name), None)
         sentences += [
-            _pays(name, next((entry for entry in paybacks if entry.arm == arm.name), None)),
-            _faster(name, next((entry for entry in speedups if entry.arm == arm.name), None)),
+            _pays(name, next((entry for entry in paybacks if entry.arm == arm.name), None), speedup),
+            _faster(name, speedup),
             _accurate(
                 name,
                 next((entry for entry in differences if entry.arm == arm.name), None),
@@ -47,7 +48,16 @@ def answer(
     return [*sentences, "All transfer runs start from one parent model: this holds for this parent."]
 
 
-def _pays(name: str, payback: Payback | None) -> str:
+def is_told_apart(speedup: Speedup | None) -> bool:
+    """Whether the arms' times differ by the speed-up's interval too.
+
+    With few runs the break-even's interval, made on seconds and not on their logarithms, may be finite while
+    that of the speed-up includes 1; whether transfer pays is then not claimed.
+    """
+    return speedup is None or not speedup.ratio.has_interval or speedup.ratio.differs_from(1.0)
+
+
+def _pays(name: str, payback: Payback | None, speedup: Speedup | None) -> str:
     if payback is None:
         return f"Whether {name.lower()} pays cannot be said: its preparation or timed runs are not in here."
     even = payback.break_even
@@ -59,6 +69,12 @@ def _pays(name: str, payback: Payback | None) -> str:
     if not even.has_interval:
         first = f"from the {ordinal(even.first)} retraining on" if even.first is not None else "never"
         return f"These runs cannot tell when {name.lower()} pays ({first} by their means; {even.why_none})."
+    if not is_told_apart(speedup):
+        first = f"from the {ordinal(even.first)} retraining on" if even.first is not None else "never"
+        return (
+            f"These runs cannot tell whether {name.lower()} pays ({first} by their means): they cannot tell "
+            "which is faster."
+        )
     if even.low is None:
         return f"{name} never pays: a retraining by it is not cheaper than training from scratch."
     if even.high is None:

@@ -14,6 +14,7 @@ from . import figures, figures_model, figures_time, sections, units
 from .answers import Mistake
 from .blocks import Grid, Heading, Lines
 from .drawing import Picture
+from .headline import is_told_apart
 from .summary import StageData, Summary
 
 FILE_NAME = "report.html"
@@ -78,10 +79,13 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
         rival = f"{units.per_cent(scratch.mean.value)} from scratch"
         found.append(("test images right", units.per_cent(transfer.mean.value), rival))
     payback = next(iter(summary.paybacks), None)
-    if payback is not None and payback.break_even.has_interval and not payback.other_machine:
-        first = payback.break_even.first
+    if payback is not None and is_told_apart(speedup) and not payback.other_machine:
+        even = payback.break_even
         beside = f"preparation {units.seconds(payback.preparation_seconds)}"
-        found.append(("pays from retraining", f"{first:,}" if first is not None else "never", beside))
+        if even.has_interval and even.low is None:
+            found.append(("pays from retraining", "never", beside))
+        elif even.has_interval and even.high is not None:
+            found.append(("pays from retraining", f"{even.first:,}", beside))
     return found
 
 
