@@ -24,17 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchgraft.data.split import TRAIN, VALIDATION
 from benchgraft.experiment import config
-from benchgraft.experiment.bench import Bench
+from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.images import OpenedData, open_data, stage_images
 from benchgraft.experiment.stage import run_stage
 from benchgraft.files import digest_bytes
-from benchgraft.ledger import environment
 from benchgraft.progress import NoProgress
-from benchgraft.training.device import prepare_device
 from benchgraft.training.loop import Recipe
 
 
@@ -49,7 +46,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--arcs", action="store_true")
     options = parser.parse_args()
-    device = prepare_device("cpu", None)
     experiment = config.load(options.experiment)
     grid = [_values(entry) for entry in options.grid]
     keys = [key for key, _ in grid]
@@ -57,8 +53,7 @@ def main() -> None:
         folder = Path(temporary)
         (folder / "models").mkdir()
         shutil.copy(options.parents / "models" / "stage1.safetensors", folder / "models")
-        env = environment(torch.get_num_threads(), str(device))
-        bench = Bench(folder, folder / "cache", device, env, NoProgress(), print)
+        bench = make_bench(folder, folder / "cache", "cpu", None, NoProgress(), print)
         columns = ["stage", *keys, "validation accuracy", "range", "loss", "seconds"]
         print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
         for name in options.stages:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from pydantic import BaseModel, ConfigDict
 
 from .data.classes import ClassRules, StageImages, select
 from .data.decode import Fit
@@ -23,42 +21,38 @@ from .data.overlap import Policy, TrainedOn, apply_policy, find_overlap, write_p
 from .data.perceptual import fingerprints
 from .data.split import TEST, TRAIN, group_keys
 from .errors import DataError, RegressionError
-from .experiment.bench import Bench
-from .experiment.config import Damaged, Experiment, shipped_path
-from .experiment.folder import DEFAULT_FREEZE, DEFAULT_PARENT, STAGE, epochs_for, folder_experiment
+from .experiment.bench import Bench, make_bench
+from .experiment.config import Damaged, Experiment, experiment_record, shipped_path
+from .experiment.folder import (
+    DEFAULT_FREEZE,
+    DEFAULT_PARENT,
+    PHOTOS,
+    STAGE,
+    epochs_for,
+    folder_experiment,
+    photos_of,
+)
 from .experiment.images import OpenedData, images_record, open_data
 from .experiment.inputs import SPLITS, prepare_inputs
 from .experiment.stage import run_stage
-from .files import default_cache, digest_bytes, lock, write_whole
-from .ledger import (
-    Clock,
-    ExcludedImage,
-    ExperimentRecord,
-    Ledger,
-    Phase,
-    RunRecord,
-    dump_json,
-    environment,
-    now,
-)
+from .files import lock, write_whole
+from .ledger import Clock, ExcludedImage, ExperimentRecord, Ledger, Phase, RunRecord
 from .model import model_file
 from .model.freeze import Frozen, match_layers
 from .model.model_file import ModelFile
 from .progress import NoProgress, Progress
 from .regression import ClassChange, compare_models
+from .report.part import Part
 from .report.proportions import proportion
 from .report.statistics import Estimate, accuracy_by_source
 from .suspects import Suspect, find_suspects
-from .training.device import prepare_device
 
 FEW_IMAGES = 10
 STEPS, UPDATE_STEPS = 400, 150
 
 
-class ClassResult(BaseModel):
+class ClassResult(Part):
     """One class on test photos that training never saw."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     train_images: int
@@ -67,12 +61,8 @@ class ClassResult(BaseModel):
     """None without test images."""
 
 
-class Adapted(BaseModel):
+class Adapted(Part):
     """What `adapt` has done. Accuracies are fractions, times seconds."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True
-    )
 
     model: Path
     accuracy: Estimate
@@ -162,14 +152,13 @@ def adapt(
         overlap,
     )
     work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
-    chosen = prepare_device(device, threads)
-    bench = Bench(
-        folder=work,
-        cache=Path(cache) if cache else default_cache(),
-        device=chosen,
-        environment=environment(torch.get_num_threads(), str(chosen)),
-        progress=progress or NoProgress(),
-        say=say or (lambda _line: None),
+    bench = make_bench(
+        work,
+        Path(cache) if cache else None,
+        device,
+        threads,
+        progress or NoProgress(),
+        say or (lambda _line: None),
     )
     with lock(work):
         return _adapt(job, target, bench, refuse_regression)
@@ -180,18 +169,26 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     if job.update:
         job = replace(job, fit=old.card.fit, group_by=job.group_by or old.card.group_by)
     started = time.perf_counter()
-    experiment = _experiment(job, epochs=1)
-    opened = open_data("photos", experiment.data["photos"], None, bench.cache, bench.progress)
+    photos = photos_of(job.folder, job.fit, job.damaged, job.group_by, job.overlap == "keep")
+    opened = open_data(PHOTOS, photos, None, bench.cache, bench.progress)
     opened, notes = _gated(job, old, opened, bench)
     images = _images(job, opened, notes)
     seconds = time.perf_counter() - started - opened.store.decode_seconds
     steps = UPDATE_STEPS if job.update else STEPS
-    experiment = _experiment(job, epochs_for(steps, len(images.rows["train"])))
+    experiment = folder_experiment(
+        photos,
+        job.parent,
+        job.freeze,
+        epochs_for(steps, len(images.rows["train"])),
+        seed=job.seed,
+        rename=job.rename,
+        carry_over=job.update,
+    )
     ledger = Ledger(bench.folder)
     if not ledger.of_kind(ExperimentRecord):
-        ledger.append(_experiment_record(experiment))
+        ledger.append(experiment_record(experiment, []))
     ledger.append(opened.record())
-    ledger.append(images_record(STAGE, "photos", images))
+    ledger.append(images_record(STAGE, PHOTOS, images))
     run = run_stage(experiment, STAGE, "transfer", job.seed, images, seconds, bench, want_warm=True)
     ledger.append(run)
     made = model_file.read(bench.folder / run.model_file)
@@ -206,22 +203,6 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     write_whole(target, made.path.read_bytes())
     suspects = _suspects(experiment, made, images, bench)
     return _result(job, target, run, opened, images, suspects, notes, changes)
-
-
-def _experiment(job: _Job, epochs: int) -> Experiment:
-    return folder_experiment(
-        job.folder,
-        job.parent,
-        job.freeze,
-        epochs,
-        seed=job.seed,
-        rename=job.rename,
-        carry_over=job.update,
-        fit=job.fit,
-        damaged=job.damaged,
-        group_by=job.group_by,
-        keep_overlap=job.overlap == "keep",
-    )
 
 
 def _gated(job: _Job, old: ModelFile, opened: OpenedData, bench: Bench) -> tuple[OpenedData, list[str]]:
@@ -272,19 +253,6 @@ def _images(job: _Job, opened: OpenedData, notes: list[str]) -> StageImages:
             "inverse of its class's share; look at the mean over classes"
         )
     return images
-
-
-def _experiment_record(experiment: Experiment) -> ExperimentRecord:
-    config = experiment.model_dump(mode="json")
-    return ExperimentRecord(
-        name=experiment.name,
-        protocol=experiment.protocol,
-        config=config,
-        config_digest=digest_bytes(dump_json(config).encode()),
-        arms=experiment.arms,
-        command=[],
-        started=now(),
-    )
 
 
 def _changes(

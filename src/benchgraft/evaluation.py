@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from .data.readers import guess_format, open_source
 from .data.store import Store, open_store
@@ -17,6 +16,7 @@ from .ledger import ExcludedImage
 from .model import model_file
 from .model.model_file import ModelFile
 from .progress import NoProgress, Progress
+from .report.part import Part
 from .report.proportions import proportion
 from .report.statistics import Estimate
 from .training.batches import rows_of
@@ -28,11 +28,7 @@ BINS = 10
 SHOWN_MISTAKES = 20
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class ClassFigures(_Part):
+class ClassFigures(Part):
     """One class. None where there is nothing to divide by."""
 
     name: str
@@ -41,7 +37,7 @@ class ClassFigures(_Part):
     precision: Estimate | None
 
 
-class Bin(_Part):
+class Bin(Part):
     """Answers of one range of confidence."""
 
     low: float
@@ -52,7 +48,7 @@ class Bin(_Part):
     accuracy: float | None
 
 
-class Mistake(_Part):
+class Mistake(Part):
     """One wrong answer."""
 
     key: str
@@ -61,7 +57,7 @@ class Mistake(_Part):
     confidence: float
 
 
-class EvaluationReport(_Part):
+class EvaluationReport(Part):
     """What a model is worth on a folder. Accuracies are fractions; intervals hold for independent photos."""
 
     model: Path

@@ -166,11 +166,6 @@ class RunRecord(Record):
         """Everything a user waits for in this run."""
         return sum(self.seconds.values())
 
-    @property
-    def is_warm(self) -> bool:
-        """Whether the features came from the cache."""
-        return self.features == "cached"
-
 
 AnyRecord = Annotated[
     ExperimentRecord | DataRecord | ImagesRecord | RunRecord,

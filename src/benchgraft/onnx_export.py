@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from .data.decode import Undecodable, decode
@@ -24,6 +23,7 @@ from .experiment.config import shipped_path
 from .files import storage_errors
 from .model import model_file
 from .model.model_file import ModelFile
+from .report.part import Part
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 LARGEST_DIFFERENCE = 1e-4
@@ -31,10 +31,8 @@ CHECKED_PHOTOS = 200
 OPSET = 18
 
 
-class Exported(BaseModel):
+class Exported(Part):
     """An ONNX file that was kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     checked_photos: int

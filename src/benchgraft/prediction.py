@@ -6,10 +6,9 @@ never depends on what else was asked.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 
 from .data.decode import Fit, Undecodable, decode
 from .data.names import printable
+from .data.parallel import in_parallel
 from .data.scan import images_below
 from .model import model_file
 from .model.model_file import ModelFile
@@ -25,7 +25,7 @@ from .model.paper_cnn import PaperCNN
 from .training.device import prepare_device
 
 BATCH_SIZE = 64
-DECODED_AHEAD = 4 * BATCH_SIZE
+DECODED_AT_ONCE = 32
 UNSURE = "unsure"
 LARGEST_FILE = 1 << 28
 """Bytes; what is larger is no photo."""
@@ -131,20 +131,9 @@ def _decoded(
     paths: Iterator[str], size: int, fit: Fit
 ) -> Iterator[tuple[str, npt.NDArray[np.uint8] | Unreadable]]:
     """Photos in order, a bounded number decoded ahead."""
-    ahead: deque[tuple[str, Future[npt.NDArray[np.uint8] | Unreadable]]] = deque()
-    with ThreadPoolExecutor() as pool:
-        try:
-            for path in paths:
-                ahead.append((path, pool.submit(_decode, path, size, fit)))
-                if len(ahead) >= DECODED_AHEAD:
-                    first, future = ahead.popleft()
-                    yield first, future.result()
-            while ahead:
-                first, future = ahead.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in ahead:
-                future.cancel()
+    groups = iter(lambda: list(islice(paths, DECODED_AT_ONCE)), [])
+    for group in in_parallel(lambda group: [(path, _decode(path, size, fit)) for path in group], groups):
+        yield from group
 
 
 def _decode(path: str, size: int, fit: Fit) -> npt.NDArray[np.uint8] | Unreadable:

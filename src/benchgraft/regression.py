@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from .data.classes import StageImages
 from .experiment.images import digests_of
 from .model import model_file
 from .model.model_file import ModelFile
+from .report.part import Part
 from .report.proportions import sign_test
 from .training.batches import rows_of
 from .training.evaluate import evaluate
@@ -21,10 +21,8 @@ NOISE = 0.05
 BATCH_SIZE = 64
 
 
-class ClassChange(BaseModel):
+class ClassChange(Part):
     """Old and new model on the same test photos of one class."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str | None
     """None: all classes together."""

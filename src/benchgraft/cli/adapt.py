@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UserError
-from .options import CacheOption, one_of
+from .options import CacheOption, DeviceOption, ThreadsOption, one_of
 
 if TYPE_CHECKING:
     from ..adaptation import Adapted
@@ -51,8 +51,8 @@ def adapt(
         Path | None, typer.Option(help="Account and checkpoints. Default: runs/adapt-FOLDER")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of head and order.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")

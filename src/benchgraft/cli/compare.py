@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import CacheOption, cache_folder, make_bench
+from .options import CacheOption, DeviceOption, ThreadsOption, bench_here
 from .report import conclude
 
 
@@ -24,8 +24,8 @@ def compare(
     runs: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/compare-FOLDER")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
 ) -> None:
     """Train from scratch and by transfer on the same photos, and report which pays, from when on.
@@ -40,7 +40,7 @@ def compare(
 
     folder = folder.absolute()
     run_folder = out or Path("runs") / f"compare-{folder.name}"
-    bench = make_bench(run_folder, cache_folder(cache_dir), device, threads)
+    bench = bench_here(run_folder, cache_dir, device, threads)
     experiment = comparison_of_folder(
         folder, bench, parent.absolute() if parent else DEFAULT_PARENT, freeze or DEFAULT_FREEZE, runs, seed
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import EXIT_USER_ERROR
-from .options import CacheOption, cache_folder
+from .options import CacheOption
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 
@@ -21,9 +21,10 @@ def data_check(
     """Say what a data set holds, and what is wrong with it. Example: benchgraft data check photos/"""
     from ..data.check import check
     from ..data.readers import guess_format, open_source
+    from ..files import default_cache
     from ..progress import for_terminal
 
-    found = check(open_source(guess_format(folder), folder), cache_folder(cache_dir), for_terminal())
+    found = check(open_source(guess_format(folder), folder), cache_dir or default_cache(), for_terminal())
     print("\n".join(found.lines()))
     if not found.is_usable:
         raise typer.Exit(EXIT_USER_ERROR)

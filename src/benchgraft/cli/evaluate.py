@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CacheOption
+from .options import CacheOption, DeviceOption, ThreadsOption
 
 if TYPE_CHECKING:
     from ..evaluation import EvaluationReport
@@ -21,8 +21,8 @@ def evaluate(
     include_trained: Annotated[
         bool, typer.Option("--include-trained", help="Count photos too that the model was trained on.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UserError
+from .options import one_of
 
 
 def export(
@@ -28,8 +28,7 @@ def export(
     """
     from .. import onnx_export
 
-    if format != "onnx":
-        raise UserError(f'--format "{format}" is unknown', "valid: onnx")
+    one_of("--format", format, ("onnx",))
     done = onnx_export.export(model, out, images=images)
     if json:
         print(done.model_dump_json(indent=2))

@@ -16,6 +16,11 @@ CacheOption = Annotated[
     Path | None, typer.Option("--cache-dir", help="Stores and feature caches. Default: ~/.cache/benchgraft")
 ]
 
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")
+]
+
 
 def one_of(option: str, given: str, valid: Sequence[V]) -> V:
     """The value of an option that has few. Raises UserError with the nearest valid one."""
@@ -27,29 +32,13 @@ def one_of(option: str, given: str, valid: Sequence[V]) -> V:
     raise UserError(f'{option} "{given}" is unknown', did_you_mean(str(given), map(str, valid)))
 
 
-def cache_folder(chosen: Path | None) -> Path:
-    """The folder of stores and feature caches: the one chosen, or the user's."""
-    from ..files import default_cache
-
-    return chosen or default_cache()
-
-
-def make_bench(folder: Path, cache: Path, device: str, threads: int | None, use_cache: bool = True) -> Bench:
-    """Where the runs of a command take place: run folder, cache, device, progress on this terminal."""
-    import torch
-
-    from ..experiment.bench import Bench
-    from ..ledger import environment
+def bench_here(
+    folder: Path, cache: Path | None, device: str, threads: int | None, use_cache: bool = True
+) -> Bench:
+    """Where the runs of a command take place; progress and lines to read go to this terminal."""
+    from ..experiment.bench import make_bench
     from ..progress import for_terminal
-    from ..training.device import prepare_device
 
-    chosen = prepare_device(device, threads)
-    return Bench(
-        folder=folder,
-        cache=cache,
-        device=chosen,
-        environment=environment(torch.get_num_threads(), str(chosen)),
-        progress=for_terminal(),
-        say=lambda line: print(line, flush=True),
-        use_cache=use_cache,
+    return make_bench(
+        folder, cache, device, threads, for_terminal(), lambda line: print(line, flush=True), use_cache
     )

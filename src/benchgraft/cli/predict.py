@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EXIT_FAULT, UserError
+from ..errors import EXIT_FAULT
+from .options import DeviceOption, ThreadsOption, one_of
 
 if TYPE_CHECKING:
     from ..prediction import Prediction
@@ -29,8 +30,8 @@ def predict(
     ] = 0.0,
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "table",  # noqa: A002
     json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
     """Say what photos show. A photo that cannot be read costs one line on stderr, not the run.
 
@@ -39,11 +40,8 @@ def predict(
     Example: benchgraft predict photos.safetensors new/ --top 3 --format csv > answers.csv
     """
     from .. import prediction
-    from ..errors import did_you_mean
 
-    chosen = "jsonl" if json else format
-    if chosen not in FORMATS:
-        raise UserError(f'--format "{chosen}" is unknown', did_you_mean(chosen, FORMATS))
+    chosen = one_of("--format", "jsonl" if json else format, FORMATS)
     answers = prediction.predict(
         model, _expanded(paths), top=top, unsure_below=unsure_below, device=device, threads=threads
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .options import CacheOption, cache_folder, make_bench
+from .options import CacheOption, DeviceOption, ThreadsOption, bench_here
 
 
 def prepare(
@@ -21,8 +21,8 @@ def prepare(
     out: Annotated[Path | None, typer.Option(help="Model file to write. Default: STAGE.safetensors")] = None,
     run_folder: Annotated[Path | None, typer.Option(help="Default: runs/prepare-NAME")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the stages.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
 ) -> None:
     """Train a parent model: each stage of a chain once, the paper's or one's own, into one model file.
@@ -49,7 +49,7 @@ def prepare(
     if stage not in loaded.stages:
         raise UserError(f'--stage "{stage}" is not in {experiment}', did_you_mean(stage, loaded.stages))
     folder = run_folder or Path("runs") / f"prepare-{loaded.name}"
-    bench = make_bench(folder, cache_folder(cache_dir), device, threads)
+    bench = bench_here(folder, cache_dir, device, threads)
     made = Comparison(loaded, data, bench).prepare(stage, sys.argv)
     target = out or Path(f"{stage}.safetensors")
     write_whole(target, made.read_bytes())

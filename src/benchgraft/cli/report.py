@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EXIT_FAULT, UserError
+from .options import one_of
 
 if TYPE_CHECKING:
     from ..report.summary import Summary
@@ -30,13 +31,10 @@ def report(
 
     Example: benchgraft report runs/paper --format html
     """
-    from ..errors import did_you_mean
-
-    if format not in FORMATS:
-        raise UserError(f'--format "{format}" is unknown', did_you_mean(format, FORMATS))
+    chosen = one_of("--format", format, FORMATS)
     if half_width is not None and not 0 < half_width < 100:
         raise UserError(f"--half-width {half_width:g} is no number of points", "name one, as in 0.5")
-    print_report(folder, format, None if half_width is None else half_width / 100)
+    print_report(folder, chosen, None if half_width is None else half_width / 100)
 
 
 def print_report(folder: Path, format: str = "text", half_width: float | None = None) -> None:  # noqa: A002

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CacheOption, cache_folder, make_bench
+from .options import CacheOption, DeviceOption, ThreadsOption, bench_here
 from .report import conclude
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def reproduce(
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME")] = None,
     runs: Annotated[int | None, typer.Option(min=1, help="Runs of each arm.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first run.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train the plain way.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
@@ -46,7 +46,7 @@ def reproduce(
     if dry_run:
         _print_plan(loaded, data, folder, device, threads)
         return
-    bench = make_bench(folder, cache_folder(cache_dir), device, threads, not no_cache)
+    bench = bench_here(folder, cache_dir, device, threads, not no_cache)
     Comparison(loaded, data, bench).run(sys.argv)
     conclude(folder)
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import ConfigError, DataError, did_you_mean
+from .mixing import mixed
 from .split import TEST, TRAIN, VALIDATION, Sides
 from .store import Store
 
@@ -244,14 +245,9 @@ def _spread(rows: Rows, sources: npt.NDArray[np.int32], order: npt.NDArray[np.ui
 
 
 def _draw_order(digests: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
-    """A number for each image that is random but fixed by its content and the seed (splitmix64)."""
+    """A number for each image that is random but fixed by its content and the seed."""
     salt = np.uint64(int.from_bytes(hashlib.sha256(f"draw {seed}".encode()).digest()[:8], "big"))
-    with np.errstate(over="ignore"):
-        z = digests ^ salt
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    result: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
-    return result
+    return mixed(digests ^ salt)
 
 
 def _refuse_gaps(names: list[str], labels: dict[str, Rows], need_every_split: bool) -> None:

@@ -67,10 +67,6 @@ class Overlap:
     rows: list[int]
     """Row of the image to validate or test on, for each pair."""
 
-    def count(self, *kinds: Kind) -> int:
-        """Images in pairs of these kinds."""
-        return len({row for row, pair in zip(self.rows, self.pairs, strict=True) if pair.kind in kinds})
-
     def lines(self) -> list[str]:
         """What was found, by kind, with an example; to print."""
         lines = []
@@ -136,10 +132,10 @@ def apply_policy(overlap: Overlap, sides: Sides, policy: Policy = "refuse") -> D
         )
     dropped: dict[int, ExcludedImage] = {}
     for row, pair in exact if policy == "drop-test" else []:
-        whose = "of model" if pair.other_split == "model" else f"as the {pair.other_split} image"
-        reason = f"{_SAID[pair.kind]} {whose} {pair.other}"
-        if pair.other_split == "model":
-            reason = f"{_SAID[pair.kind]} as a training image {whose} {pair.other}"
+        whose = (
+            "a training image of model" if pair.other_split == "model" else f"the {pair.other_split} image"
+        )
+        reason = f"{_SAID[pair.kind]} as {whose} {pair.other}"
         dropped.setdefault(row, ExcludedImage(key=pair.key, reason=reason))
     left_out = np.array(sorted(dropped), np.int64)
     without = sides.copy()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 from ..errors import DataError, did_you_mean
 from . import cifar100, cifar100_python
@@ -39,7 +40,8 @@ __all__ = [
     "open_source",
 ]
 
-FORMATS = ("cifar100", "fruits360", "folder")
+Format = Literal["cifar100", "fruits360", "folder"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 _SIDES: dict[str, Given] = {
     "training": "train",
     "train": "train",
@@ -103,7 +105,7 @@ def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of 
     return _open_fruits360(root) if format == "fruits360" else _open_folder(root)
 
 
-def guess_format(root: Path) -> str:
+def guess_format(root: Path) -> Format:
     """The format whose layout `root` has; "folder" if none other fits. Raises DataError if it is missing."""
     root = Path(root)
     if _is_archive(root):

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 
-from ..ledger import Environment
+from ..files import default_cache
+from ..ledger import Environment, environment
 from ..progress import Progress
+from ..training.device import prepare_device
 from ..training.features import DEFAULT_LIMIT_BYTES
 
 
@@ -33,3 +35,28 @@ class Bench:
         """Model file of a preparation stage, or of one run of an arm's stage."""
         name = stage if seed is None else f"{stage}-seed{seed}"
         return self.folder / "models" / f"{name}.safetensors"
+
+
+def make_bench(
+    folder: Path,
+    cache: Path | None,
+    device: str,
+    threads: int | None,
+    progress: Progress,
+    say: Callable[[str], None],
+    use_cache: bool = True,
+) -> Bench:
+    """Choose the device and set the threads of this process. cache: None takes the user's own folder.
+
+    Raises ConfigError for a device that this machine does not have.
+    """
+    chosen = prepare_device(device, threads)
+    return Bench(
+        folder=folder,
+        cache=cache or default_cache(),
+        device=chosen,
+        environment=environment(torch.get_num_threads(), str(chosen)),
+        progress=progress,
+        say=say,
+        use_cache=use_cache,
+    )

@@ -18,12 +18,10 @@ from ..ledger import (
     ImagesRecord,
     Ledger,
     RunRecord,
-    config_digest,
-    now,
 )
 from ..model import model_file
 from .bench import Bench
-from .config import Experiment, shipped_path
+from .config import Experiment, experiment_record, shipped_path
 from .images import OpenedData, images_record, open_data, stage_images
 from .stage import run_stage, same_result
 from .thumbnails import keep_thumbnails
@@ -38,7 +36,6 @@ class Comparison:
         self._experiment = experiment
         self._data_root = data_root
         self._bench = bench
-        self._opened: dict[str, OpenedData] = {}
 
     def run(self, command: list[str]) -> Ledger:
         """Everything that the ledger does not show finished yet. Raises UserError subclasses, Interrupted."""
@@ -64,27 +61,15 @@ class Comparison:
 
     def _begin(self, command: list[str]) -> None:
         """First line of a new ledger, or a check that the folder holds this very experiment."""
-        experiment = self._experiment
-        config = experiment.model_dump(mode="json")
-        digest = config_digest(config)
+        record = experiment_record(self._experiment, command)
         there = self._ledger.of_kind(ExperimentRecord)
-        if there and there[0].config_digest != digest:
+        if there and there[0].config_digest != record.config_digest:
             raise RunFolderError(
                 f'{self._bench.folder} holds another experiment ("{there[0].name}", or other settings of it)',
                 "continue it with the file it was begun with, or choose another folder with --out",
             )
         if not there:
-            self._ledger.append(
-                ExperimentRecord(
-                    name=experiment.name,
-                    protocol=experiment.protocol,
-                    config=config,
-                    config_digest=digest,
-                    arms=experiment.arms,
-                    command=command,
-                    started=now(),
-                )
-            )
+            self._ledger.append(record)
 
     def _prepare(self, stage: str) -> None:
         given = self._experiment.stages[stage].model_file
@@ -96,8 +81,8 @@ class Comparison:
     def _take(self, stage: str, given: str) -> None:
         """A model that is there already, with the records of all that its making took."""
         card = model_file.read(shipped_path(given)).card
+        known = {run.model_digest for run in self._ledger.of_kind(RunRecord)}
         for facts in (*card.ancestors, card.record):
-            known = {run.model_digest for run in self._ledger.of_kind(RunRecord)}
             if facts["model_digest"] not in known:
                 self._ledger.append(
                     RunRecord.model_validate(facts | {"predicted": [], "confidence": [], "given": given})

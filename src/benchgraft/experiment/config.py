@@ -18,7 +18,9 @@ from pydantic_core import ErrorDetails
 
 from ..data.classes import ClassRules
 from ..data.decode import Fit
+from ..data.readers import Format
 from ..errors import ConfigError, did_you_mean
+from ..ledger import ExperimentRecord, config_digest, now
 from ..model.freeze import match_layers
 from ..model.paper_cnn import ModelConfig, PaperCNN
 from ..training.loop import Recipe
@@ -34,7 +36,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["cifar100", "fruits360", "folder"]
+    format: Format
     folder: str
     """Below the --data folder, or `shipped:NAME`."""
     validation: float = Field(default=0.1, gt=0, lt=1)
@@ -106,6 +108,20 @@ class Experiment(BaseModel):
     def preparation(self) -> list[str]:
         """Stages that are run once, in order."""
         return list(dict.fromkeys(name for stage in self.arms.values() for name in self.chain(stage)[:-1]))
+
+
+def experiment_record(experiment: Experiment, command: list[str]) -> ExperimentRecord:
+    """First line of a ledger."""
+    config = experiment.model_dump(mode="json")
+    return ExperimentRecord(
+        name=experiment.name,
+        protocol=experiment.protocol,
+        config=config,
+        config_digest=config_digest(config),
+        arms=experiment.arms,
+        command=command,
+        started=now(),
+    )
 
 
 def shipped_experiments() -> list[str]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from ..data.classes import ClassRules, select
 from ..data.decode import Fit
 from ..data.readers import guess_format
 from ..model.freeze import match_layers
 from ..model.paper_cnn import PaperCNN
+from ..training.loop import Recipe, Stop
 from .bench import Bench
-from .config import Damaged, Experiment
-from .images import open_data, stage_images
+from .config import Damaged, DataConfig, Experiment, Stage
+from .images import open_data
 
 DEFAULT_PARENT = "shipped:stage2.safetensors"
 DEFAULT_FREEZE = ("conv2d_*", "batch_normalization_*")
 STAGE = "adapt"
+PHOTOS = "photos"
 BATCH_SIZE = 64
 COMPARED_STEPS = 400
 LEARNING_RATES = {"transfer": 0.02, "scratch": 0.05}
@@ -25,8 +28,28 @@ LEARNING_RATES = {"transfer": 0.02, "scratch": 0.05}
 Arm = Literal["transfer", "scratch"]
 
 
-def folder_experiment(
+def photos_of(
     folder: Path,
+    fit: Fit = "letterbox",
+    damaged: Damaged = "exclude",
+    group_by: str | None = None,
+    keep_overlap: bool = False,
+) -> DataConfig:
+    """A user's folder as a data set: 10 % of the photos validate and 15 % test, where it does not say."""
+    return DataConfig(
+        format=guess_format(folder),
+        folder=str(folder),
+        validation=0.1,
+        test=0.15,
+        fit=fit,
+        damaged=damaged,
+        group_by=group_by,
+        keep_overlap=keep_overlap,
+    )
+
+
+def folder_experiment(
+    photos: DataConfig,
     parent: Path | str,
     freeze: Sequence[str],
     epochs: int,
@@ -35,51 +58,34 @@ def folder_experiment(
     seed: int = 0,
     rename: Mapping[str, str] | None = None,
     carry_over: bool = False,
-    fit: Fit = "letterbox",
-    damaged: Damaged = "exclude",
-    group_by: str | None = None,
-    keep_overlap: bool = False,
 ) -> Experiment:
-    """Every class folder below `folder` is a class; 10 % of the photos validate and 15 % test.
+    """Every class folder is a class; both arms get the same number of epochs.
 
-    Both arms get the same number of epochs. Raises ConfigError if a pattern matches no layer.
+    Raises ConfigError if a pattern matches no layer.
     """
     match_layers(PaperCNN(2).layer_names, freeze, "--freeze")
-    transfer: dict[str, Any] = {
-        "data": "photos",
-        "parent": "parent",
-        "freeze": list(freeze),
-        "carry_over": carry_over,
-        "rename": dict(rename or {}),
-        "recipe": _recipe("transfer", epochs),
-    }
+    transfer = Stage(
+        data=PHOTOS,
+        parent="parent",
+        freeze=list(freeze),
+        carry_over=carry_over,
+        rename=dict(rename or {}),
+        recipe=_recipe("transfer", epochs),
+    )
     stages = {
-        "parent": {"data": "photos", "model_file": str(parent), "recipe": _recipe("transfer", 1)},
+        "parent": Stage(data=PHOTOS, model_file=str(parent), recipe=transfer.recipe),
         STAGE: transfer,
-        "scratch": {"data": "photos", "recipe": _recipe("scratch", epochs)},
+        "scratch": Stage(data=PHOTOS, recipe=_recipe("scratch", epochs)),
     }
     stage_of = {"transfer": STAGE, "scratch": "scratch"}
-    return Experiment.model_validate(
-        {
-            "name": f"{'-'.join(arms)} on {folder.name}",
-            "protocol": "like_for_like",
-            "seed": seed,
-            "runs": runs,
-            "data": {
-                "photos": {
-                    "format": guess_format(folder),
-                    "folder": str(folder),
-                    "validation": 0.1,
-                    "test": 0.15,
-                    "fit": fit,
-                    "damaged": damaged,
-                    "group_by": group_by,
-                    "keep_overlap": keep_overlap,
-                }
-            },
-            "stages": stages,
-            "arms": {arm: stage_of[arm] for arm in arms},
-        }
+    return Experiment(
+        name=f"{'-'.join(arms)} on {Path(photos.folder).name}",
+        protocol="like_for_like",
+        seed=seed,
+        runs=runs,
+        data={PHOTOS: photos},
+        stages=stages,
+        arms={arm: stage_of[arm] for arm in arms},
     )
 
 
@@ -92,11 +98,11 @@ def comparison_of_folder(
     seed: int = 0,
 ) -> Experiment:
     """The experiment that compares both arms on a folder; opens its store to count the photos."""
-    arms: tuple[Arm, ...] = ("transfer", "scratch")
-    first = folder_experiment(folder, parent, freeze, 1, arms, runs, seed)
-    opened = open_data("photos", first.data["photos"], None, bench.cache, bench.progress)
-    count = len(stage_images(first, "scratch", opened).rows["train"])
-    return folder_experiment(folder, parent, freeze, epochs_for(COMPARED_STEPS, count), arms, runs, seed)
+    photos = photos_of(folder)
+    opened = open_data(PHOTOS, photos, None, bench.cache, bench.progress)
+    count = len(select(opened.store, opened.dropped.sides, ClassRules()).rows["train"])
+    epochs = epochs_for(COMPARED_STEPS, count)
+    return folder_experiment(photos, parent, freeze, epochs, ("transfer", "scratch"), runs, seed)
 
 
 def epochs_for(steps: int, train_images: int) -> int:
@@ -104,12 +110,12 @@ def epochs_for(steps: int, train_images: int) -> int:
     return min(200, max(5, -(-steps // max(1, train_images // BATCH_SIZE))))
 
 
-def _recipe(arm: Arm, epochs: int) -> dict[str, Any]:
-    return {
-        "learning_rate": LEARNING_RATES[arm],
-        "weight_decay": 5e-4,
-        "label_smoothing": 0.1,
-        "batch_size": BATCH_SIZE,
-        "balance": True,
-        "stop": {"epochs": epochs, "patience": max(3, epochs // 2)},
-    }
+def _recipe(arm: Arm, epochs: int) -> Recipe:
+    return Recipe(
+        learning_rate=LEARNING_RATES[arm],
+        weight_decay=5e-4,
+        label_smoothing=0.1,
+        batch_size=BATCH_SIZE,
+        balance=True,
+        stop=Stop(epochs=epochs, patience=max(3, epochs // 2)),
+    )

@@ -247,10 +247,6 @@ def _spread_of(summary: Summary, arm: str, variant: Variant) -> Spread | None:
     return next((table.seconds[variant] for table in found if variant in table.seconds), None)
 
 
-def _spread_text(table: Table, variant: Variant) -> str:
-    return f"{table.arm} {variant} {units.estimate(table.seconds[variant].mean, units.seconds)}"
-
-
 def _last_retraining(payback: Payback) -> int:
     """As far as the break-even and its interval go, and at least the paper's ten."""
     even = payback.break_even

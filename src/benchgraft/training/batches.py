@@ -17,6 +17,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from ..data.mixing import mixed
+
 
 class Augmentation(BaseModel):
     """Seeded changes of training images."""
@@ -161,14 +163,6 @@ def make_view(
     moves = np.stack([part % span for part in drawn[:2]]).astype(np.int64) - augmentation.shift
     mirrored = (drawn[2] >> np.uint64(63) == 1) & augmentation.flip
     return _moved(pixels, moves, mirrored)
-
-
-def mixed(values: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.uint64]:
-    """Evenly spread 64 bits of each value and a number (the finaliser of SplitMix64)."""
-    x = values + np.uint64(number * 0x9E3779B97F4A7C15 % 2**64)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)), np.uint64)
 
 
 def _moved(pixels: Tensor, moves: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> Tensor:

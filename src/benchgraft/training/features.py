@@ -22,12 +22,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..data.mixing import mixed
 from ..files import digest_array, digest_bytes, lock, storage_errors, write_whole
 from ..ledger import dump_json
 from ..model.freeze import split_at, tensor_digest
 from ..model.paper_cnn import PaperCNN
 from ..progress import Progress
-from .batches import Augmentation, Rows, mixed
+from .batches import Augmentation, Rows
 from .evaluate import full_batches
 
 FORMAT = 2
@@ -174,9 +175,7 @@ class FeatureCache:
             computed = work.run(progress)
             work.finish()
             partial.rename(place)
-        array = _open(place)
-        assert array is not None
-        return Features(array, computed)
+        return Features(_map(place), computed)
 
     def _place(self, ids: npt.NDArray[np.uint64]) -> Path:
         return self._folder / digest_array(ids)
@@ -258,8 +257,8 @@ class _Work:
     def finish(self) -> None:
         """Write what makes the folder whole."""
         np.save(self._folder / "ids.npy", self._ids)
-        array = np.load(self._folder / "features.npy", mmap_mode="r", allow_pickle=False)
-        write_whole(self._folder / "features.json", json.dumps({"digest": digest_array(array)}))
+        digest = digest_array(_map(self._folder))
+        write_whole(self._folder / "features.json", json.dumps({"digest": digest}))
         for name in (".lock", "done.json"):
             (self._folder / name).unlink(missing_ok=True)
 
@@ -277,7 +276,7 @@ class _Work:
 
     def _row_shape(self) -> tuple[int, ...]:
         with torch.no_grad():
-            positions = torch.zeros(self._batch_size, dtype=torch.int64)
+            positions = torch.zeros(1, dtype=torch.int64)
             return _to_storage(self._prefix(self._wanted[0].rows.take(positions))).shape[1:]
 
     def _copy_old(self, array: npt.NDArray[np.float32]) -> None:
@@ -305,10 +304,15 @@ class _Work:
         return digest_array(self._sources < 0)
 
 
+def _map(folder: Path) -> npt.NDArray[np.float32]:
+    array: npt.NDArray[np.float32] = np.load(folder / "features.npy", mmap_mode="c", allow_pickle=False)
+    return array
+
+
 def _open(folder: Path) -> npt.NDArray[np.float32] | None:
     try:
         expected = json.loads((folder / "features.json").read_text())["digest"]
-        array: npt.NDArray[np.float32] = np.load(folder / "features.npy", mmap_mode="c", allow_pickle=False)
+        array = _map(folder)
     except (OSError, ValueError, KeyError):
         return None
     return array if digest_array(array) == expected else None
