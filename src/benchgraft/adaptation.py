@@ -269,7 +269,7 @@ def _suspects(experiment: Experiment, made: ModelFile, images: StageImages, benc
     stage = experiment.stages[STAGE]
     model = model_file.load(made).to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
-    inputs = prepare_inputs(STAGE, stage, model, frozen, images, bench, Clock(), want_warm=True)
+    inputs = prepare_inputs(STAGE, stage, 0, model, frozen, images, bench, Clock(), want_warm=True)
     if inputs.cut is None:
         return []
     train = inputs.rows["train"]

@@ -28,6 +28,7 @@ def reproduce(
     threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train the plain way.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The file's smaller version of itself.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
 ) -> None:
     """Run the paper's comparison: without --data its last step on the photos that come with the program.
@@ -39,10 +40,10 @@ def reproduce(
     from ..experiment import config
     from ..experiment.compare import Comparison
 
-    loaded = config.load(experiment or ("paper" if data else "embedded"))
+    loaded = config.load(experiment or ("paper" if data else "embedded"), quick)
     changes = {key: value for key, value in (("runs", runs), ("seed", seed)) if value is not None}
     loaded = loaded.model_copy(update=changes)
-    folder = out or Path("runs") / loaded.name
+    folder = out or Path("runs") / (loaded.name + ("-quick" if quick else ""))
     if dry_run:
         _print_plan(loaded, data, folder, device, threads)
         return

@@ -14,6 +14,8 @@ from ..progress import Progress
 from ..training.device import prepare_device
 from ..training.features import DEFAULT_LIMIT_BYTES
 
+OWN_CACHE = "own-cache"
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -30,6 +32,10 @@ class Bench:
     cache_limit: int = DEFAULT_LIMIT_BYTES
     chosen_cuts: dict[str, str | None] = field(default_factory=dict)
     """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
+
+    def own_cache(self, seed: int) -> Path:
+        """Where stages with `cache = "own"` keep the features of a seed, until the experiment's end."""
+        return self.folder / OWN_CACHE / f"seed{seed}"
 
     def model_path(self, stage: str, seed: int | None) -> Path:
         """Model file of a preparation stage, or of one run of an arm's stage."""

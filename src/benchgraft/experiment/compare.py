@@ -6,6 +6,7 @@ take turns within a round, and the order turns round from round to round: a mach
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ..ledger import (
     RunRecord,
 )
 from ..model import model_file
-from .bench import Bench
+from .bench import OWN_CACHE, Bench
 from .config import Experiment, experiment_record, shipped_path
 from .images import OpenedData, images_record, open_data, stage_images
 from .stage import run_stage, same_result
@@ -47,6 +48,7 @@ class Comparison:
             self._rounds()
             for stage in dict.fromkeys(self._experiment.arms.values()):
                 keep_thumbnails(self._bench.folder, self._ledger, stage, self._images)
+            shutil.rmtree(self._bench.folder / OWN_CACHE, ignore_errors=True)
         return self._ledger
 
     def prepare(self, stage: str, command: list[str]) -> Path:
@@ -110,6 +112,10 @@ class Comparison:
 
     def _arm(self, arm: str, stage: str, seed: int) -> None:
         """One run of an arm; with cached features cold and then warm, which must agree bit for bit."""
+        parent = self._experiment.stages[stage].parent
+        before = self._experiment.arm_of(parent)
+        if parent and before:
+            self._arm(before, parent, seed)
         done = [
             run
             for run in self._ledger.of_kind(RunRecord)
@@ -118,7 +124,8 @@ class Comparison:
         cold = next((run for run in done if run.features != "cached"), None)
         if cold is None:
             cold = self._carry_out(stage, arm, seed, want_warm=False)
-        if cold.features == "computed" and not any(run.features == "cached" for run in done):
+        is_shared = self._experiment.stages[stage].cache == "shared"
+        if is_shared and cold.features == "computed" and not any(run.features == "cached" for run in done):
             self._carry_out(stage, arm, seed, want_warm=True, cold=cold)
 
     def _carry_out(

@@ -24,11 +24,26 @@ from ..ledger import ExperimentRecord, config_digest, now
 from ..model.freeze import match_layers
 from ..model.paper_cnn import ModelConfig, PaperCNN
 from ..training.loop import Recipe
+from .expand import expand
 
 Damaged = Literal["exclude", "refuse"]
 DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
 SHIPPED = "shipped:"
 """Prefix of a file or folder that comes with the program."""
+
+
+class HoldOut(BaseModel):
+    """Whole varieties of a data set taken out: see data/varieties.py for what a variety is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fold: int = Field(ge=0)
+    """Which part of the varieties is held out, from 0."""
+    of: int = Field(ge=2)
+    """Into how many parts the varieties are dealt."""
+    held: Literal["test", "nowhere"]
+    """test: all images of the held-out varieties are the test set, and nothing else is; nowhere: they take
+    part in nothing."""
 
 
 class DataConfig(BaseModel):
@@ -52,6 +67,8 @@ class DataConfig(BaseModel):
     """Whether images may be judged by that were trained on before; the figures are then worth less."""
     test: float = Field(default=0.0, ge=0, lt=1)
     """Fraction that tests, where the data set does not say itself."""
+    hold_out: HoldOut | None = None
+    """Varieties that no training sees."""
 
 
 class Stage(BaseModel):
@@ -68,13 +85,44 @@ class Stage(BaseModel):
     """A model that is there already: the stage is not trained."""
     freeze: list[str] = []
     """Patterns of layer names. Their weights never move."""
+    freeze_random: bool = False
+    """Says that freezing random weights, for want of a parent, is meant: a control."""
     carry_over: bool = False
     """Whether output rows of classes that the parent has too start as the parent's; all others start anew."""
     rename: dict[str, str] = {}
     """Name of a class in the parent -> its name here, for carry_over."""
     frozen_statistics: bool = True
     """Whether frozen BatchNorms keep their running statistics too; False: they move, as in much code."""
+    cache: Literal["shared", "own", "off"] = "shared"
+    """shared: features are computed by a cold run and read by a warm one. own: a seed's runs share their
+    features, and each computes those that no stage before it has. off: every run trains from pixels."""
     recipe: Recipe
+
+
+class Point(BaseModel):
+    """Where an arm stands in the study's table and figure."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: str
+    """Arms of one line are one curve, or one group of rows."""
+    x: float | None = None
+
+
+class Study(BaseModel):
+    """An experiment of more than two arms that answers a question of its own: how its answer is laid out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str
+    x: str | None = None
+    """What the axis counts; None: the arms have no order."""
+    cumulative: bool = False
+    """Whether the seconds of a line add up along the axis, as those of retrainings that follow each other."""
+    pooled: bool = False
+    """Whether the arms of a line are parts of one figure (folds), to be shown as their mean."""
+    points: dict[str, Point]
+    """Arm -> its place."""
 
 
 class Experiment(BaseModel):
@@ -97,17 +145,24 @@ class Experiment(BaseModel):
     classes: dict[str, ClassRules] = {}
     stages: dict[str, Stage]
     arms: dict[str, str]
-    """Arm -> the stage that it repeats; what that stage builds on is preparation, done once."""
+    """Arm -> the stage that it repeats; what that stage builds on is preparation, done once, but where it is
+    an arm's stage itself: then a run builds on that arm's run of the same seed."""
+    study: Study | None = None
 
     def chain(self, stage: str) -> list[str]:
         """The stages that a stage builds on, oldest first, itself last."""
         parent = self.stages[stage].parent
         return [*(self.chain(parent) if parent else []), stage]
 
+    def arm_of(self, stage: str | None) -> str | None:
+        """The arm that repeats this stage, None for preparation."""
+        return next((arm for arm, repeated in self.arms.items() if repeated == stage), None)
+
     @property
     def preparation(self) -> list[str]:
         """Stages that are run once, in order."""
-        return list(dict.fromkeys(name for stage in self.arms.values() for name in self.chain(stage)[:-1]))
+        stages = [name for stage in self.arms.values() for name in self.chain(stage)]
+        return [name for name in dict.fromkeys(stages) if self.arm_of(name) is None]
 
 
 def experiment_record(experiment: Experiment, command: list[str]) -> ExperimentRecord:
@@ -127,7 +182,7 @@ def experiment_record(experiment: Experiment, command: list[str]) -> ExperimentR
 def shipped_experiments() -> list[str]:
     """Names of the experiment files that come with the program."""
     names = [file.name for file in files(__package__).iterdir()]
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and name[0] != "_")
 
 
 def shipped_path(name: str) -> Path:
@@ -137,8 +192,8 @@ def shipped_path(name: str) -> Path:
     return Path(str(files("benchgraft"))) / "shipped" / name.removeprefix(SHIPPED)
 
 
-def load(name: str) -> Experiment:
-    """Read an experiment file: a path, or the name of a shipped one.
+def load(name: str, quick: bool = False) -> Experiment:
+    """Read an experiment file: a path, or the name of a shipped one; quick: with its table `quick` laid over.
 
     Raises ConfigError: no such file, no TOML, unknown or wrong keys, names that nothing has.
     """
@@ -150,6 +205,15 @@ def load(name: str) -> Experiment:
             raise ConfigError(f"{path}: its base leads back to itself", " -> ".join(map(str, seen)))
         seen.append(base_path)
         table, text = _merge(base, table), text + "\n" + base_text
+    smaller = table.pop("quick", None)
+    if quick:
+        if smaller is None:
+            raise ConfigError(f"{path} has no table [quick]", "run it without --quick, or with fewer --runs")
+        table = _merge(table, smaller)
+    try:
+        table = expand(table, table.pop("each", {}))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
     try:
         experiment = Experiment.model_validate(table)
     except ValidationError as error:
@@ -216,7 +280,7 @@ def _fields_at(place: list[str]) -> list[str]:
         found = _model_in(field.annotation)
         if found is not None:
             model = found
-    return [*model.model_fields, *(["base"] if model is Experiment else [])]
+    return [*model.model_fields, *(["base", "each", "quick"] if model is Experiment else [])]
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -237,13 +301,15 @@ def _check_names(experiment: Experiment, path: Path) -> None:
         need(stage.classes, experiment.classes, f"stages.{name}.classes")
         need(stage.parent, experiment.stages, f"stages.{name}.parent")
         match_layers(layers, stage.freeze, f"{path}: stages.{name}.freeze")
-        if stage.freeze and stage.parent is None:
+        if stage.freeze and stage.parent is None and not stage.freeze_random:
             raise ConfigError(
                 f"{path}: stages.{name}.freeze without a parent would freeze random weights",
-                "name a parent, or write freeze = []",
+                "name a parent, or write freeze = []; freeze_random = true where that is meant",
             )
     for arm, stage_name in experiment.arms.items():
         need(stage_name, experiment.stages, f"arms.{arm}")
+    for arm in experiment.study.points if experiment.study else ():
+        need(arm, experiment.arms, "study.points")
     _refuse_circles(experiment, path)
 
 

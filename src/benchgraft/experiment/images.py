@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from ..data.classes import ClassRules, StageImages, select
 from ..data.readers import open_source
-from ..data.split import Dropped, Sides, assign, drop_shared, group_keys
+from ..data.split import NOWHERE, TEST, Dropped, Sides, assign, drop_shared, group_keys
 from ..data.store import Store, open_store
+from ..data.varieties import held_out
 from ..errors import DataError
 from ..ledger import DataRecord, ImageList, ImagesRecord
 from ..progress import Progress
-from .config import SHIPPED, DataConfig, Experiment, shipped_path
+from .config import SHIPPED, DataConfig, Experiment, HoldOut, shipped_path
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,19 @@ def open_data(
     store = open_store(source, cache, progress=progress, fit=config.fit, damaged=config.damaged)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)
+    if config.hold_out:
+        sides = _without_varieties(store, sides, config.hold_out)
     dropped = drop_shared(store.digests, sides, store.keys)
     return OpenedData(name, store, sides, dropped, time.perf_counter() - start)
+
+
+def _without_varieties(store: Store, sides: Sides, rule: HoldOut) -> Sides:
+    """Sides where the held-out varieties test, alone, or take part in nothing."""
+    is_held = held_out(store.class_names, rule.fold, rule.of)[store.labels]
+    if rule.held == "nowhere":
+        return np.where(is_held, NOWHERE, sides).astype(np.int8)
+    seen = np.where(sides == TEST, NOWHERE, sides)
+    return np.where(is_held, TEST, seen).astype(np.int8)
 
 
 def stage_images(experiment: Experiment, stage: str, opened: OpenedData) -> StageImages:

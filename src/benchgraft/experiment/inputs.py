@@ -40,6 +40,7 @@ class Inputs:
 def prepare_inputs(
     name: str,
     stage: Stage,
+    seed: int,
     model: PaperCNN,
     frozen: Frozen,
     images: StageImages,
@@ -59,7 +60,7 @@ def prepare_inputs(
     digests = {split: digests_of(images, split) for split in SPLITS}
     viewed = pixels | {"train": with_views(pixels["train"], digests["train"], augmentation)}
     prefix = constant_prefix(model, frozen)
-    if not bench.use_cache or not prefix or augmentation.is_drawn:
+    if not bench.use_cache or stage.cache == "off" or not prefix or augmentation.is_drawn:
         return Inputs(model, viewed, "none", None)
     with clock.phase("features"):
         cut = _chosen_cut(name, stage, model, prefix, viewed, bench)
@@ -72,7 +73,10 @@ def prepare_inputs(
         ]
         first, rest = split_at(model, cut)
         key = features.prefix_key(model, cut, images.store.size, images.store.fit, batch_size)
-        cached = _features(name, FeatureCache(bench.cache, key), first, wanted, batch_size, want_warm, bench)
+        place, reuse = bench.cache, want_warm
+        if stage.cache == "own":
+            place, reuse = bench.own_cache(seed), True
+        cached = _features(name, FeatureCache(place, key), first, wanted, batch_size, reuse, bench)
     rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
     return Inputs(rest, rows, "computed" if cached.computed else "cached", cut, cached.computed)
 
@@ -96,15 +100,15 @@ def _features(
     prefix: nn.Module,
     wanted: list[Wanted],
     batch_size: int,
-    want_warm: bool,
+    reuse: bool,
     bench: Bench,
 ) -> Features:
     """From the cache as far as that is wanted, else computed and compared with the uncached run."""
-    if want_warm:
+    if reuse:
         array = cache.open(np.concatenate([part.ids for part in wanted]))
         if array is not None:
             return Features(array, 0)
-    found = cache.compute(prefix, wanted, batch_size, want_warm, bench.progress)
+    found = cache.compute(prefix, wanted, batch_size, reuse, bench.progress)
     difference = features.difference_from_uncached(prefix, wanted[0], found.array, batch_size)
     if difference and bench.device.type == "cpu":
         bench.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")

@@ -29,12 +29,16 @@ from .images import digests_of, keys_of
 from .inputs import Inputs, prepare_inputs
 
 
-def parent_file(experiment: Experiment, stage: Stage, bench: Bench) -> ModelFile | None:
-    """The model a stage starts from, None for random weights. Raises ModelFileError."""
+def parent_file(experiment: Experiment, stage: Stage, seed: int, bench: Bench) -> ModelFile | None:
+    """The model a stage starts from, None for random weights. Raises ModelFileError.
+
+    seed: chooses among the models of a parent that is an arm's stage.
+    """
     if stage.parent is None:
         return None
     given = experiment.stages[stage.parent].model_file
-    return model_file.read(shipped_path(given) if given else bench.model_path(stage.parent, None))
+    of_seed = seed if experiment.arm_of(stage.parent) else None
+    return model_file.read(shipped_path(given) if given else bench.model_path(stage.parent, of_seed))
 
 
 def run_stage(
@@ -57,11 +61,11 @@ def run_stage(
     stage = experiment.stages[name]
     clock, started = Clock(), now()
     clock.add({"decode": open_seconds})
-    parent = parent_file(experiment, stage, bench)
+    parent = parent_file(experiment, stage, seed, bench)
     trained_on = _trained_on(name, images, parent, experiment.data[stage.data].keep_overlap)
     model = _start(experiment, stage, parent, images.class_names, seed).to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
-    inputs = prepare_inputs(name, stage, model, frozen, images, bench, clock, want_warm)
+    inputs = prepare_inputs(name, stage, seed, model, frozen, images, bench, clock, want_warm)
     mode = f"{inputs.features}-{inputs.cut}"
     checkpoint = Checkpoint(
         bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",
