@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -179,16 +179,22 @@ def _holds(have: list[str], wanted: list[str]) -> bool:
     return any(have[start : start + len(wanted)] == wanted for start in range(len(have) - len(wanted) + 1))
 
 
-def select(store: Store, sides: Sides, rules: ClassRules, need_every_split: bool = True) -> StageImages:
+def select(
+    store: Store,
+    sides: Sides,
+    rules: ClassRules,
+    need_every_split: bool = True,
+    without: Collection[str] = (),
+) -> StageImages:
     """The images of a stage: `sides` (split.assign, after split.drop_shared) narrowed by the rules.
 
     The draw of k images takes evenly from the source classes of a class; which ones is decided by a hash of
     content and draw_seed, so that added images change few of those drawn.
     need_every_split: refuse a class that is missing from a split that others have, or has one image only;
-    False asks for training images alone.
+    False asks for training images alone. without: source classes that are to be as if they were not there.
     Raises ConfigError as `match`; DataError: fewer than two classes, a class with too few images.
     """
-    matched = match(store.class_names, rules)
+    matched = match([name for name in store.class_names if name not in without], rules)
     names = list(matched)
     if len(names) < 2:
         raise DataError(f"only one class: {', '.join(names)}", "two or more are needed to tell them apart")

@@ -84,8 +84,16 @@ def _without_varieties(store: Store, sides: Sides, rule: HoldOut) -> Sides:
 
 def stage_images(experiment: Experiment, stage: str, opened: OpenedData) -> StageImages:
     """The stage's training, validation and test images."""
-    rules = experiment.stages[stage].classes
-    return select(opened.store, opened.dropped.sides, experiment.classes[rules] if rules else ClassRules())
+    settings = experiment.stages[stage]
+    rules = experiment.classes[settings.classes] if settings.classes else ClassRules()
+    rule = experiment.data[settings.data].hold_out
+    names = opened.store.class_names
+    without = (
+        [name for name, held in zip(names, held_out(names, rule.fold, rule.of), strict=True) if held]
+        if rule and rule.held == "nowhere"
+        else ()
+    )
+    return select(opened.store, opened.dropped.sides, rules, without=without)
 
 
 def images_record(stage: str, data: str, images: StageImages) -> ImagesRecord:
