@@ -1,4 +1,4 @@
-"""Tables of an experiment file that stand for several: one copy of a key with `{n}` for each value of `each.n`."""
+"""Tables of an experiment file that stand for several: a key with `{n}` is one for each value of `each.n`."""
 
 from __future__ import annotations
 

@@ -45,6 +45,21 @@ def mistakes(folder: RunFolder) -> list[Mistakes]:
     return [entry for entry in found if entry is not None]
 
 
+def difference(
+    folder: RunFolder, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]
+) -> tuple[Estimate, Estimate | None, Estimate]:
+    """Of mean accuracies: over runs, over source classes (None where it cannot be had), over both."""
+    runs = difference_of_means([run.accuracy for run in ours], [run.accuracy for run in theirs])
+    tested, rival = _tested(folder, ours), _tested(folder, theirs)
+    if min(len(ours), len(theirs)) < 2 or tested is None or rival is None:
+        why = runs.why_none or "the test images are not all in the ledger: no interval"
+        return runs, None, Estimate(value=runs.value, method=runs.method, why_none=why)
+    sources = accuracy_difference_by_source(
+        tested[1], tested[0].test.sources, rival[1], rival[0].test.sources
+    )
+    return runs, sources, joined(runs, sources)
+
+
 def _tested(folder: RunFolder, runs: Sequence[RunRecord]) -> tuple[ImagesRecord, Floats] | None:
     """Test images and the fraction of runs that got each right; None if the runs share no test set."""
     found = [folder.images_of(run) for run in runs]
@@ -57,17 +72,8 @@ def _tested(folder: RunFolder, runs: Sequence[RunRecord]) -> tuple[ImagesRecord,
 
 def _difference(folder: RunFolder, scratch: Arm, arm: Arm) -> AccuracyDifference:
     ours, theirs = arm.once_a_seed, scratch.once_a_seed
-    runs = difference_of_means([run.accuracy for run in ours], [run.accuracy for run in theirs])
+    runs, sources, together = difference(folder, ours, theirs)
     tested, rival = _tested(folder, ours), _tested(folder, theirs)
-    if min(len(ours), len(theirs)) < 2 or tested is None or rival is None:
-        sources = None
-        why = runs.why_none or "the test images are not all in the ledger: no interval"
-        together = Estimate(value=runs.value, method=runs.method, why_none=why)
-    else:
-        sources = accuracy_difference_by_source(
-            tested[1], tested[0].test.sources, rival[1], rival[0].test.sources
-        )
-        together = joined(runs, sources)
     same_images = tested is not None and rival is not None and tested[0].test.keys == rival[0].test.keys
     single, why_none = _single_models(folder, ours, theirs, same_images)
     return AccuracyDifference(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..errors import RunFolderError
 from ..ledger import THUMBNAILS, Thumbnails
-from . import figures, figures_model, figures_time, sections, units
+from . import figures, figures_model, figures_study, figures_time, sections, units
 from .answers import Mistake
 from .blocks import Grid, Heading, Lines
 from .drawing import Picture
@@ -54,6 +54,8 @@ def page(summary: Summary, thumbnails: dict[str, dict[str, str]]) -> str:
 
 def pictures(summary: Summary) -> list[Picture]:
     """The figures that these runs allow, the answer's first."""
+    if summary.study:
+        return [figures_study.study(summary.study)]
     drawn = [
         figures.runs(summary),
         figures.cost(summary),
@@ -67,7 +69,9 @@ def pictures(summary: Summary) -> list[Picture]:
 
 def tiles(summary: Summary) -> list[tuple[str, str, str]]:
     """(what, figure, beside what) for the eye that reads nothing else: of the first transfer arm."""
-    found = []
+    found: list[tuple[str, str, str]] = []
+    if summary.study:
+        return found
     speedup = next(iter(summary.speedups), None)
     if speedup is not None:
         rival = f"{units.seconds(speedup.scratch_seconds)} from scratch"
@@ -105,6 +109,8 @@ def read_thumbnails(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _by_arm(summary: Summary) -> list[tuple[str, list[Mistake]]]:
+    if summary.study:
+        return []
     names = dict.fromkeys(mistake.name for mistake in summary.surest_mistakes)
     return [(name, [m for m in summary.surest_mistakes if m.name == name]) for name in names]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import units
+from . import study, units
 from .blocks import Block, Grid, Heading, Lines
 from .certainty import certainty
 from .claims import retrainings
@@ -13,6 +13,15 @@ from .summary import Summary
 
 def blocks(summary: Summary) -> list[Block]:
     """Everything that is printed, in order; the answer last, where a terminal ends."""
+    if summary.study:
+        return [
+            *data(summary),
+            *study.blocks(summary.study),
+            *_machines(summary),
+            *_missing(summary),
+            Heading("The answer"),
+            Lines(summary.answer),
+        ]
     return [
         *data(summary),
         *(block for table in summary.tables for block in paper_table(table)),
@@ -28,12 +37,15 @@ def blocks(summary: Summary) -> list[Block]:
 
 def measured(summary: Summary) -> list[Block]:
     """What these runs say by themselves, the paper apart."""
+    if summary.study:
+        return study.blocks(summary.study)
     return [*_speedups(summary), *_accuracy(summary), *_paybacks(summary), *certainty(summary)]
 
 
 def runs(summary: Summary) -> list[Block]:
     """Every run of every arm, and what must be said of them; for an experiment that is not the paper's."""
-    return [*(block for table in summary.tables for block in paper_table(table)), Lines(summary.notes)]
+    tables = [] if summary.study else summary.tables
+    return [*(block for table in tables for block in paper_table(table)), Lines(summary.notes)]
 
 
 def paper(summary: Summary) -> list[Block]:

@@ -186,6 +186,43 @@ class Claim(Part):
     """What the printed figures themselves say to it, marked."""
 
 
+class StudyRow(Part):
+    """One point of a line; of a pooled study the whole line."""
+
+    line: str
+    x: float | None
+    arms: list[str]
+    runs: int
+    train_images: int
+    """Mean over arms."""
+    epochs: float
+    """Mean over runs."""
+    seconds: dict[Variant, Estimate]
+    """Of one run; cumulative: of all runs of a seed up to here."""
+    accuracy: Estimate
+
+
+class StudyDifference(Part):
+    """In accuracy, between two lines of a study at one place."""
+
+    first: str
+    second: str
+    x: float | None
+    value: Estimate
+    """First minus second, a fraction."""
+
+
+class StudySummary(Part):
+    """What a study's table and figure are made of."""
+
+    question: str
+    x: str | None
+    cumulative: bool
+    rows: list[StudyRow]
+    differences: list[StudyDifference]
+    """Of every two lines at the same place, tested on the same images."""
+
+
 class Summary(Part):
     """All that is said at the end."""
 
@@ -216,3 +253,5 @@ class Summary(Part):
     claims: list[Claim]
     missing: list[str]
     notes: list[str]
+    study: StudySummary | None
+    """The points of a study; None for a comparison of arms."""

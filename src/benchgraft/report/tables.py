@@ -19,6 +19,8 @@ from .published import PublishedTable, published
 from .runs import SCRATCH, VARIANTS, Arm, RunFolder, group, variant
 from .significance import FEWEST_RUNS_FOR_BOOTSTRAP, RunsNeeded, bootstrap_mean, runs_needed
 from .statistics import mean_interval
+from .study import answer as study_answer
+from .study import study
 from .summary import ClassData, LabelledImages, RunRow, Spread, StageData, Summary, Table
 
 PAPER_STAGES = 2
@@ -38,10 +40,11 @@ def summarise(records: Sequence[AnyRecord], half_width: float | None = None) -> 
         accuracy.differences(folder),
     )
     tables = _tables(folder)
+    of_study = study(folder)
     return Summary(
         experiment=folder.experiment.name,
         protocol=folder.experiment.protocol,
-        answer=answer(folder, speedups, paybacks, differences),
+        answer=study_answer(of_study) if of_study else answer(folder, speedups, paybacks, differences),
         started=folder.experiment.started,
         command=folder.experiment.command,
         machines=_machines(folder),
@@ -64,6 +67,7 @@ def summarise(records: Sequence[AnyRecord], half_width: float | None = None) -> 
         claims=claims.judge(folder, speedups, paybacks, differences) if folder.is_of_the_paper else [],
         missing=_missing(folder),
         notes=_notes(folder),
+        study=of_study,
     )
 
 

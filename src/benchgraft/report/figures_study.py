@@ -1,0 +1,110 @@
+"""The figure of a study: accuracy and seconds of every line, along its axis or side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import ScalarFormatter
+
+from .drawing import Picture, canvas, label_rows, styled, svg
+from .study import shown_seconds
+from .summary import StudyRow, StudySummary
+from .units import per_cent, seconds
+
+LOOKS = [
+    ("#1f6aa5", "s", "--"),
+    ("#b3541e", "o", "-"),
+    ("#12806a", "^", ":"),
+    ("#7a5195", "D", "-."),
+]
+LOG_FROM = 20
+
+
+@styled
+def study(found: StudySummary) -> Picture:
+    """Accuracy and seconds: two panels."""
+    drawn = _along(found) if found.x is not None else _beside(found)
+    told = "; ".join(
+        f"{row.line}{'' if row.x is None else f' at {row.x:g}'}: {per_cent(row.accuracy.value)}, "
+        f"{seconds(shown_seconds(row)[1].value)}"
+        for row in found.rows
+    )
+    return Picture(
+        "study",
+        found.question,
+        "Higher is better on the left, further down is better on the right; bars are 95 % intervals."
+        if found.x is not None
+        else "Left: test accuracy with its 95 % interval. Right: seconds of one run, features included.",
+        told,
+        drawn,
+    )
+
+
+def _along(found: StudySummary) -> str:
+    figure, (accuracy, time) = canvas(3.6, columns=2)
+    for place, line in enumerate(dict.fromkeys(row.line for row in found.rows)):
+        rows = sorted((row for row in found.rows if row.line == line), key=lambda row: row.x or 0.0)
+        colour, marker, dashes = LOOKS[place % len(LOOKS)]
+        x = [row.x or 0.0 for row in rows]
+        style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 4.5}
+        middles = [100 * row.accuracy.value for row in rows]
+        accuracy.errorbar(x, middles, yerr=_errors(rows), capsize=2, linewidth=1.4, label=line, **style)
+        time.plot(x, [shown_seconds(row)[1].value for row in rows], linewidth=1.4, **style)
+    for axes in (accuracy, time):
+        _scale(axes, [row.x for row in found.rows if row.x is not None])
+        axes.set_xlabel(found.x or "")
+    times = [shown_seconds(row)[1].value for row in found.rows]
+    if max(times) >= LOG_FROM * min(times):
+        time.set_yscale("log")
+        time.yaxis.set_major_formatter(ScalarFormatter())
+    accuracy.set_title("test accuracy, %")
+    time.set_title("seconds, all retrainings so far" if found.cumulative else "seconds of one retraining")
+    figure.legend(loc="outside upper left", ncols=2, handlelength=2.4)
+    return svg(figure, "study")
+
+
+def _beside(found: StudySummary) -> str:
+    figure, (accuracy, time) = canvas(1.2 + 0.42 * len(found.rows), columns=2, sharey=True)
+    for place, row in enumerate(found.rows):
+        colour, marker, _ = LOOKS[place % len(LOOKS)]
+        accuracy.errorbar(
+            100 * row.accuracy.value,
+            place,
+            xerr=_errors([row]),
+            color=colour,
+            marker=marker,
+            capsize=3,
+            linestyle="",
+        )
+        kind, spent = shown_seconds(row)
+        time.barh(place, spent.value, color=colour, height=0.5)
+        time.annotate(
+            f" {seconds(spent.value)}{' cold' if kind == 'cold' else ''}", (spent.value, place), va="center"
+        )
+    label_rows(accuracy, [row.line for row in found.rows])
+    time.margins(x=0.3)
+    accuracy.set_xlabel("test accuracy, %")
+    time.set_xlabel("seconds of one run")
+    return svg(figure, "study")
+
+
+def _errors(rows: list[StudyRow]) -> list[list[float]]:
+    """Down and up to the bounds, in points; 0 where there is no interval."""
+    low = [
+        row.accuracy.value - (row.accuracy.value if row.accuracy.low is None else row.accuracy.low)
+        for row in rows
+    ]
+    high = [
+        (row.accuracy.value if row.accuracy.high is None else row.accuracy.high) - row.accuracy.value
+        for row in rows
+    ]
+    return [[100 * max(value, 0.0) for value in low], [100 * max(value, 0.0) for value in high]]
+
+
+def _scale(axes: Axes, places: list[float]) -> None:
+    ticks = sorted(set(places))
+    if ticks[0] > 0 and ticks[-1] >= 8 * ticks[0]:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
