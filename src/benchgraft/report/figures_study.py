@@ -33,7 +33,7 @@ def study(found: StudySummary) -> Picture:
     return Picture(
         "study",
         found.question,
-        "Higher is better on the left, further down is better on the right; bars are 95 % intervals."
+        "Above: test accuracy with its 95 % interval. Below: what that costs."
         if found.x is not None
         else "Left: test accuracy with its 95 % interval. Right: seconds of one run, features included.",
         told,
@@ -42,7 +42,7 @@ def study(found: StudySummary) -> Picture:
 
 
 def _along(found: StudySummary) -> str:
-    figure, (accuracy, time) = canvas(3.6, columns=2)
+    figure, (accuracy, time) = canvas(5.4, rows=2)
     for place, line in enumerate(dict.fromkeys(row.line for row in found.rows)):
         rows = sorted((row for row in found.rows if row.line == line), key=lambda row: row.x or 0.0)
         colour, marker, dashes = LOOKS[place % len(LOOKS)]
@@ -53,19 +53,21 @@ def _along(found: StudySummary) -> str:
         time.plot(x, [shown_seconds(row)[1].value for row in rows], linewidth=1.4, **style)
     for axes in (accuracy, time):
         _scale(axes, [row.x for row in found.rows if row.x is not None])
-        axes.set_xlabel(found.x or "")
     times = [shown_seconds(row)[1].value for row in found.rows]
     if max(times) >= LOG_FROM * min(times):
         time.set_yscale("log")
         time.yaxis.set_major_formatter(ScalarFormatter())
     accuracy.set_title("test accuracy, %")
     time.set_title("seconds, all retrainings so far" if found.cumulative else "seconds of one retraining")
+    time.set_xlabel(found.x or "")
     figure.legend(loc="outside upper left", ncols=2, handlelength=2.4)
     return svg(figure, "study")
 
 
 def _beside(found: StudySummary) -> str:
-    figure, (accuracy, time) = canvas(1.2 + 0.42 * len(found.rows), columns=2, sharey=True)
+    figure, (accuracy, time) = canvas(
+        1.2 + 0.42 * len(found.rows), columns=2, sharey=True, width_ratios=[3, 2]
+    )
     for place, row in enumerate(found.rows):
         colour, marker, _ = LOOKS[place % len(LOOKS)]
         accuracy.errorbar(
@@ -83,9 +85,9 @@ def _beside(found: StudySummary) -> str:
             f" {seconds(spent.value)}{' cold' if kind == 'cold' else ''}", (spent.value, place), va="center"
         )
     label_rows(accuracy, [row.line for row in found.rows])
-    time.margins(x=0.3)
+    time.margins(x=0.6)
     accuracy.set_xlabel("test accuracy, %")
-    time.set_xlabel("seconds of one run")
+    time.set_xlabel("seconds")
     return svg(figure, "study")
 
 

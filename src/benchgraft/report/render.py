@@ -30,7 +30,7 @@ def terminal(summary: Summary, console: Console) -> None:
 def markdown(summary: Summary) -> str:
     """The same as a Markdown page, tables in the pipe form."""
     title = "measured beside published" if summary.claims else summary.experiment
-    parts = [f"# benchgraft: {title}", *(_markdown(block) for block in blocks(summary))]
+    parts = [f"# benchgraft: {title}", *(markdown_block(block) for block in blocks(summary))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -43,7 +43,8 @@ def _rich_table(grid: Grid) -> RichTable:
     return table
 
 
-def _markdown(block: Block) -> str:
+def markdown_block(block: Block) -> str:
+    """One block in Markdown; cells of a table stay on one line."""
     if isinstance(block, Heading):
         return f"## {block.text}"
     if isinstance(block, Grid):

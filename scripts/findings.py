@@ -1,0 +1,61 @@
+"""Put the measured tables and figures of the studies into docs/findings.md.
+
+    python scripts/findings.py RUNS        RUNS/NAME: a run folder of `benchgraft reproduce NAME --data DIR`
+
+What stands between `<!-- NAME -->` and `<!-- end -->` is replaced by the study's figure, table, command, machine
+and date; the words around it are written by hand and have to be read again.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from benchgraft.files import write_whole
+from benchgraft.ledger import RunRecord, read
+from benchgraft.report import figures_study, study
+from benchgraft.report.render import markdown_block
+from benchgraft.report.tables import summarise
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "findings.md"
+COLOUR = re.compile(r"var\(--[\w-]+, (#[0-9a-f]+)\)")
+
+
+def measured(folder: Path, name: str) -> str:
+    """The block of one study; its figure is written beside."""
+    records = read(folder)
+    summary = summarise(records)
+    assert summary.study is not None, f"{folder} holds no study"
+    picture = figures_study.study(summary.study)
+    svg = COLOUR.sub(r"\1", picture.svg).replace(
+        "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ' if "xmlns=" not in picture.svg else "<svg ", 1
+    )
+    (DOCS / "findings").mkdir(exist_ok=True)
+    write_whole(DOCS / "findings" / f"{name}.svg", svg + "\n")
+    runs = [record for record in records if isinstance(record, RunRecord) and record.given is None]
+    minutes = sum(run.total_seconds for run in runs) / 60
+    here = runs[-1].environment
+    tables = "\n\n".join(markdown_block(block) for block in study.blocks(summary.study)[1:])
+    return (
+        f"![{picture.title}](findings/{name}.svg)\n\n{tables}\n\n"
+        f"`benchgraft reproduce {name} --data DIR`: {minutes:.1f} min of runs on {here.cpu}, {here.threads} threads, "
+        f"torch {here.versions['torch']}, {summary.started[:10]}, revision {here.git_revision}."
+    )
+
+
+def main() -> None:
+    """Fill every block for which there is a run folder."""
+    runs = Path(sys.argv[1])
+    text = PAGE.read_text()
+    for name in re.findall(r"<!-- ([\w-]+) -->\n", text):
+        if (runs / name / "ledger.jsonl").exists() and name != "end":
+            block = f"<!-- {name} -->\n{measured(runs / name, name)}\n<!-- end -->"
+            pattern = rf"<!-- {name} -->\n.*?<!-- end -->"
+            text = re.sub(pattern, lambda _found, block=block: block, text, flags=re.DOTALL)
+    write_whole(PAGE, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The studies of docs/findings.md: declared by templates, run to the end, held-out varieties, own caches."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchgraft.data.varieties import held_out, variety
+from benchgraft.errors import ConfigError
+from benchgraft.experiment import config
+from benchgraft.experiment.bench import OWN_CACHE, Bench
+from benchgraft.experiment.compare import Comparison
+from benchgraft.experiment.config import Experiment
+from benchgraft.experiment.expand import expand
+from benchgraft.experiment.images import open_data, stage_images
+from benchgraft.ledger import Ledger, RunRecord, environment
+from benchgraft.progress import NoProgress
+from benchgraft.report.page import page
+from benchgraft.report.tables import summarise
+
+STUDIES = [
+    "as-published",
+    "freeze-depth",
+    "growth",
+    "how-many-images",
+    "same-labels",
+    "unseen-varieties",
+    "what-pays",
+]
+
+
+def _tiny(experiment: Experiment) -> Experiment:
+    """One epoch, few images, a share of validation that a tiny data set has images for, two folds."""
+    stages = {}
+    for name, stage in experiment.stages.items():
+        stop = stage.recipe.stop.model_copy(update={"epochs": 1})
+        recipe = stage.recipe.model_copy(update={"stop": stop, "batch_size": 32})
+        stages[name] = stage.model_copy(update={"recipe": recipe})
+    data = {}
+    for name, settings in experiment.data.items():
+        rule = settings.hold_out.model_copy(update={"of": 2}) if settings.hold_out else None
+        data[name] = settings.model_copy(update={"validation": 0.3, "hold_out": rule, "keep_overlap": True})
+    return experiment.model_copy(update={"runs": 1, "stages": stages, "data": data})
+
+
+def _run(
+    experiment: Experiment, folder: Path, data: Path, cuts: dict[str, str | None] | None = None
+) -> Ledger:
+    """cuts: which to take instead of measuring; with one epoch none pays."""
+    env = environment(torch.get_num_threads(), "cpu")
+    bench = Bench(
+        folder / "run",
+        folder / "cache",
+        torch.device("cpu"),
+        env,
+        NoProgress(),
+        lambda _line: None,
+        chosen_cuts=cuts or {},
+    )
+    return Comparison(experiment, data, bench).run([])
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_runs_to_its_table_and_page(name, tmp_path, synthetic_data):
+    ledger = _run(_tiny(config.load(name, quick=True)), tmp_path, synthetic_data)
+    summary = summarise(ledger.records)
+    declared = config.load(name, quick=True).study
+    assert summary.study is not None
+    assert {arm for row in summary.study.rows for arm in row.arms} == set(declared.points)
+    assert html.escape(declared.question) in page(summary, {}).replace("&#39;", "&#x27;")
+    assert not (tmp_path / "run" / OWN_CACHE).exists()
+
+
+def test_growth_featurises_only_the_photos_that_no_batch_before_had(tmp_path, synthetic_data):
+    experiment = _tiny(config.load("growth", quick=True))
+    counts = {"first_100": 6, "first_200": 12}
+    classes = {
+        name: rules.model_copy(update={"train_per_class": counts.get(name, 9)})
+        for name, rules in experiment.classes.items()
+    }
+    experiment = experiment.model_copy(update={"classes": classes})
+    cuts = dict.fromkeys(("frozen_100", "frozen_200"), "max_pooling2d_3")
+    ledger = _run(experiment, tmp_path, synthetic_data, cuts)
+    runs = {run.arm: run for run in ledger.of_kind(RunRecord)}
+    first, second = runs["frozen_100"], runs["frozen_200"]
+    assert second.features_computed == second.train_images - first.train_images > 0
+    assert runs["continued_200"].parent_digest == runs["continued_100"].model_digest
+
+
+def test_cumulative_seconds_are_those_of_all_retrainings_so_far(tmp_path, synthetic_data):
+    ledger = _run(_tiny(config.load("growth", quick=True)), tmp_path, synthetic_data)
+    runs = {run.arm: run for run in ledger.of_kind(RunRecord)}
+    rows = {(row.line, row.x): row for row in summarise(ledger.records).study.rows}
+    both = runs["scratch_100"].total_seconds + runs["scratch_200"].total_seconds
+    assert rows["scratch anew", 200.0].seconds["pixels"].value == pytest.approx(both)
+
+
+def test_no_training_sees_a_held_out_variety_and_they_alone_are_the_test_set(tmp_path, synthetic_data):
+    experiment = _tiny(config.load("unseen-varieties", quick=True))
+    images = {}
+    for stage in ("stage2_0", "transfer_0"):
+        data = experiment.stages[stage].data
+        opened = open_data(data, experiment.data[data], synthetic_data, tmp_path / "cache", NoProgress())
+        images[stage] = stage_images(experiment, stage, opened)
+    names = images["transfer_0"].store.class_names
+    held = {name for name, is_held in zip(names, held_out(names, 0, 2), strict=True) if is_held}
+    assert held
+    for found in images.values():
+        for split in ("train", "validation"):
+            assert not held & {names[label] for label in found.store.labels[found.rows[split]]}
+    assert set(images["transfer_0"].sources) == held
+    assert not held & set(images["stage2_0"].class_names)
+
+
+def test_names_that_differ_in_numbers_are_one_variety_and_never_parted():
+    names = ["Apple Red 1", "Apple Red 2", "Apple 10", "Apple Golden 3", "Pear", "Pear 2", "Pear Abate"]
+    assert variety("Apple Red 3") == "apple red"
+    folds = np.array([held_out(names, fold, 2) for fold in range(2)])
+    assert (folds.sum(axis=0) == 1).all()
+    assert folds[0][0] == folds[0][1]
+    assert folds[0][4] == folds[0][5]
+    assert folds[0][4] != folds[0][6]  # kinds are spread over the folds
+
+
+def test_each_value_makes_a_copy_and_written_keys_win():
+    table = {
+        "stages": {
+            "grow_{n}": {"parent": "grow_{n.before}", "count": "{n}", "words": ["a {n}"]},
+            "grow_2": {"parent": "me"},
+        }
+    }
+    assert expand(table, {"n": [1, 2, 3]})["stages"] == {
+        "grow_1": {"count": 1, "words": ["a 1"]},
+        "grow_2": {"parent": "me"},
+        "grow_3": {"parent": "grow_2", "count": 3, "words": ["a 3"]},
+    }
+
+
+def test_a_template_without_its_values_and_a_file_without_quick_are_refused(tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text('base = "paper"\n[arms]\n"t_{m}" = "stage3"\n')
+    with pytest.raises(ConfigError, match=r"each\.m"):
+        config.load(str(path))
+    with pytest.raises(ConfigError, match="quick"):
+        config.load("paper", quick=True)
