@@ -2,8 +2,8 @@
 
     python scripts/findings.py RUNS        RUNS/NAME: a run folder of `benchgraft reproduce NAME --data DIR`
 
-What stands between `<!-- NAME -->` and `<!-- end -->` is replaced by the study's figure, table, command, machine
-and date; the words around it are written by hand and have to be read again.
+What stands between `<!-- NAME -->` and `<!-- end -->` is replaced by the study's figure, table,
+command, machine and date; the words around it are written by hand and have to be read again.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def measured(folder: Path, name: str) -> str:
     tables = "\n\n".join(markdown_block(block) for block in study.blocks(summary.study)[1:])
     return (
         f"![{picture.title}](findings/{name}.svg)\n\n{tables}\n\n"
-        f"`benchgraft reproduce {name} --data DIR`: {minutes:.1f} min of runs on {here.cpu}, {here.threads} threads, "
-        f"torch {here.versions['torch']}, {summary.started[:10]}, revision {here.git_revision}."
+        f"`benchgraft reproduce {name} --data DIR`: {minutes:.1f} min of runs on {here.cpu}, "
+        f"{here.threads} threads, torch {here.versions['torch']}, {summary.started[:10]}, "
+        f"revision {here.git_revision}."
     )
 
 

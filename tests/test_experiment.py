@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,6 +106,28 @@ def test_finished_runs_are_not_repeated_and_the_report_can_be_made(tiny, tmp_pat
     again = Comparison(experiment, synthetic_data, bench).run([])
     assert again.path.read_bytes() == before
     summarise(again.records)
+
+
+def test_several_parents_are_trained_once_each_and_runs_take_turns_on_them(tiny, tmp_path, synthetic_data):
+    gentle = TINY.replace("batch_size = 32", "batch_size = 32, learning_rate = 2e-3")
+    tiny.write_text(gentle.replace("runs = 1", "runs = 3"))
+    experiment = config.load(str(tiny)).model_copy(update={"parents": 2})
+    ledger = Comparison(experiment, synthetic_data, _bench(tmp_path / "run", tmp_path / "cache")).run([])
+    runs = ledger.of_kind(RunRecord)
+    made = {(run.stage, run.seed): run for run in runs if run.arm is None}
+    assert set(made) == {("stage1", 0), ("stage2", 0), ("stage1", 1), ("stage2", 1)}
+    assert made["stage2", 1].parent_digest == made["stage1", 1].model_digest
+    for run in runs:
+        if run.arm == "transfer":
+            assert run.parent_digest == made["stage2", run.seed % 2].model_digest
+    summary = summarise(ledger.records)
+    assert "2 parents" in " ".join(summary.answer)
+    of_parents = [
+        sum(run.accuracy for run in same) / len(same)
+        for same in ([r for r in runs if r.arm == "transfer" and r.seed % 2 == p] for p in (0, 1))
+    ]
+    scratch = [run.accuracy for run in runs if run.arm == "scratch"]
+    assert summary.accuracy[0].over_runs.value == pytest.approx(np.mean(of_parents) - np.mean(scratch))
 
 
 def test_run_folder_of_another_experiment_is_refused(tiny, tmp_path, synthetic_data):

@@ -23,6 +23,9 @@ def reproduce(
     data: Annotated[Path | None, typer.Option(help="Folder with cifar-100-binary/ and fruits-360/.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME")] = None,
     runs: Annotated[int | None, typer.Option(min=1, help="Runs of each arm.")] = None,
+    parents: Annotated[
+        int | None, typer.Option(min=1, help="Train the preparation so often; runs take turns on them.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first run.")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -41,7 +44,11 @@ def reproduce(
     from ..experiment.compare import Comparison
 
     loaded = config.load(experiment or ("paper" if data else "embedded"), quick)
-    changes = {key: value for key, value in (("runs", runs), ("seed", seed)) if value is not None}
+    changes = {
+        key: value
+        for key, value in (("runs", runs), ("parents", parents), ("seed", seed))
+        if value is not None
+    }
     loaded = loaded.model_copy(update=changes)
     folder = out or Path("runs") / (loaded.name + ("-quick" if quick else ""))
     if dry_run:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from ..data.classes import StageImages
-from ..errors import RunFolderError
+from ..errors import ConfigError, RunFolderError
 from ..files import lock
 from ..ledger import (
     DataRecord,
@@ -43,8 +43,9 @@ class Comparison:
         with lock(self._bench.folder):
             self._ledger = Ledger(self._bench.folder)
             self._begin(command)
-            for stage in self._experiment.preparation:
-                self._prepare(stage)
+            for number in range(self._experiment.parents):
+                for stage in self._experiment.preparation:
+                    self._prepare(stage, self._experiment.seed + number)
             self._rounds()
             for stage in dict.fromkeys(self._experiment.arms.values()):
                 keep_thumbnails(self._bench.folder, self._ledger, stage, self._images)
@@ -57,7 +58,7 @@ class Comparison:
             self._ledger = Ledger(self._bench.folder)
             self._begin(command)
             for name in self._experiment.chain(stage):
-                self._prepare(name)
+                self._prepare(name, self._experiment.seed)
         given = self._experiment.stages[stage].model_file
         return shipped_path(given) if given else self._bench.model_path(stage, None)
 
@@ -73,12 +74,17 @@ class Comparison:
         if not there:
             self._ledger.append(record)
 
-    def _prepare(self, stage: str) -> None:
+    def _prepare(self, stage: str, seed: int) -> None:
         given = self._experiment.stages[stage].model_file
         if given:
+            if self._experiment.parents > 1:
+                raise ConfigError(
+                    f"{stage} comes ready ({given}): it cannot be trained {self._experiment.parents} times",
+                    "use --parents with an experiment that trains its preparation, such as paper",
+                )
             self._take(stage, given)
-        elif not any(run.stage == stage for run in self._ledger.of_kind(RunRecord)):
-            self._carry_out(stage, None, self._experiment.seed, want_warm=False)
+        elif not any((run.stage, run.seed) == (stage, seed) for run in self._ledger.of_kind(RunRecord)):
+            self._carry_out(stage, None, seed, want_warm=False)
 
     def _take(self, stage: str, given: str) -> None:
         """A model that is there already, with the records of all that its making took."""

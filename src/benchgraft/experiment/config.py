@@ -138,6 +138,9 @@ class Experiment(BaseModel):
     seed: int = 0
     runs: int = Field(default=10, ge=1)
     """Runs of each arm, seeds seed, seed + 1, ..."""
+    parents: int = Field(default=1, ge=1)
+    """How often the preparation is trained, with seeds seed, seed + 1, ...; run k builds on parent k modulo
+    parents. With one parent all that is said of transfer holds for that parent only."""
     minutes: float | None = None
     """No further round of runs is begun that would end after so many minutes of runs; at least three are."""
     network: ModelConfig = ModelConfig()
@@ -157,6 +160,10 @@ class Experiment(BaseModel):
     def arm_of(self, stage: str | None) -> str | None:
         """The arm that repeats this stage, None for preparation."""
         return next((arm for arm, repeated in self.arms.items() if repeated == stage), None)
+
+    def parent_seed(self, seed: int) -> int:
+        """Seed of the preparation that a run of this seed builds on."""
+        return self.seed + (seed - self.seed) % self.parents
 
     @property
     def preparation(self) -> list[str]:

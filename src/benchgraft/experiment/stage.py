@@ -6,6 +6,7 @@ makes them fair.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,17 @@ def parent_file(experiment: Experiment, stage: Stage, seed: int, bench: Bench) -
     if stage.parent is None:
         return None
     given = experiment.stages[stage.parent].model_file
-    of_seed = seed if experiment.arm_of(stage.parent) else None
-    return model_file.read(shipped_path(given) if given else bench.model_path(stage.parent, of_seed))
+    return model_file.read(
+        shipped_path(given) if given else model_path(experiment, stage.parent, seed, bench)
+    )
+
+
+def model_path(experiment: Experiment, stage: str, seed: int, bench: Bench) -> Path:
+    """Model file of a stage in a run of this seed; preparation that is done once is named without a seed."""
+    if experiment.arm_of(stage) is None:
+        seed = experiment.parent_seed(seed)
+        return bench.model_path(stage, None if seed == experiment.seed else seed)
+    return bench.model_path(stage, seed)
 
 
 def run_stage(
@@ -88,7 +98,7 @@ def run_stage(
     with clock.phase("evaluate"):
         tested = evaluate(inputs.module, inputs.rows["test"], stage.recipe.batch_size)
     frozen.verify()
-    path = bench.model_path(name, seed if arm else None)
+    path = model_path(experiment, name, seed, bench)
     record = _record(name, arm, seed, stage, images, parent, model, frozen, inputs, trained, tested)
     record |= {"model_file": str(path.relative_to(bench.folder)), "environment": bench.environment}
 

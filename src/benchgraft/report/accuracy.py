@@ -49,7 +49,7 @@ def difference(
     folder: RunFolder, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]
 ) -> tuple[Estimate, Estimate | None, Estimate]:
     """Of mean accuracies: over runs, over source classes (None where it cannot be had), over both."""
-    runs = difference_of_means([run.accuracy for run in ours], [run.accuracy for run in theirs])
+    runs = difference_of_means(by_parent(ours), by_parent(theirs))
     tested, rival = _tested(folder, ours), _tested(folder, theirs)
     if min(len(ours), len(theirs)) < 2 or tested is None or rival is None:
         why = runs.why_none or "the test images are not all in the ledger: no interval"
@@ -58,6 +58,19 @@ def difference(
         tested[1], tested[0].test.sources, rival[1], rival[0].test.sources
     )
     return runs, sources, joined(runs, sources)
+
+
+def by_parent(runs: Sequence[RunRecord]) -> list[float]:
+    """Accuracies that vary independently: of runs on several parents the mean of each parent's, else all.
+
+    Runs on one parent share what its training drew, so with several parents these are the sample.
+    """
+    parents: dict[str | None, list[float]] = {}
+    for run in runs:
+        parents.setdefault(run.parent_digest, []).append(run.accuracy)
+    if len(parents) < 2:
+        return [run.accuracy for run in runs]
+    return [float(np.mean(values)) for values in parents.values()]
 
 
 def _tested(folder: RunFolder, runs: Sequence[RunRecord]) -> tuple[ImagesRecord, Floats] | None:

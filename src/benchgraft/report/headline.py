@@ -45,7 +45,15 @@ def answer(
         ]
     if any(entry.preparation_given for entry in paybacks):
         sentences.append("Preparation was not carried out here; it was timed where the model was made.")
-    return [*sentences, "All transfer runs start from one parent model: this holds for this parent."]
+    return [*sentences, parents_told(arms)]
+
+
+def parents_told(arms: Sequence[Arm]) -> str:
+    """How far what is said of transfer reaches."""
+    count = min(len({run.parent_digest for run in arm.runs}) for arm in arms)
+    if count < 2:
+        return "All transfer runs start from one parent model: this holds for this parent."
+    return f"The transfer runs take turns on {count} parents of as many seeds; intervals are over parents."
 
 
 def is_told_apart(speedup: Speedup | None) -> bool:

@@ -11,7 +11,7 @@ from ..ledger import AnyRecord, Environment, RunRecord
 from . import accuracy, claims, speed
 from .answers import confusions, mistakes_shown
 from .audit import audit
-from .headline import answer
+from .headline import answer, parents_told
 from .learning import learning
 from .network import network
 from .provenance import provenance
@@ -269,9 +269,7 @@ def _notes(folder: RunFolder) -> list[str]:
         "not one experiment."
     )
     if any(arm.runs for arm in folder.rivals):
-        lines.append(
-            "All transfer runs start from one parent, so what is said of transfer holds for this parent."
-        )
+        lines.append(parents_told(folder.rivals))
     resumed = [
         f"{run.arm or run.stage} seed {run.seed}"
         for run in [*folder.preparation, *(run for arm in folder.arms.values() for run in arm.runs)]
