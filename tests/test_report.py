@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from benchgraft.cli import app
 from benchgraft.errors import RunFolderError
-from benchgraft.ledger import THUMBNAILS, AnyRecord, ImagesRecord, Ledger, Thumbnails
+from benchgraft.ledger import THUMBNAILS, AnyRecord, DataRecord, ImagesRecord, Ledger, Thumbnails
 from benchgraft.report import page, run_files
 from benchgraft.report.headline import ordinal
 from benchgraft.report.tables import summarise
@@ -62,6 +62,12 @@ def test_answer_claims_no_difference_where_the_interval_holds_none() -> None:
     text = answer(invented.whole_folder(10, scratch_accuracy=0.95, transfer_accuracy=0.951))
     assert "These runs cannot tell which is more accurate" in text
     assert "more accurate (" not in text
+    assert "findings.md" not in text
+    own = [
+        record.model_copy(update={"format": "folder"}) if isinstance(record, DataRecord) else record
+        for record in invented.whole_folder(10, scratch_accuracy=0.95, transfer_accuracy=0.951)
+    ]
+    assert "docs/findings.md" in answer(own)
     slow = answer(invented.whole_folder(10, cold_seconds=20.0, warm_seconds=None))
     assert "These runs cannot tell which is faster" in slow
     assert "These runs cannot tell whether transfer pays" in slow
