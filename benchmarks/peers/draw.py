@@ -91,11 +91,11 @@ def _retraining(measured: dict[str, Any]) -> str:
             ]
         )
     notes = (
-        f"`text` trains the last two layers, `code` the output layer alone, `own` is benchgraft's stage 3 (20 "
-        "epochs, batch 64). `cold` computes the features, `warm` has them, `uncached` runs the whole network "
-        f"each epoch. Uncached contenders ran all {epochs} epochs in the first round and fewer in the others, "
-        "whose remaining epochs are reckoned from their median epoch. `validation` is the best epoch's, `test` "
-        "the last one's. Imports are not in the times."
+        "`text` trains the last two layers, `code` the output layer alone, `own` is benchgraft's stage 3 (20 "
+        "epochs, batch 64). `cold` computes the features, `warm` has them, `uncached` runs the whole "
+        f"network each epoch. Uncached contenders ran all {epochs} epochs in the first round and fewer in "
+        "the others, whose remaining epochs are reckoned from their median epoch. `validation` is the best "
+        "epoch's, `test` the last one's. Imports are not in the times."
     )
     return _table(header, body) + "\n\n" + notes
 
@@ -138,8 +138,8 @@ def _facts(measured: dict[str, Any]) -> str:
     gemm = measured["gemm_gflops"]
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['system']}; "
-        f"{measured['date']}; medians of {measured['rounds']} interleaved rounds, each contender in a process "
-        f"of its own. Matrix product in the same run: {median(gemm):,.0f} GFLOP/s "
+        f"{measured['date']}; medians of {measured['rounds']} interleaved rounds, each contender in a "
+        f"process of its own. Matrix product in the same run: {median(gemm):,.0f} GFLOP/s "
         f"({min(gemm):,.0f} to {max(gemm):,.0f}). Ratios: how many times benchgraft is faster.",
         "Versions: " + ", ".join(f"{name} {text}" for name, text in sorted(versions.items())) + ".",
     ]

@@ -66,33 +66,44 @@ def _place(bench: Bench, data: Path) -> dict[str, Any]:
 
 
 def measure(bench: Bench, data: Path, quick: bool) -> dict[str, Any]:
-    """Rounds of all contenders with the recipes of recipes.json."""
-    recipes = json.loads(RECIPES.read_text())["chosen"]
+    """Rounds of all contenders with the recipes of recipes.json; one without a recipe does not run."""
+    recipes = _recipes()["chosen"]
     full, short = (6, 3) if quick else (EPOCHS, SHORT)
+    ready = [c for c in contenders() if c.name in recipes or c.job.get("as_shipped")]
+    lacking = {c.name: "no recipe yet: run --search" for c in contenders() if c not in ready}
 
     def job(contender: Contender, number: int) -> dict[str, Any]:
         epochs = full if contender.job["cached"] or number == 0 else short
         recipe = recipes.get(contender.name, {})
         return _place(bench, data) | recipe | {"seed": number, "epochs": epochs}
 
-    return run_rounds(bench, contenders(), "retrain", job) | {"epochs": full, "recipes": recipes}
+    measured = run_rounds(bench, ready, "retrain", job)
+    return measured | {"epochs": full, "recipes": recipes, "failed": measured["failed"] | lacking}
 
 
 def search(bench: Bench, data: Path) -> None:
-    """Try the grid for every contender and write recipes.json: fewest epochs to the target on validation.
+    """Try the grid for every contender that recipes.json lacks: fewest epochs to the target on validation.
 
-    Of equals, the one with the higher validation accuracy where it stopped. Test images are not asked.
+    Of equals, the one with the higher validation accuracy where it stopped. Test images are not asked. The
+    file is written after every contender, so that a search goes on where it was stopped.
     """
-    chosen, tried = {}, {}
+    recipes = _recipes()
     for contender in contenders():
-        if contender.job.get("as_shipped"):
+        if contender.job.get("as_shipped") or contender.name in recipes["chosen"]:
             continue
         trials = _trials(bench, contender, data)
         best = min(trials, key=lambda trial: (trial["epochs_to_target"], -trial["validation_accuracy"]))
-        chosen[contender.name] = {key: best[key] for key in ("optimizer", "rate")}
-        tried[contender.name] = trials
+        recipes["chosen"][contender.name] = {key: best[key] for key in ("optimizer", "rate")}
+        recipes["tried"][contender.name] = trials
         bench.say(f"search: {contender.name}: {best}")
-    RECIPES.write_text(json.dumps({"target": TARGET, "chosen": chosen, "tried": tried}, indent=1) + "\n")
+        RECIPES.write_text(json.dumps(recipes, indent=1) + "\n")
+
+
+def _recipes() -> dict[str, Any]:
+    """What the search has found so far."""
+    if RECIPES.exists():
+        return json.loads(RECIPES.read_text())
+    return {"target": TARGET, "epochs": SEARCH_EPOCHS, "seeds": SEARCH_SEEDS, "chosen": {}, "tried": {}}
 
 
 def _trials(bench: Bench, contender: Contender, data: Path) -> list[dict[str, Any]]:
@@ -103,7 +114,12 @@ def _trials(bench: Bench, contender: Contender, data: Path) -> list[dict[str, An
         for rate in rates
         for seed in range(SEARCH_SEEDS)
     ]
-    job = _place(bench, data) | {"epochs": SEARCH_EPOCHS, "stop_at": TARGET, "trials": points}
+    job = _place(bench, data) | {
+        "epochs": SEARCH_EPOCHS,
+        "stop_at": TARGET,
+        "searching": True,
+        "trials": points,
+    }
     result = run_one(bench, contender, "retrain", job)
     if "failed" in result:
         raise RuntimeError(f"{contender.name}: {result['failed']}")

@@ -126,7 +126,7 @@ def _cached(job: dict[str, Any], inputs: dict[str, Any], arrays: Arrays) -> dict
     """Transfer learning with the frozen part run once, as the guide's second workflow has it."""
     frozen = tuple(job["frozen"])
     variants, features = {}, None
-    for variant in ("cold", "warm"):
+    for variant in material.variants(job):
         timeline = Timeline(job.get("stop_at"))
         if features is None:
             whole = network(arrays)

@@ -45,6 +45,11 @@ def retrained(pretrained: Arrays, job: dict[str, Any]) -> Arrays:
     return pretrained | {f"{HEAD}.weight": weight, f"{HEAD}.bias": np.zeros(len(weight), np.float32)}
 
 
+def variants(job: dict[str, Any]) -> tuple[str, ...]:
+    """Of a contender that keeps features; a search does not need the second."""
+    return ("cold",) if job.get("searching") else ("cold", "warm")
+
+
 def check_agreement(job: dict[str, Any], logits: np.ndarray) -> float:
     """Largest difference of the pretrained network's probabilities. Raises ValueError if they do not agree.
 

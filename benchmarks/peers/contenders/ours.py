@@ -75,7 +75,7 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
     images = stage_images(experiment, "stage3", opened)
     stage = _stage(experiment.stages["stage3"], job)
     variants = {}
-    for variant in ("cold", "warm"):
+    for variant in material.variants(job):
         clock, timeline = _EpochClock(), Timeline()
         model = model_file.start_from(
             model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"], experiment.network

@@ -71,7 +71,7 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
         variants = {"uncached": timeline.result(accuracy(model, *inputs["test"]))}
         return {"variants": variants, "difference": difference}
     variants, features = {}, None
-    for variant in ("cold", "warm"):
+    for variant in material.variants(job):
         timeline = Timeline(job.get("stop_at"))
         if features is None:
             features = _features(network(arrays), job["cut"], inputs)
