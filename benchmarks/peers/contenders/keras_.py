@@ -1,0 +1,203 @@
+"""Keras 3 as its guides set it up; the backend is what KERAS_BACKEND says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from . import material
+from .material import HEAD, LAYERS, Arrays
+from .timeline import Timeline
+
+FILTERS = {"conv2d_1": (16, 5, 2), "conv2d_2": (32, 3, 1), "conv2d_3": (64, 3, 1), "conv2d_4": (128, 3, 1)}
+UNITS = {"dense_1": 512, "dense_2": 512}
+
+
+def _layer(name: str, classes: int) -> layers.Layer:
+    if name in FILTERS:
+        filters, size, stride = FILTERS[name]
+        return layers.Conv2D(filters, size, strides=stride, activation="relu", name=name)
+    if name.startswith("batch"):
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
+    if name.startswith("max"):
+        return layers.MaxPooling2D(2, name=name)
+    if name in UNITS:
+        return layers.Dense(UNITS[name], activation="relu", name=name)
+    return layers.Dense(classes, name=name)
+
+
+def network(arrays: Arrays, frozen: tuple[str, ...] = (), start: str | None = None) -> keras.Sequential:
+    """Table 1 from these weights; with `start` only what comes after that layer, on its features."""
+    names = LAYERS[LAYERS.index(start) + 1 :] if start else LAYERS
+    if start:
+        first = [keras.Input((512,))]
+    else:
+        first = [keras.Input((100, 100, 3), dtype="uint8"), layers.Rescaling(2 / 255, -1)]
+    model = keras.Sequential(first)
+    for name in names:
+        if name == "dense_1":
+            model.add(layers.Flatten())
+        layer = _layer(name, len(arrays[f"{HEAD}.bias"]))
+        model.add(layer)
+        _fill(layer, arrays)
+        layer.trainable = name not in frozen
+    return model
+
+
+def _fill(layer: layers.Layer, arrays: Arrays) -> None:
+    of_layer = {k.rpartition(".")[2]: v for k, v in arrays.items() if k.rpartition(".")[0] == layer.name}
+    if "running_mean" in of_layer:
+        layer.set_weights([of_layer[k] for k in ("weight", "bias", "running_mean", "running_var")])
+    elif of_layer:
+        kernel = of_layer["weight"]
+        kernel = kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel.T
+        layer.set_weights([kernel, of_layer["bias"]])
+
+
+def optimizer(job: dict[str, Any]) -> keras.optimizers.Optimizer:
+    """Plain, at a constant rate."""
+    if job["optimizer"] == "sgd":
+        return keras.optimizers.SGD(job["rate"], momentum=0.9, nesterov=True)
+    return keras.optimizers.Adam(job["rate"])
+
+
+class _Watch(keras.callbacks.Callback):
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__()
+        self._timeline = timeline
+
+    def on_epoch_end(self, _epoch: int, logs: dict[str, float] | None = None) -> None:
+        """After validation."""
+        self.model.stop_training = self._timeline.epoch((logs or {})["val_accuracy"])
+
+
+def _fit(model: keras.Model, inputs: dict[str, Any], job: dict[str, Any], timeline: Timeline) -> None:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer(job), loss, metrics=["accuracy"])
+    timeline.part("prepare")
+    model.fit(
+        *inputs["train"],
+        validation_data=inputs["validation"],
+        batch_size=job["batch"],
+        epochs=job["epochs"],
+        callbacks=[_Watch(timeline)],
+        verbose=0,
+    )
+
+
+def _test(model: keras.Model, inputs: dict[str, Any]) -> float:
+    pixels, labels = inputs["test"]
+    return float((model.predict(pixels, verbose=0).argmax(1) == labels).mean())
+
+
+def retrain(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 1: the whole network each epoch, or features computed once by `predict` and kept."""
+    keras.utils.set_random_seed(job["seed"])
+    split = material.splits(job)
+    inputs = {name: (part.pixels, part.labels) for name, part in split.items()}
+    pretrained = material.weights(job)
+    arrays = material.retrained(pretrained, job)
+    difference = np.nan
+    if not job.get("searching"):
+        difference = _agreement(job)
+    if job["cached"]:
+        variants = _cached(job, inputs, arrays)
+    else:
+        timeline = Timeline(job.get("stop_at"))
+        model = network(arrays, tuple(job["frozen"]))
+        _fit(model, inputs, job, timeline)
+        variants = {"uncached": timeline.result(_test(model, inputs))}
+    return {"variants": variants, "difference": difference}
+
+
+def _agreement(job: dict[str, Any]) -> float:
+    validation = material.splits(job)["validation"]
+    model = network(material.weights(job))
+    logits = np.asarray(model(material.examples(job, validation)))
+    return material.check_agreement(job, logits)
+
+
+def _cached(job: dict[str, Any], inputs: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+    """Transfer learning with the frozen part run once, as the guide's second workflow has it."""
+    frozen = tuple(job["frozen"])
+    variants, features = {}, None
+    for variant in material.variants(job):
+        timeline = Timeline(job.get("stop_at"))
+        if features is None:
+            whole = network(arrays)
+            first = keras.Model(whole.inputs, whole.get_layer(job["cut"]).output)
+            features = {k: (first.predict(x, verbose=0), y) for k, (x, y) in inputs.items()}
+            timeline.part("features")
+        rest = network(arrays, frozen, job["cut"])
+        _fit(rest, features, job, timeline)
+        variants[variant] = timeline.result(_test(rest, features))
+    return variants
+
+
+class _EpochSeconds(keras.callbacks.Callback):
+    """Seconds of each epoch's steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, _epoch: int, _logs: Any = None) -> None:
+        """Start."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, _epoch: int, _logs: Any = None) -> None:
+        """Stop."""
+        self.seconds.append(time.perf_counter() - self._start)
+
+
+def train(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 2: images a second of `fit`, by batch size; the second of two epochs."""
+    split = material.splits(job)["train"]
+    arrays = material.retrained(material.weights(job), job)
+    speed = {}
+    for size in job["batches"]:
+        model, watch = network(arrays), _EpochSeconds()
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), loss)
+        count = job["images"] // size * size
+        pixels, labels = split.pixels[:count], split.labels[:count]
+        model.fit(pixels, labels, batch_size=size, epochs=2, callbacks=[watch], verbose=0)
+        speed[str(size)] = count / watch.seconds[-1]
+    return {"images_per_second": speed}
+
+
+def forward(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 3: `predict` on pixels in memory."""
+    pixels = material.splits(job)["test"].pixels[: job["images"]]
+    whole = network(material.weights(job))
+    features = keras.Model(whole.inputs, whole.get_layer("max_pooling2d_3").output)
+    speed = {}
+    for size in job["batches"]:
+        for name, model in ((str(size), whole), (f"features {size}", features)):
+            for _ in range(2):
+                start = time.perf_counter()
+                model.predict(pixels, batch_size=size, verbose=0)
+                seconds = time.perf_counter() - start
+            speed[name] = len(pixels) / seconds
+    return {"images_per_second": speed, "difference": _agreement(job)}
+
+
+def decode(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 4: tf.data as its performance guide has it, into one array."""
+    import tensorflow as tf
+
+    def read(path: Any) -> Any:
+        return tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+
+    names = sorted(str(path) for path in Path(job["photos"]).rglob("*.jpg"))
+    start = time.perf_counter()
+    photos = tf.data.Dataset.from_tensor_slices(names).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = photos.batch(256).prefetch(tf.data.AUTOTUNE)
+    pixels = np.concatenate([batch.numpy() for batch in batches])
+    seconds = time.perf_counter() - start
+    return {"images_per_second": {"all": len(names) / seconds}, "sum": int(pixels[:100].sum())}

@@ -1,0 +1,73 @@
+"""What all contenders get: the same pixels, labels, start weights, and answers to agree with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LAYERS = (
+    "conv2d_1", "batch_normalization_1", "max_pooling2d_1", "conv2d_2", "batch_normalization_2",
+    "max_pooling2d_2", "conv2d_3", "conv2d_4", "max_pooling2d_3", "dense_1", "dense_2", "dense_3",
+)  # fmt: skip
+HEAD = "dense_3"
+LARGEST_DIFFERENCE = 1e-4
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pixels uint8 (n, 100, 100, 3) and labels int64 (n,)."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+def splits(job: dict[str, Any]) -> dict[str, Split]:
+    """`train`, `validation` and `test`, in memory."""
+    with np.load(Path(job["material"]) / "images.npz") as file:
+        names = ("train", "validation", "test")
+        return {name: Split(file[f"{name}_pixels"], file[f"{name}_labels"]) for name in names}
+
+
+def weights(job: dict[str, Any]) -> Arrays:
+    """Arrays of the pretrained network as PyTorch names and shapes them."""
+    with np.load(Path(job["material"]) / "weights.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def retrained(pretrained: Arrays, job: dict[str, Any]) -> Arrays:
+    """The same with this seed's new head for the classes of the retraining."""
+    with np.load(Path(job["material"]) / "heads.npz") as file:
+        weight = file[str(job["seed"] % len(file.files))]
+    return pretrained | {f"{HEAD}.weight": weight, f"{HEAD}.bias": np.zeros(len(weight), np.float32)}
+
+
+def variants(job: dict[str, Any]) -> tuple[str, ...]:
+    """Of a contender that keeps features; a search does not need the second."""
+    return ("cold",) if job.get("searching") else ("cold", "warm")
+
+
+def check_agreement(job: dict[str, Any], logits: np.ndarray) -> float:
+    """Largest difference of the pretrained network's probabilities. Raises ValueError if they do not agree.
+
+    logits: of the first validation images, as many as the material has answers for.
+    """
+    expected = np.load(Path(job["material"]) / "expected.npy")
+    difference = float(np.abs(softmax(logits) - softmax(expected)).max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ValueError(f"the converted network answers otherwise: probabilities differ by {difference:.1e}")
+    return difference
+
+
+def examples(job: dict[str, Any], validation: Split) -> np.ndarray:
+    """The images that check_agreement wants answers for."""
+    return validation.pixels[: len(np.load(Path(job["material"]) / "expected.npy"))]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, float64."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)

@@ -1,0 +1,195 @@
+"""benchgraft itself, through the functions that its stages are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchgraft.data.readers import open_source
+from benchgraft.data.store import open_store
+from benchgraft.experiment import config
+from benchgraft.experiment.bench import Bench, make_bench
+from benchgraft.experiment.config import Stage, shipped_path
+from benchgraft.experiment.images import open_data, stage_images
+from benchgraft.experiment.inputs import prepare_inputs
+from benchgraft.ledger import Clock, Phase
+from benchgraft.model import model_file
+from benchgraft.model.freeze import Frozen, match_layers, split_at
+from benchgraft.model.paper_cnn import build
+from benchgraft.progress import NoProgress
+from benchgraft.training.batches import rows_of
+from benchgraft.training.checkpoint import Checkpoint
+from benchgraft.training.evaluate import evaluate, full_batches
+from benchgraft.training.loop import Recipe, Stop, fit
+
+from . import material
+from .timeline import Timeline
+
+PARENT = "shipped:stage2.safetensors"
+
+
+class _EpochClock(Clock):
+    """Keeps the moment at which each epoch's validation ended, and how long its steps took."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+        self.trained: list[float] = []
+
+    @contextlib.contextmanager
+    def phase(self, name: Phase) -> Iterator[None]:
+        """As Clock.phase."""
+        start = time.perf_counter()
+        with super().phase(name):
+            yield
+        if name == "validate":
+            self.ends.append(time.perf_counter())
+        if name == "train":
+            self.trained.append(time.perf_counter() - start)
+
+
+def _bench(folder: Path, cache: Path) -> Bench:
+    return make_bench(folder, cache, "cpu", None, NoProgress(), lambda _line: None)
+
+
+def _no_checkpoint(folder: Path) -> Checkpoint:
+    return Checkpoint(folder / "none.safetensors", "none")
+
+
+def retrain(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 1, cold and then warm: features computed, and taken from the cache on disk."""
+    work = Path(job["work"])
+    shutil.rmtree(work / "features", ignore_errors=True)
+    bench = _bench(work / "run", work)
+    experiment = config.load("paper")
+    opened = open_data(
+        "fruits360", experiment.data["fruits360"], Path(job["data"]), Path(job["stores"]), NoProgress()
+    )
+    images = stage_images(experiment, "stage3", opened)
+    stage = _stage(experiment.stages["stage3"], job)
+    variants = {}
+    for variant in material.variants(job):
+        clock, timeline = _EpochClock(), Timeline()
+        model = model_file.start_from(
+            model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"], experiment.network
+        )
+        frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
+        inputs = prepare_inputs("stage3", stage, model, frozen, images, bench, clock, variant == "warm")
+        timeline.part("features" if variant == "cold" else "prepare")
+        trained = fit(
+            inputs.module,
+            frozen,
+            inputs.rows["train"],
+            inputs.rows["validation"],
+            stage.recipe,
+            job["seed"],
+            clock,
+            _no_checkpoint(bench.folder),
+            NoProgress(),
+        )
+        frozen.verify()
+        for accuracy, end in zip(trained.position.validation_accuracy, clock.ends, strict=True):
+            timeline.epoch(accuracy, end)
+        tested = evaluate(inputs.module, inputs.rows["test"], stage.recipe.batch_size)
+        variants[variant] = timeline.result(tested.accuracy) | {"cut": inputs.cut}
+    return {"variants": variants, "difference": 0.0}
+
+
+def _stage(stage: Stage, job: dict[str, Any]) -> Stage:
+    """The experiment's own stage 3, or the reading and recipe that the job names."""
+    if job.get("as_shipped"):
+        return stage
+    recipe = Recipe(
+        optimizer=job["optimizer"],
+        learning_rate=job["rate"],
+        schedule="constant",
+        batch_size=job["batch"],
+        stop=Stop(epochs=job["epochs"]),
+    )
+    return stage.model_copy(update={"freeze": job["frozen"], "recipe": recipe})
+
+
+def train(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 2: images a second of training steps, by batch size; the second of two epochs."""
+    split = material.splits(job)
+    rows = {
+        name: rows_of(part.pixels, np.arange(count), part.labels[:count], torch.device("cpu"))
+        for name, part, count in (
+            ("train", split["train"], job["images"]),
+            ("validation", split["validation"], 1),
+        )
+    }
+    bench = _bench(Path(job["work"]) / "run", Path(job["work"]))
+    speed = {}
+    for size in job["batches"]:
+        clock = _EpochClock()
+        model = build(3, job["seed"])
+        recipe = Recipe(learning_rate=0.01, schedule="constant", batch_size=size, stop=Stop(epochs=2))
+        checkpoint = _no_checkpoint(bench.folder)
+        fit(
+            model,
+            Frozen(model, []),
+            rows["train"],
+            rows["validation"],
+            recipe,
+            job["seed"],
+            clock,
+            checkpoint,
+            NoProgress(),
+        )
+        speed[str(size)] = job["images"] // size * size / clock.trained[-1]
+    return {"images_per_second": speed}
+
+
+def forward(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 3: images a second from pixels in memory, whole network and features alone."""
+    split = material.splits(job)["test"]
+    pixels = split.pixels[: job["images"]]
+    _bench(Path(job["work"]) / "run", Path(job["work"]))
+    model = model_file.load(model_file.read(shipped_path(PARENT))).eval()
+    rows = rows_of(pixels, np.arange(len(pixels)), split.labels[: len(pixels)], torch.device("cpu"))
+    features, _ = split_at(model, "max_pooling2d_3")
+    speed = {}
+    with torch.no_grad():
+        logits = model(torch.from_numpy(material.examples(job, material.splits(job)["validation"])))
+        for size in job["batches"]:
+            for name, module in ((str(size), model), (f"features {size}", features)):
+                for _ in range(2):
+                    start = time.perf_counter()
+                    for positions, _count in full_batches(torch.arange(len(rows)), size):
+                        module(rows.take(positions))
+                    seconds = time.perf_counter() - start
+                speed[name] = len(rows) / seconds
+    difference = material.check_agreement(job, logits.numpy())
+    return {"images_per_second": speed, "difference": difference}
+
+
+def decode(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 4: a store built from a folder of photos: hashed, decoded, written."""
+    cache = Path(job["work"]) / "decoded"
+    shutil.rmtree(cache, ignore_errors=True)
+    start = time.perf_counter()
+    store = open_store(open_source("folder", Path(job["photos"])), cache)
+    seconds = time.perf_counter() - start
+    count, total = len(store), int(store.pixels[:100].sum())
+    shutil.rmtree(cache, ignore_errors=True)
+    return {"images_per_second": {"all": count / seconds}, "sum": total}
+
+
+def gemm(job: dict[str, Any]) -> dict[str, Any]:
+    """Peak of this machine now: GFLOP/s of a float32 matrix product."""
+    size = job.get("size", 2048)
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    times = []
+    for _ in range(job.get("repeats", 6)):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - start)
+    return {"gflops": 2 * size**3 / min(times) / 1e9}

@@ -1,0 +1,61 @@
+"""Write what peers are given: decoded pixels of the paper's last step, start weights, expected answers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchgraft.experiment import config
+from benchgraft.experiment.config import shipped_path
+from benchgraft.experiment.images import open_data, stage_images
+from benchgraft.model import model_file
+from benchgraft.onnx_export import export
+from benchgraft.progress import NoProgress
+
+STAGE = "stage3"
+PARENT = "shipped:stage2.safetensors"
+HEADS = 8
+ANSWERED = 64
+
+
+def export_material(data: Path, work: Path) -> None:
+    """Fill `work`/material from DIR/fruits-360; the store that it needs is kept in `work`/stores."""
+    out = work / "material"
+    out.mkdir(parents=True, exist_ok=True)
+    experiment = config.load("paper")
+    opened = open_data("fruits360", experiment.data["fruits360"], data, work / "stores", NoProgress())
+    images = stage_images(experiment, STAGE, opened)
+    arrays = {}
+    for split, rows in images.rows.items():
+        arrays[f"{split}_pixels"] = np.asarray(images.store.pixels[rows])
+        arrays[f"{split}_labels"] = images.labels[split]
+    np.savez(out / "images.npz", **arrays)
+    parent = model_file.read(shipped_path(PARENT))
+    _export_network(parent, arrays["validation_pixels"][:ANSWERED], out)
+    heads = {}
+    for seed in range(HEADS):
+        model = model_file.start_from(parent, len(images.class_names), seed, experiment.network)
+        heads[str(seed)] = model[-1].weight.detach().numpy()
+    np.savez(out / "heads.npz", **heads)
+    export(shipped_path(PARENT), out / "network.onnx")
+
+
+def _export_network(parent: model_file.ModelFile, pixels: np.ndarray, out: Path) -> None:
+    model = model_file.load(parent).eval()
+    np.savez(out / "weights.npz", **{name: t.numpy() for name, t in model.state_dict().items()})
+    with torch.no_grad():
+        np.save(out / "expected.npy", model(torch.from_numpy(pixels)).numpy())
+
+
+def export_photos(data: Path, out: Path, count: int) -> int:
+    """Copy about `count` JPEG files of Fruits-360's training folder, every n-th, once; how many there are."""
+    if not out.exists():
+        files = sorted((data / "fruits-360" / "Training").rglob("*.jpg"))
+        for path in files[:: max(1, len(files) // count)][:count]:
+            place = out / path.parent.name / path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+    return sum(1 for _ in out.rglob("*.jpg"))

@@ -1,0 +1,185 @@
+"""A few speeds as ratios to a matrix product, against the committed ones: is anything slower than it was?
+
+python benchmarks/quick.py [--rounds 7] [--update]
+
+Measured in every round, in turn with the matrix product, on the photos that come with the program: training
+steps, forward passes, decoding, and a warm retraining. A speed counts as slower only if its best round here
+is below the worst round of the committed file: then no spread of either run explains it, and the exit status
+is 1. `--update` writes benchmarks/results/quick.json instead. Figures of another CPU are shown and not judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchgraft.data.classes import StageImages
+from benchgraft.data.readers import open_source
+from benchgraft.data.store import open_store
+from benchgraft.experiment import config
+from benchgraft.experiment.bench import Bench, make_bench
+from benchgraft.experiment.config import Experiment, shipped_path
+from benchgraft.experiment.images import open_data, stage_images
+from benchgraft.experiment.stage import run_stage
+from benchgraft.ledger import Clock, environment, now
+from benchgraft.model import model_file
+from benchgraft.model.freeze import Frozen
+from benchgraft.model.paper_cnn import build
+from benchgraft.progress import NoProgress
+from benchgraft.training.batches import Rows, rows_of
+from benchgraft.training.checkpoint import Checkpoint
+from benchgraft.training.evaluate import evaluate
+from benchgraft.training.loop import Recipe, Stop, fit
+
+TARGET = Path(__file__).resolve().parent / "results" / "quick.json"
+GEMM_SIZE, GEMM_REPEATS = 2048, 5
+BATCH = 128
+Measurement = Callable[[], float]
+
+
+def main() -> None:
+    """Measure, then update or judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--update", action="store_true")
+    options = parser.parse_args()
+    measured = measure(options.rounds)
+    if options.update:
+        TARGET.parent.mkdir(exist_ok=True)
+        TARGET.write_text(json.dumps(measured, indent=1) + "\n")
+        print(f"wrote {TARGET}")
+        return
+    committed = json.loads(TARGET.read_text())
+    slower = compare(measured, committed)
+    if measured["machine"]["cpu"] != committed["machine"]["cpu"]:
+        print(f"the committed figures are of {committed['machine']['cpu']}: not judged")
+    elif slower:
+        sys.exit(f"slower than the committed figures beyond the spread of both: {', '.join(slower)}")
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Every measurement once a round, with the matrix product before and after it."""
+    speeds: dict[str, list[float]] = {}
+    ratios: dict[str, list[float]] = {}
+    gemm = []
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        bench = make_bench(work / "run", work / "cache", "cpu", None, NoProgress(), lambda _line: None)
+        measurements = _measurements(bench)
+        for one in measurements.values():
+            one()
+        for _ in range(rounds):
+            for name, one in measurements.items():
+                before, value, after = gemm_gflops(), one(), gemm_gflops()
+                gemm += [before, after]
+                speeds.setdefault(name, []).append(value)
+                ratios.setdefault(name, []).append(value / ((before + after) / 2))
+    return {
+        "date": now(),
+        "machine": environment(torch.get_num_threads(), "cpu").model_dump(),
+        "rounds": rounds,
+        "gemm_gflops": {"median": median(gemm), "lowest": min(gemm), "highest": max(gemm)},
+        "speeds": {name: median(values) for name, values in speeds.items()},
+        "ratios": {
+            name: {"median": median(values), "lowest": min(values), "highest": max(values)}
+            for name, values in ratios.items()
+        },
+    }
+
+
+def compare(measured: dict[str, Any], committed: dict[str, Any]) -> list[str]:
+    """Print every speed with its ratio then and now; the names of those that are slower beyond noise."""
+    slower = []
+    for name, then in committed["ratios"].items():
+        here = measured["ratios"][name]
+        print(
+            f"{name:32} {measured['speeds'][name]:10,.1f}   per GFLOP/s {here['median']:.3f} "
+            f"({here['lowest']:.3f} to {here['highest']:.3f}), committed {then['median']:.3f} "
+            f"({then['lowest']:.3f} to {then['highest']:.3f}), {here['median'] / then['median']:.2f}x"
+        )
+        if here["highest"] < then["lowest"]:
+            slower.append(name)
+    return slower
+
+
+def gemm_gflops() -> float:
+    """GFLOP/s of a float32 matrix product, now."""
+    a, b = torch.rand(GEMM_SIZE, GEMM_SIZE), torch.rand(GEMM_SIZE, GEMM_SIZE)
+    seconds = []
+    for _ in range(GEMM_REPEATS):
+        with _timed() as took:
+            torch.mm(a, b)
+        seconds += took
+    return 2 * GEMM_SIZE**3 / min(seconds) / 1e9
+
+
+@contextmanager
+def _timed() -> Iterator[list[float]]:
+    """A list that holds the block's seconds afterwards."""
+    took: list[float] = []
+    start = time.perf_counter()
+    yield took
+    took.append(time.perf_counter() - start)
+
+
+def _measurements(bench: Bench) -> dict[str, Measurement]:
+    """Name -> what measures it; all are speeds, more is better."""
+    experiment = config.load("embedded")
+    opened = open_data("fruits360", experiment.data["fruits360"], None, bench.cache, bench.progress)
+    images = stage_images(experiment, "stage3", opened)
+    rows = rows_of(images.store.pixels, images.rows["train"], images.labels["train"], bench.device)
+    run_stage(experiment, "stage3", "quick", 0, images, 0.0, bench)
+    return {
+        "training steps, images/s": lambda: _training(rows, bench),
+        "forward, images/s": lambda: _forward(rows),
+        "decoding, photos/s": lambda: _decoding(bench),
+        "warm retrainings a minute": lambda: _retraining(experiment, images, bench),
+    }
+
+
+def _training(rows: Rows, bench: Bench) -> float:
+    """Two epochs of the whole network."""
+    clock, model = Clock(), build(3, 0)
+    recipe = Recipe(learning_rate=0.01, schedule="constant", batch_size=BATCH, stop=Stop(epochs=2))
+    few = replace(rows, index=rows.index[:, :1], labels=rows.labels[:1])
+    checkpoint = Checkpoint(bench.folder / "none.safetensors", "none")
+    fit(model, Frozen(model, []), rows, few, recipe, 0, clock, checkpoint, NoProgress())
+    return 2 * (len(rows) // BATCH) * BATCH / clock.seconds()["train"]
+
+
+def _forward(rows: Rows) -> float:
+    """Whole network, pixels in memory."""
+    model = model_file.load(model_file.read(shipped_path("shipped:stage2.safetensors")))
+    with _timed() as took:
+        evaluate(model, rows, BATCH)
+    return len(rows) / took[0]
+
+
+def _decoding(bench: Bench) -> float:
+    """A store from the sample's files, each time anew."""
+    with tempfile.TemporaryDirectory(dir=bench.cache) as temporary, _timed() as took:
+        store = open_store(open_source("fruits360", shipped_path("shipped:sample")), Path(temporary))
+        count = len(store)
+    return count / took[0]
+
+
+def _retraining(experiment: Experiment, images: StageImages, bench: Bench) -> float:
+    """One stage 3 with features from the cache, from stored images to the written model file."""
+    with _timed() as took:
+        run_stage(experiment, "stage3", "quick", 0, images, 0.0, bench, want_warm=True)
+    return 60 / took[0]
+
+
+if __name__ == "__main__":
+    main()
