@@ -29,9 +29,8 @@ def measured(folder: Path, name: str) -> str:
     summary = summarise(records)
     assert summary.study is not None, f"{folder} holds no study"
     picture = figures_study.study(summary.study)
-    svg = COLOUR.sub(r"\1", picture.svg).replace(
-        "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ' if "xmlns=" not in picture.svg else "<svg ", 1
-    )
+    ground = '<rect width="100%" height="100%" fill="#fff"/>'
+    svg = COLOUR.sub(r"\1", picture.svg).replace(">", f">{ground}", 1)
     (DOCS / "findings").mkdir(exist_ok=True)
     write_whole(DOCS / "findings" / f"{name}.svg", svg + "\n")
     runs = [record for record in records if isinstance(record, RunRecord) and record.given is None]
