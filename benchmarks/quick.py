@@ -5,7 +5,7 @@ python benchmarks/quick.py [--rounds 7] [--update]
 Measured in every round, in turn with the matrix product, on the photos that come with the program: training
 steps, forward passes, decoding, and a warm retraining. A speed counts as slower only if its best round here
 is below the worst round of the committed file: then no spread of either run explains it, and the exit status
-is 1. `--update` writes benchmarks/results/quick.json instead. Figures of another CPU are shown and not judged.
+is 1. `--update` writes benchmarks/results/quick.json instead. Figures of another CPU are shown, not judged.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from .units import bare_points, estimate, number, seconds, times
 
 ONE_RUN = "one run an arm, so no interval and no claim"
 MEASURED_ELSEWHERE = (
-    "Measured elsewhere, on fruit photos (docs/findings.md, 6): transfer was more accurate up to 200 training "
-    "images a class, by 5 to 19 points; from 400 on it could not be told."
+    "Measured elsewhere, on fruit photos (docs/findings.md, 6): transfer was more accurate up to 200 "
+    "training images a class, by 5 to 19 points; from 400 on it could not be told."
 )
 """What a user's own runs that cannot tell are set beside."""
 
