@@ -1,0 +1,186 @@
+"""Photos to judge by that were trained on are found: by bytes, by pixels, by look."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchgraft.data.overlap import Overlap, Pair, TrainedOn, apply_policy, find_overlap, write_pairs
+from benchgraft.data.perceptual import fingerprints
+from benchgraft.data.readers import guess_format, open_source
+from benchgraft.data.split import NOWHERE, TEST, Dropped, assign
+from benchgraft.data.store import Store, open_store
+from benchgraft.errors import DataError
+
+PLANTED = ("Test/Cherry Wax Red 1/0_100.jpg", "Training/Cherry Wax Red 1/1_100.jpg")
+"""The same bytes in the data as published."""
+
+
+def _picture(seed: int) -> Image.Image:
+    """Smooth clouds of 100 x 100, another picture for each seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize((100, 100), Image.Resampling.BICUBIC)
+
+
+def _write(place: Path, picture: Image.Image, **how: int) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(place, **how)
+    return place
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """train/ and test/ of ten and three photos, no two of which show the same."""
+    folder = tmp_path / "photos"
+    for number in range(10):
+        _write(folder / "train" / "a" / f"{number}.png", _picture(number))
+    for number in range(100, 103):
+        _write(folder / "test" / "a" / f"{number}.png", _picture(number))
+    return folder
+
+
+def _opened(folder: Path) -> Store:
+    return open_store(open_source(guess_format(folder), folder), folder.parent / "cache")
+
+
+def _found(store: Store, *parents: TrainedOn) -> tuple[Overlap, np.ndarray]:
+    sides = assign(store.digests, store.given, 0.0)
+    return find_overlap(store, sides, fingerprints(store), parents), sides
+
+
+def _saved_again(path: Path) -> Image.Image:
+    """What a photo looks like after one more JPEG."""
+    file = io.BytesIO()
+    Image.open(path).save(file, "JPEG", quality=75)
+    return Image.open(file)
+
+
+def _assert_refused(overlap: Overlap, sides: np.ndarray, *said: str) -> None:
+    with pytest.raises(DataError, match="among the training images") as refused:
+        apply_policy(overlap, sides, "refuse")
+    for words in said:
+        assert words in str(refused.value)
+
+
+def _assert_stays(dropped: Dropped, sides: np.ndarray) -> None:
+    assert dropped.images == []
+    assert (dropped.sides == sides).all()
+
+
+def _assert_dropped(dropped: Dropped, store: Store, key: str, reason: str) -> None:
+    row = store.keys.index(key)
+    assert dropped.rows.tolist() == [row]
+    assert [(image.key, image.reason) for image in dropped.images] == [(key, reason)]
+    assert dropped.sides[row] == NOWHERE
+    assert (dropped.sides == TEST).sum() == 3
+
+
+def test_photos_that_show_different_things_make_no_pair(photos):
+    overlap, sides = _found(_opened(photos))
+    assert overlap.pairs == []
+    assert overlap.lines() == []
+    _assert_stays(apply_policy(overlap, sides), sides)
+
+
+def test_equal_bytes_are_refused_dropped_or_kept(photos):
+    shutil.copy(photos / "train" / "a" / "4.png", photos / "test" / "a" / "copy.png")
+    store = _opened(photos)
+    overlap, sides = _found(store)
+    assert overlap.pairs == [Pair("bytes", "test", "test/a/copy.png", "train", "train/a/4.png", 0)]
+    _assert_refused(overlap, sides, "test/a/copy.png = train/a/4.png (the same bytes)", "--overlap drop-test")
+    reason = "the same bytes as the train image train/a/4.png"
+    _assert_dropped(apply_policy(overlap, sides, "drop-test"), store, "test/a/copy.png", reason)
+    _assert_stays(apply_policy(overlap, sides, "keep"), sides)
+
+
+def test_equal_pixels_in_another_file_format_are_refused_dropped_or_kept(photos):
+    _write(photos / "test" / "a" / "copy.bmp", Image.open(photos / "train" / "a" / "4.png"))
+    store = _opened(photos)
+    overlap, sides = _found(store)
+    assert overlap.pairs == [Pair("pixels", "test", "test/a/copy.bmp", "train", "train/a/4.png", 0)]
+    _assert_refused(overlap, sides, "test/a/copy.bmp = train/a/4.png (the same pixels)")
+    reason = "the same pixels as the train image train/a/4.png"
+    _assert_dropped(apply_policy(overlap, sides, "drop-test"), store, "test/a/copy.bmp", reason)
+    _assert_stays(apply_policy(overlap, sides, "keep"), sides)
+
+
+@pytest.mark.parametrize("policy", ["refuse", "drop-test", "keep"])
+def test_a_photo_saved_again_is_told_and_stays_whatever_the_policy(photos, policy):
+    again = _saved_again(photos / "train" / "a" / "4.png")
+    _write(photos / "test" / "a" / "again.jpg", again, quality=75)
+    overlap, sides = _found(_opened(photos))
+    (pair,) = overlap.pairs
+    assert pair[:5] == ("near", "test", "test/a/again.jpg", "train", "train/a/4.png")
+    assert 0 <= pair.bits <= 2
+    assert overlap.lines() == [
+        "1 images to validate or test on have nearly the same picture as a training image, such as "
+        "test/a/again.jpg = train/a/4.png"
+    ]
+    _assert_stays(apply_policy(overlap, sides, policy), sides)
+
+
+def test_a_parents_training_photos_are_known_by_bytes_and_by_look(photos, tmp_path):
+    seen = _write(tmp_path / "parent" / "a" / "seen.png", _picture(200))
+    other = _write(tmp_path / "parent" / "a" / "other.png", _picture(201))
+    _write(tmp_path / "parent" / "b" / "third.png", _picture(202))
+    shutil.copy(seen, photos / "test" / "a" / "copy.png")
+    _write(photos / "test" / "a" / "again.jpg", _saved_again(other), quality=75)
+    theirs, store = _opened(tmp_path / "parent"), _opened(photos)
+    content, perceptual = np.unique(theirs.digests), np.unique(fingerprints(theirs).perceptual)
+    overlap, sides = _found(store, TrainedOn("parent.safetensors", content, perceptual))
+    assert [pair[:5] for pair in overlap.pairs] == [
+        ("near", "test", "test/a/again.jpg", "model", "parent.safetensors"),
+        ("bytes", "test", "test/a/copy.png", "model", "parent.safetensors"),
+    ]
+    _assert_refused(overlap, sides, "test/a/copy.png = parent.safetensors (the same bytes)")
+    dropped = apply_policy(overlap, sides, "drop-test")
+    assert [image.key for image in dropped.images] == ["test/a/copy.png"]
+    assert dropped.images[0].reason == "the same bytes as a training image of model parent.safetensors"
+    # Without digests of the look the same photo is not known.
+    overlap, _ = _found(store, TrainedOn("parent.safetensors", content))
+    assert [pair.kind for pair in overlap.pairs] == ["bytes"]
+
+
+def test_each_photo_is_told_once_by_the_strongest_kind(photos):
+    shutil.copy(photos / "train" / "a" / "4.png", photos / "test" / "a" / "copy.png")
+    _write(photos / "train" / "a" / "4 again.bmp", Image.open(photos / "train" / "a" / "4.png"))
+    overlap, _ = _found(_opened(photos))
+    assert [(pair.kind, pair.other) for pair in overlap.pairs] == [("bytes", "train/a/4.png")]
+
+
+def test_all_pairs_are_lines_of_a_csv_whatever_the_names(photos, tmp_path):
+    name = 'a "quoted", long name.png'
+    shutil.copy(photos / "train" / "a" / "4.png", photos / "test" / "a" / name)
+    _write(photos / "test" / "a" / "again.jpg", _saved_again(photos / "train" / "a" / "5.png"), quality=75)
+    overlap, _ = _found(_opened(photos))
+    write_pairs(tmp_path / "overlap.csv", overlap)
+    with (tmp_path / "overlap.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    assert lines[0] == ["kind", "split", "key", "other_split", "other", "bits"]
+    assert lines[1:] == [[str(value) for value in pair] for pair in overlap.pairs]
+    assert {line[2] for line in lines[1:]} == {f"test/a/{name}", "test/a/again.jpg"}
+
+
+@pytest.mark.real
+def test_the_pair_planted_by_nature_in_the_fruits_is_found(real_data, tmp_path):
+    (tmp_path / "fruits-360").symlink_to(real_data / "fruits-360")
+    overlap, sides = _found(_opened(tmp_path / "fruits-360"))
+    exact = [pair for pair in overlap.pairs if pair.kind != "near"]
+    assert exact == [Pair("bytes", "test", PLANTED[0], "train", PLANTED[1], 0)]
+    _assert_refused(overlap, sides, PLANTED[0])
+
+
+@pytest.mark.real
+def test_the_ten_test_images_of_cifar_100_that_it_trains_on_are_found(real_data, tmp_path):
+    (tmp_path / "cifar").symlink_to(real_data / "cifar-100-binary")
+    overlap, sides = _found(_opened(tmp_path / "cifar"))
+    exact = [pair for pair in overlap.pairs if pair.kind != "near"]
+    assert [(pair.kind, pair.split, pair.other_split) for pair in exact] == [("bytes", "test", "train")] * 10
+    _assert_refused(overlap, sides, "10 images to validate or test on", "and 7 more")
+    assert len(apply_policy(overlap, sides, "drop-test").rows) == 10
