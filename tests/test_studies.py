@@ -91,6 +91,13 @@ def test_growth_featurises_only_the_photos_that_no_batch_before_had(tmp_path, sy
     assert runs["continued_200"].parent_digest == runs["continued_100"].model_digest
 
 
+def test_every_seed_takes_the_batches_in_their_order(tmp_path, synthetic_data):
+    experiment = _tiny(config.load("growth", quick=True)).model_copy(update={"runs": 2})
+    ledger = _run(experiment, tmp_path, synthetic_data)
+    order = [(run.seed, run.arm) for run in ledger.of_kind(RunRecord) if "frozen" in (run.arm or "")[:6]]
+    assert order == [(0, "frozen_100"), (0, "frozen_200"), (1, "frozen_100"), (1, "frozen_200")]
+
+
 def test_cumulative_seconds_are_those_of_all_retrainings_so_far(tmp_path, synthetic_data):
     ledger = _run(_tiny(config.load("growth", quick=True)), tmp_path, synthetic_data)
     runs = {run.arm: run for run in ledger.of_kind(RunRecord)}

@@ -2,6 +2,7 @@
 
 What the ledger shows finished is not done again, so that a run folder can be continued after any end. Arms
 take turns within a round, and the order turns round from round to round: a machine that slows down slows all.
+Where stages keep features of their own (`cache = "own"`) the order stays: later ones build on earlier ones.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class Comparison:
         experiment = self._experiment
         started = time.monotonic()
         durations: list[float] = []
+        is_in_order = any(stage.cache == "own" for stage in experiment.stages.values())
         for number in range(experiment.runs):
             longest = max(durations, default=0.0)
             is_late = (
@@ -112,7 +114,7 @@ class Comparison:
                 return
             begun = time.monotonic()
             arms = list(experiment.arms.items())
-            for arm, stage in arms if number % 2 == 0 else reversed(arms):
+            for arm, stage in arms if number % 2 == 0 or is_in_order else reversed(arms):
                 self._arm(arm, stage, experiment.seed + number)
             durations.append(time.monotonic() - begun)
 
