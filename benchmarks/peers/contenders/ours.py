@@ -81,7 +81,7 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
             model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"], experiment.network
         )
         frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
-        inputs = prepare_inputs("stage3", stage, model, frozen, images, bench, clock, variant == "warm")
+        inputs = prepare_inputs("stage3", stage, 0, model, frozen, images, bench, clock, variant == "warm")
         timeline.part("features" if variant == "cold" else "prepare")
         trained = fit(
             inputs.module,
