@@ -1,4 +1,4 @@
-"""Invented photos: blobs of a class's colour on white, each photo another one."""
+"""Invented photos: blobs of a class's colour on white, and clouds, each photo another one."""
 
 from __future__ import annotations
 
@@ -22,3 +22,18 @@ def write_photos(folder: Path, counts: dict[str, int], start: int = 0) -> Path:
             noisy = (pixels + rng.integers(-25, 25, pixels.shape)).clip(0, 255).astype(np.uint8)
             Image.fromarray(noisy).save(folder / name / f"{number:04}.png")
     return folder
+
+
+def cloud(seed: int) -> Image.Image:
+    """Smooth clouds of 100 x 100; no two seeds look alike."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize((100, 100), Image.Resampling.BICUBIC)
+
+
+def write_clouds(folder: Path, count: int, start: int = 0) -> list[Path]:
+    """So many PNG files of clouds in the folder, seeded and numbered from `start`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"cloud {number}.png" for number in range(start, start + count)]
+    for number, path in enumerate(paths, start):
+        cloud(number).save(path)
+    return paths

@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from photos import write_photos
+from photos import write_clouds, write_photos
+from PIL import Image
 
 from benchgraft import adapt
 from benchgraft.errors import DataError, ModelFileError, RegressionError
+from benchgraft.experiment.config import shipped_path
+from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.model import model_file
 
@@ -139,9 +142,7 @@ def test_photos_to_judge_by_that_the_parent_was_trained_on_are_refused_or_droppe
     shutil.copytree(place / "photos", photos / "train")
     write_photos(photos / "test", {"red": 12, "green": 12, "blue": 12}, start=3000)
     known = next(
-        path
-        for path in sorted((place / "photos" / "red").iterdir())
-        if int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:8], "big") in parent.trained_on
+        path for path in sorted((place / "photos" / "red").iterdir()) if _content(path) in parent.trained_on
     )
     shutil.copy(known, photos / "test" / "red" / "seen.png")
     where = {"parent": place / "m.safetensors", "cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
@@ -155,3 +156,53 @@ def test_photos_to_judge_by_that_the_parent_was_trained_on_are_refused_or_droppe
         "test/red/seen.png"
     ]
     assert done.images["test"] == 36
+
+
+@pytest.fixture(scope="module")
+def generations(tmp_path_factory):
+    """A model, its parent being adapted too, and a photo that each of the two learned from."""
+    place = tmp_path_factory.mktemp("generations")
+    parent, learned = None, []
+    for name, first in (("grandparent", 0), ("parent", 500)):
+        photos = place / name
+        write_photos(photos / "train", {"red": 20, "green": 20}, start=first)
+        write_photos(photos / "test", {"red": 5, "green": 5}, start=first + 100)
+        clouds = write_clouds(photos / "train" / "red", 6, start=first)
+        model = place / f"{name}.safetensors"
+        adapt(photos, model, parent=parent, cache=place / "cache", run_folder=place / f"run {name}")
+        trained_on = set(model_file.read(model).trained_on.tolist())
+        learned.append(next(path for path in clouds if _content(path) in trained_on))
+        parent = model
+    return parent, learned
+
+
+def _content(path: Path) -> int:
+    return int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:8], "big")
+
+
+@pytest.mark.parametrize("how", ["parent", "update"])
+def test_a_photo_that_a_parent_or_its_parent_learned_from_is_found_though_saved_again(
+    generations, tmp_path, how
+):
+    model, learned = generations
+    photos = write_photos(tmp_path / "photos" / "train", {"red": 20, "green": 20}, start=1000).parent
+    write_photos(photos / "test", {"red": 6, "green": 6}, start=1100)
+    for path, name in zip(learned, ("of grandparent", "of parent"), strict=True):
+        Image.open(path).save(photos / "test" / "red" / f"{name}.jpg", quality=75)
+    done = adapt(
+        photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", **{how: model}
+    )
+    pairs = (tmp_path / "run" / "overlap.csv").read_text()
+    for name in ("of grandparent", "of parent"):
+        assert f"near,test,test/red/{name}.jpg,model,{model}," in pairs
+    assert any("nearly the same picture" in note for note in done.notes)
+    assert done.images["test"] == 14  # told, and kept
+
+
+def test_a_model_file_without_perceptual_hashes_serves_as_parent_and_its_child_has_its_own(adapted):
+    place, result = adapted
+    shipped = model_file.read(shipped_path(DEFAULT_PARENT))
+    child = model_file.read(place / "m.safetensors")
+    assert (shipped.card.format, len(shipped.trained_on_perceptual)) == (1, 0)
+    assert len(shipped.trained_on) > 0
+    assert 0 < len(child.trained_on_perceptual) <= result.images["train"]

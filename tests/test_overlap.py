@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from photos import cloud
 from PIL import Image
 
 from benchgraft.data.overlap import Overlap, Pair, TrainedOn, apply_policy, find_overlap, write_pairs
@@ -22,12 +23,6 @@ PLANTED = ("Test/Cherry Wax Red 1/0_100.jpg", "Training/Cherry Wax Red 1/1_100.j
 """The same bytes in the data as published."""
 
 
-def _picture(seed: int) -> Image.Image:
-    """Smooth clouds of 100 x 100, another picture for each seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
-    return Image.fromarray(coarse).resize((100, 100), Image.Resampling.BICUBIC)
-
-
 def _write(place: Path, picture: Image.Image, **how: int) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     picture.save(place, **how)
@@ -39,9 +34,9 @@ def photos(tmp_path) -> Path:
     """train/ and test/ of ten and three photos, no two of which show the same."""
     folder = tmp_path / "photos"
     for number in range(10):
-        _write(folder / "train" / "a" / f"{number}.png", _picture(number))
+        _write(folder / "train" / "a" / f"{number}.png", cloud(number))
     for number in range(100, 103):
-        _write(folder / "test" / "a" / f"{number}.png", _picture(number))
+        _write(folder / "test" / "a" / f"{number}.png", cloud(number))
     return folder
 
 
@@ -126,9 +121,9 @@ def test_a_photo_saved_again_is_told_and_stays_whatever_the_policy(photos, polic
 
 
 def test_a_parents_training_photos_are_known_by_bytes_and_by_look(photos, tmp_path):
-    seen = _write(tmp_path / "parent" / "a" / "seen.png", _picture(200))
-    other = _write(tmp_path / "parent" / "a" / "other.png", _picture(201))
-    _write(tmp_path / "parent" / "b" / "third.png", _picture(202))
+    seen = _write(tmp_path / "parent" / "a" / "seen.png", cloud(200))
+    other = _write(tmp_path / "parent" / "a" / "other.png", cloud(201))
+    _write(tmp_path / "parent" / "b" / "third.png", cloud(202))
     shutil.copy(seen, photos / "test" / "a" / "copy.png")
     _write(photos / "test" / "a" / "again.jpg", _saved_again(other), quality=75)
     theirs, store = _opened(tmp_path / "parent"), _opened(photos)

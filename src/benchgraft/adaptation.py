@@ -18,7 +18,6 @@ import numpy.typing as npt
 from .data.classes import ClassRules, StageImages, select
 from .data.decode import Fit
 from .data.overlap import Policy, TrainedOn, apply_policy, find_overlap, write_pairs
-from .data.perceptual import fingerprints
 from .data.split import TEST, TRAIN, group_keys
 from .errors import DataError, RegressionError
 from .experiment.bench import Bench, make_bench
@@ -210,12 +209,14 @@ def _gated(job: _Job, old: ModelFile, opened: OpenedData, bench: Bench) -> tuple
 
     Raises DataError if a photo to judge by was trained on and that is to be refused.
     """
-    store, sides = opened.store, opened.sides.copy()
-    parents = [TrainedOn(str(job.parent), old.trained_on)]
+    store, sides, prints = opened.store, opened.sides.copy(), opened.prints
+    parent = TrainedOn(str(job.parent), old.trained_on, old.trained_on_perceptual)
     if job.update:  # what the old model learned stays learned, what it was tested on stays a test
         sides[np.isin(store.digests, old.trained_on)] = TRAIN
         sides[np.isin(store.digests, old.tested_on)] = TEST
-        parents = []
+        here = prints.perceptual[sides == TRAIN]  # compared as photos, by name
+        looks = np.setdiff1d(old.trained_on_perceptual, here)
+        parent = replace(parent, content=np.empty(0, np.uint64), perceptual=looks)
     notes = list(store.notes)
     for label, name in enumerate(store.class_names):
         mine = store.labels == label
@@ -228,7 +229,7 @@ def _gated(job: _Job, old: ModelFile, opened: OpenedData, bench: Bench) -> tuple
             )
         elif count < FEW_IMAGES:
             notes.append(f'class "{name}" has only {count:,} photos: add more before you trust its figures')
-    found = find_overlap(store, sides, fingerprints(store, bench.progress), parents)
+    found = find_overlap(store, sides, prints, [parent])
     if found.pairs:
         place = bench.folder / "overlap.csv"
         write_pairs(place, found)

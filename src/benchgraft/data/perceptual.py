@@ -44,6 +44,8 @@ class Fingerprints:
     pixels: Digests
     """Of the decoded pixels: equal for equal pictures in different files."""
     perceptual: Digests
+    computed: int = 0
+    """Of how many images they were computed now; the others were kept."""
 
 
 def fingerprints(store: Store, progress: Progress | None = None) -> Fingerprints:
@@ -65,15 +67,16 @@ def fingerprints(store: Store, progress: Progress | None = None) -> Fingerprints
         np.save(stream, array)
         with contextlib.suppress(StorageError):  # a read-only cache: computed again next time
             write_whole(store.folder / f"{name}.npy", stream.getvalue())
-    return Fingerprints(pixels, perceptual)
+    return Fingerprints(pixels, perceptual, len(store))
 
 
 def perceptual_hashes(pixels: Pixels) -> Digests:
     """uint64 (n,) of uint8 (n, size, size, 3), all of them in memory at once as floats."""
     size = pixels.shape[1]
     transform = _transform(size)
-    grey = pixels.reshape(-1, 3) @ np.array([0.299, 0.587, 0.114], np.float32)
-    across = grey.reshape(-1, size) @ transform.T
+    # Grey and lines in one product: colours are the innermost axis, and both are linear.
+    of_colours = np.kron(transform, np.array([0.299, 0.587, 0.114], np.float32))
+    across = pixels.reshape(-1, 3 * size).astype(np.float32) @ of_colours.T
     down = across.reshape(len(pixels), size, -1).transpose(0, 2, 1) @ transform.T
     order = _low_frequencies()
     values = np.stack([down[:, column, row] for row, column in order], axis=1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.classes import ClassRules, StageImages, select
+from ..data.perceptual import Fingerprints, fingerprints
 from ..data.readers import open_source
 from ..data.split import NOWHERE, TEST, Dropped, Sides, assign, drop_shared, group_keys
 from ..data.store import Store, open_store
@@ -30,6 +31,8 @@ class OpenedData:
     """Side of each image, before test images with the bytes of a training image were dropped."""
     dropped: Dropped
     open_seconds: float
+    prints: Fingerprints
+    """Of the store's images."""
 
     def record(self) -> DataRecord:
         """For the ledger."""
@@ -61,16 +64,27 @@ def data_folder(config: DataConfig, root: Path | None) -> Path:
 def open_data(
     name: str, config: DataConfig, root: Path | None, cache: Path, progress: Progress
 ) -> OpenedData:
-    """Open the store, cut the split once for all stages, drop test images that are training images too."""
+    """Open the store, cut the split once for all stages, drop test images that are training images too.
+
+    What the fingerprints cost is told with the decoding: like this it is done once for all runs.
+    """
     start = time.perf_counter()
     source = open_source(config.format, data_folder(config, root))
     store = open_store(source, cache, progress=progress, fit=config.fit, damaged=config.damaged)
+    store, prints = _with_prints(store, progress)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)
     if config.hold_out:
         sides = _without_varieties(store, sides, config.hold_out)
     dropped = drop_shared(store.digests, sides, store.keys)
-    return OpenedData(name, store, sides, dropped, time.perf_counter() - start)
+    return OpenedData(name, store, sides, dropped, time.perf_counter() - start, prints)
+
+
+def _with_prints(store: Store, progress: Progress) -> tuple[Store, Fingerprints]:
+    start = time.perf_counter()
+    prints = fingerprints(store, progress)
+    seconds = time.perf_counter() - start if prints.computed else 0.0
+    return replace(store, decode_seconds=store.decode_seconds + seconds), prints
 
 
 def _without_varieties(store: Store, sides: Sides, rule: HoldOut) -> Sides:

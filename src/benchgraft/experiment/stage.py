@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data.classes import StageImages
+from ..data.perceptual import fingerprints
 from ..data.split import refuse_overlap
 from ..errors import DivergedError, FrozenMovedError
 from ..files import digest_bytes
@@ -116,7 +117,9 @@ def run_stage(
             record=finished().model_dump(mode="json", exclude={"predicted", "confidence"}),
             ancestors=[*parent.card.ancestors, parent.card.record] if parent else [],
         )
-        model_file.write(path, model, card, trained_on, digests_of(images, "test"))
+        model_file.write(
+            path, model, card, trained_on, digests_of(images, "test"), _looks_trained_on(images, parent)
+        )
     done = finished()
     checkpoint.remove()
     return done
@@ -133,6 +136,12 @@ def _trained_on(
     if not keep_overlap:
         refuse_overlap(name, digests_of(images, *judged), trained_on, keys_of(images, *judged))
     return trained_on
+
+
+def _looks_trained_on(images: StageImages, parent: ModelFile | None) -> npt.NDArray[np.uint64]:
+    """Perceptual hashes of the same images, as kept beside the store: a run does not pay for them."""
+    mine = fingerprints(images.store).perceptual[images.rows["train"]]
+    return mine if parent is None else np.union1d(mine, parent.trained_on_perceptual)
 
 
 def _record(

@@ -1,8 +1,9 @@
 """A model file: weights, class names, and how they came about, in one safetensors file. No pickle.
 
 The file holds the state of the network, `trained_on` (the first 8 bytes of the SHA-256 of every image that
-took part in training, this stage's and its parents'), `tested_on` (the same of this stage's test images), and
-one JSON text `benchgraft` with a ModelCard.
+took part in training, this stage's and its parents'), `trained_on_perceptual` (their perceptual hashes),
+`tested_on` (the first 8 bytes of the SHA-256 of this stage's test images), and one JSON text `benchgraft`
+with a ModelCard. Files of format 1 have no perceptual hashes.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from ..ledger import dump_json
 from .freeze import tensor_digest
 from .paper_cnn import HEAD, IMAGE_SIZE, ModelConfig, PaperCNN, build
 
-FORMAT = 1
+FORMAT = 2
 TRAINED_ON = "trained_on"
+TRAINED_ON_PERCEPTUAL = "trained_on_perceptual"
 TESTED_ON = "tested_on"
 
 
@@ -65,6 +67,8 @@ class ModelFile:
     """Content digests of all training images, sorted."""
     tested_on: npt.NDArray[np.uint64]
     """Content digests of the test images that its accuracy was measured on, sorted."""
+    trained_on_perceptual: npt.NDArray[np.uint64]
+    """Perceptual hashes of the training images, sorted; empty in a file of format 1."""
 
 
 def state_digest(model: PaperCNN) -> str:
@@ -79,10 +83,19 @@ def write(
     card: ModelCard,
     trained_on: npt.NDArray[np.uint64],
     tested_on: npt.NDArray[np.uint64],
+    trained_on_perceptual: npt.NDArray[np.uint64],
 ) -> None:
-    """Write whole or not at all. Raises StorageError."""
+    """Write whole or not at all. Raises StorageError.
+
+    The digests and hashes, uint64 (n,) each, may come in any order and more than once.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    for name, digests in ((TRAINED_ON, trained_on), (TESTED_ON, tested_on)):
+    of_images = {
+        TRAINED_ON: trained_on,
+        TESTED_ON: tested_on,
+        TRAINED_ON_PERCEPTUAL: trained_on_perceptual,
+    }
+    for name, digests in of_images.items():
         state[name] = torch.from_numpy(np.unique(digests).view(np.int64))
     write_whole(path, save(state, {"benchgraft": card.model_dump_json()}))
 
@@ -108,9 +121,12 @@ def read(path: Path) -> ModelFile:
         card = ModelCard.model_validate(raw)
     except ValidationError as error:
         raise ModelFileError(f"{path} has a damaged description: {error.errors()[0]['msg']}") from None
-    trained_on = state.pop(TRAINED_ON).numpy().view(np.uint64)
-    tested_on = state.pop(TESTED_ON, torch.empty(0, dtype=torch.int64)).numpy().view(np.uint64)
-    return ModelFile(path, card, state, trained_on, tested_on)
+    none = torch.empty(0, dtype=torch.int64)
+    trained_on, tested_on, perceptual = (
+        state.pop(name, none).numpy().view(np.uint64)
+        for name in (TRAINED_ON, TESTED_ON, TRAINED_ON_PERCEPTUAL)
+    )
+    return ModelFile(path, card, state, trained_on, tested_on, perceptual)
 
 
 def load(file: ModelFile) -> PaperCNN:
