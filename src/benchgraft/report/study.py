@@ -86,12 +86,13 @@ def blocks(found: StudySummary) -> list[Block]:
             "yes" if entry.value.differs_from(0.0) else "no",
         ]
         for entry in found.differences
+        if entry.value.has_interval
     ]
     columns = ["accuracy", *([found.x or ""] if has_x else []), "points", "told apart"]
     return [
         Heading(found.question),
         Grid(header, rows, frozenset(range(1, len(header)))),
-        Grid(columns, differences, frozenset(range(1, len(columns)))),
+        *([Grid(columns, differences, frozenset(range(1, len(columns))))] if differences else []),
         Lines(notes),
     ]
 
