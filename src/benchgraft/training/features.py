@@ -34,6 +34,9 @@ from .evaluate import full_batches
 FORMAT = 2
 SAVE_EVERY_SECONDS = 5.0
 COPIED_ROWS = 4096
+RELEASED_IMAGES = 2048
+"""So many are read before their pages are given back. By number, not by time: a split with a tenth of the
+images, in order over the whole store, maps several images with each that it reads."""
 DEFAULT_LIMIT_BYTES = 1 << 30
 
 
@@ -233,7 +236,7 @@ class _Work:
         array = self._array()
         self._copy_old(array)
         done = self._done_before()
-        computed, start, saved = 0, 0, time.monotonic()
+        computed, start, read, saved = 0, 0, 0, time.monotonic()
         total = int((self._sources < 0).sum())
         with torch.no_grad(), progress.track(total, "features") as advance:
             for part in self._wanted:
@@ -246,10 +249,14 @@ class _Work:
                         array[start + positions[:count].numpy()] = _to_storage(output)[:count]
                         computed += count
                     advance(count)
+                    read += count
+                    if read >= RELEASED_IMAGES:
+                        part.rows.release()
+                        read = 0
                     if time.monotonic() - saved > SAVE_EVERY_SECONDS:
                         self._save(array, start + int(positions[count - 1]) + 1)
                         saved = time.monotonic()
-                        part.rows.release()
+                part.rows.release()
                 start += len(part.ids)
         array.flush()
         return computed
