@@ -64,6 +64,12 @@ def _run(
     return Comparison(experiment, data, bench).run([])
 
 
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory, synthetic_data) -> Ledger:
+    """The tiny growth study, not to be changed."""
+    return _run(_tiny(config.load("growth", quick=True)), tmp_path_factory.mktemp("grown"), synthetic_data)
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_runs_to_its_table_and_page(name, tmp_path, synthetic_data):
     ledger = _run(_tiny(config.load(name, quick=True)), tmp_path, synthetic_data)
@@ -98,12 +104,42 @@ def test_every_seed_takes_the_batches_in_their_order(tmp_path, synthetic_data):
     assert order == [(0, "frozen_100"), (0, "frozen_200"), (1, "frozen_100"), (1, "frozen_200")]
 
 
-def test_cumulative_seconds_are_those_of_all_retrainings_so_far(tmp_path, synthetic_data):
-    ledger = _run(_tiny(config.load("growth", quick=True)), tmp_path, synthetic_data)
-    runs = {run.arm: run for run in ledger.of_kind(RunRecord)}
-    rows = {(row.line, row.x): row for row in summarise(ledger.records).study.rows}
+def test_cumulative_seconds_are_those_of_all_retrainings_so_far(grown):
+    runs = {run.arm: run for run in grown.of_kind(RunRecord)}
+    rows = {(row.line, row.x): row for row in summarise(grown.records).study.rows}
     both = runs["scratch_100"].total_seconds + runs["scratch_200"].total_seconds
     assert rows["scratch anew", 200.0].seconds["pixels"].value == pytest.approx(both)
+
+
+@pytest.mark.parametrize("name", ["growth", "what-pays"])
+def test_a_study_that_was_interrupted_throughout_has_its_report_without_times(name, tmp_path, synthetic_data):
+    ledger = _run(_tiny(config.load(name, quick=True)), tmp_path, synthetic_data)
+    resumed = [
+        record.model_copy(update={"segments": 2}) if isinstance(record, RunRecord) else record
+        for record in ledger.records
+    ]
+    summary = summarise(resumed)
+    assert not any(row.seconds for row in summary.study.rows)
+    assert "every run was interrupted" in " ".join(summary.answer)
+    page(summary, {})
+
+
+def test_time_that_an_interrupted_retraining_lost_is_in_no_sum(grown):
+    resumed = [
+        record.model_copy(update={"segments": 2})
+        if isinstance(record, RunRecord) and record.arm == "scratch_100"
+        else record
+        for record in grown.records
+    ]
+    rows = {(row.line, row.x): row for row in summarise(resumed).study.rows}
+    assert not rows["scratch anew", 200.0].seconds
+    assert rows["own model continued", 200.0].seconds
+
+
+def test_growth_misses_neither_a_scratch_arm_nor_warm_runs(grown):
+    told = " ".join(summarise(grown.records).missing)
+    assert "no arm called" not in told
+    assert "cold and warm" not in told
 
 
 def test_no_training_sees_a_held_out_variety_and_they_alone_are_the_test_set(tmp_path, synthetic_data):

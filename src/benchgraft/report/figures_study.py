@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
 from .drawing import Picture, canvas, label_rows, styled, svg
-from .study import shown_seconds
+from .study import shown_seconds, time_told
 from .summary import StudyRow, StudySummary
 from .units import per_cent, seconds
 
@@ -26,8 +26,8 @@ def study(found: StudySummary) -> Picture:
     """Accuracy and seconds: two panels."""
     drawn = _along(found) if found.x is not None else _beside(found)
     told = "; ".join(
-        f"{row.line}{'' if row.x is None else f' at {row.x:g}'}: {per_cent(row.accuracy.value)}, "
-        f"{seconds(shown_seconds(row)[1].value)}"
+        f"{row.line}{'' if row.x is None else f' at {row.x:g}'}: "
+        f"{per_cent(row.accuracy.value)} {time_told(row)}"
         for row in found.rows
     )
     return Picture(
@@ -50,11 +50,12 @@ def _along(found: StudySummary) -> str:
         style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 4.5}
         middles = [100 * row.accuracy.value for row in rows]
         accuracy.errorbar(x, middles, yerr=_errors(rows), capsize=2, linewidth=1.4, label=line, **style)
-        time.plot(x, [shown_seconds(row)[1].value for row in rows], linewidth=1.4, **style)
+        timed = [(row.x or 0.0, shown[1].value) for row in rows if (shown := shown_seconds(row))]
+        time.plot([place for place, _ in timed], [spent for _, spent in timed], linewidth=1.4, **style)
     for axes in (accuracy, time):
         _scale(axes, [row.x for row in found.rows if row.x is not None])
-    times = [shown_seconds(row)[1].value for row in found.rows]
-    if max(times) >= LOG_FROM * min(times):
+    times = [shown[1].value for row in found.rows if (shown := shown_seconds(row))]
+    if times and max(times) >= LOG_FROM * min(times):
         time.set_yscale("log")
         time.yaxis.set_major_formatter(ScalarFormatter())
     accuracy.set_title("test accuracy, %")
@@ -79,7 +80,10 @@ def _beside(found: StudySummary) -> str:
             capsize=3,
             linestyle="",
         )
-        kind, spent = shown_seconds(row)
+        shown = shown_seconds(row)
+        if shown is None:
+            continue
+        kind, spent = shown
         time.barh(place, spent.value, color=colour, height=0.5)
         time.annotate(
             f" {seconds(spent.value)}{' cold' if kind == 'cold' else ''}", (spent.value, place), va="center"

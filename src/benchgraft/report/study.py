@@ -49,8 +49,7 @@ def answer(found: StudySummary) -> list[str]:
         rows = [row for row in found.rows if row.line == line]
         ends = rows if len(rows) < 2 else [rows[0], rows[-1]]
         told = "; ".join(
-            f"{'' if row.x is None else f'at {row.x:g} '}{estimate(row.accuracy, per_cent)}"
-            f" in {seconds(shown_seconds(row)[1].value)}"
+            f"{'' if row.x is None else f'at {row.x:g} '}{estimate(row.accuracy, per_cent)} {time_told(row)}"
             for row in ends
         )
         sentences.append(f"{line}: {told}.")
@@ -97,9 +96,18 @@ def blocks(found: StudySummary) -> list[Block]:
     ]
 
 
-def shown_seconds(row: StudyRow) -> tuple[Variant, Estimate]:
-    """The seconds that stand for a row where only one figure can: those of a first run."""
-    return next((kind, row.seconds[kind]) for kind in VARIANTS if kind in row.seconds)
+def shown_seconds(row: StudyRow) -> tuple[Variant, Estimate] | None:
+    """The seconds that stand for a row where only one figure can: those of a first run.
+
+    None where every run was interrupted: their records do not hold all the time that they took.
+    """
+    return next(((kind, row.seconds[kind]) for kind in VARIANTS if kind in row.seconds), None)
+
+
+def time_told(row: StudyRow) -> str:
+    """The same in words."""
+    shown = shown_seconds(row)
+    return f"in {seconds(shown[1].value)}" if shown else "(every run was interrupted: no time)"
 
 
 def _row(folder: RunFolder, line: str, x: float | None, arms: list[Arm], before: list[list[Arm]]) -> StudyRow:
@@ -137,10 +145,11 @@ def _seconds(arms: list[Arm], before: list[list[Arm]]) -> dict[Variant, Estimate
 
 
 def _earlier(run: RunRecord, before: list[list[Arm]]) -> float:
-    """Seconds of the first runs of this seed at the points before; nan where one is missing."""
+    """Seconds of this seed's first runs at the points before; nan where one is missing or was interrupted."""
     total = 0.0
     for arms in before:
-        same = [other for arm in arms for other in arm.once_a_seed if other.seed == run.seed]
+        firsts = [other for arm in arms for other in arm.once_a_seed]
+        same = [other for other in firsts if other.seed == run.seed and other.segments == 1]
         total += sum(other.total_seconds for other in same) if same else math.nan
     return total
 

@@ -221,18 +221,25 @@ def _missing(folder: RunFolder) -> list[str]:
         for run in folder.preparation
         if run.given is not None
     ]
-    lines += [f"no arm called {name}" for name in (SCRATCH,) if folder.scratch is None]
+    if folder.scratch is None and not folder.experiment.config.get("study"):
+        lines.append(f"no arm called {SCRATCH}")
     planned = folder.experiment.config.get("runs")
     for arm in folder.arms.values():
         seeds = len(arm.once_a_seed)
         if isinstance(planned, int) and seeds < planned:
             lines.append(f"{arm.name}: {seeds} of {planned} planned runs")
         cold, warm = ({run.seed for run in arm.of(name)} for name in ("cold", "warm"))
-        if cold ^ warm:
+        if cold ^ warm and _has_warm_runs(folder, arm):
             lines.append(
                 f"{arm.name}: only one of cold and warm for seeds {', '.join(map(str, sorted(cold ^ warm)))}"
             )
     return lines
+
+
+def _has_warm_runs(folder: RunFolder, arm: Arm) -> bool:
+    """Whether each cold run of the arm is followed by a warm one."""
+    stage = folder.experiment.config.get("stages", {}).get(arm.stage, {})
+    return bool(stage.get("cache", "shared") == "shared")
 
 
 def _missing_preparation(folder: RunFolder) -> list[str]:
