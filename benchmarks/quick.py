@@ -23,6 +23,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from peers.gemm import gemm_gflops
 
 from benchgraft.data.classes import StageImages
 from benchgraft.data.readers import open_source
@@ -43,7 +44,6 @@ from benchgraft.training.evaluate import evaluate
 from benchgraft.training.loop import Recipe, Stop, fit
 
 TARGET = Path(__file__).resolve().parent / "results" / "quick.json"
-GEMM_SIZE, GEMM_REPEATS = 2048, 5
 BATCH = 128
 Measurement = Callable[[], float]
 
@@ -111,17 +111,6 @@ def compare(measured: dict[str, Any], committed: dict[str, Any]) -> list[str]:
         if here["highest"] < then["lowest"]:
             slower.append(name)
     return slower
-
-
-def gemm_gflops() -> float:
-    """GFLOP/s of a float32 matrix product, now."""
-    a, b = torch.rand(GEMM_SIZE, GEMM_SIZE), torch.rand(GEMM_SIZE, GEMM_SIZE)
-    seconds = []
-    for _ in range(GEMM_REPEATS):
-        with _timed() as took:
-            torch.mm(a, b)
-        seconds += took
-    return 2 * GEMM_SIZE**3 / min(seconds) / 1e9
 
 
 @contextmanager

@@ -12,6 +12,8 @@ import re
 import sys
 from pathlib import Path
 
+from readme_picture import on_white
+
 from benchgraft.files import write_whole
 from benchgraft.ledger import RunRecord, read
 from benchgraft.report import figures_study, study
@@ -20,7 +22,6 @@ from benchgraft.report.tables import summarise
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "findings.md"
-COLOUR = re.compile(r"var\(--[\w-]+, (#[0-9a-f]+)\)")
 
 
 def measured(folder: Path, name: str) -> str:
@@ -29,10 +30,8 @@ def measured(folder: Path, name: str) -> str:
     summary = summarise(records)
     assert summary.study is not None, f"{folder} holds no study"
     picture = figures_study.study(summary.study)
-    ground = '<rect width="100%" height="100%" fill="#fff"/>'
-    svg = COLOUR.sub(r"\1", picture.svg).replace(">", f">{ground}", 1)
     (DOCS / "findings").mkdir(exist_ok=True)
-    write_whole(DOCS / "findings" / f"{name}.svg", svg + "\n")
+    write_whole(DOCS / "findings" / f"{name}.svg", on_white(picture) + "\n")
     runs = [record for record in records if isinstance(record, RunRecord) and record.given is None]
     minutes = sum(run.total_seconds for run in runs) / 60
     here = runs[-1].environment

@@ -33,6 +33,8 @@ class OpenedData:
     open_seconds: float
     prints: Fingerprints
     """Of the store's images."""
+    without: list[str]
+    """Classes that no stage on these data has: held-out varieties that take part in nothing."""
 
     def record(self) -> DataRecord:
         """For the ledger."""
@@ -74,10 +76,11 @@ def open_data(
     store, prints = _with_prints(store, progress)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)
+    without: list[str] = []
     if config.hold_out:
-        sides = _without_varieties(store, sides, config.hold_out)
+        sides, without = _without_varieties(store, sides, config.hold_out)
     dropped = drop_shared(store.digests, sides, store.keys)
-    return OpenedData(name, store, sides, dropped, time.perf_counter() - start, prints)
+    return OpenedData(name, store, sides, dropped, time.perf_counter() - start, prints, without)
 
 
 def _with_prints(store: Store, progress: Progress) -> tuple[Store, Fingerprints]:
@@ -87,27 +90,22 @@ def _with_prints(store: Store, progress: Progress) -> tuple[Store, Fingerprints]
     return replace(store, decode_seconds=store.decode_seconds + seconds), prints
 
 
-def _without_varieties(store: Store, sides: Sides, rule: HoldOut) -> Sides:
-    """Sides where the held-out varieties test, alone, or take part in nothing."""
-    is_held = held_out(store.class_names, rule.fold, rule.of)[store.labels]
+def _without_varieties(store: Store, sides: Sides, rule: HoldOut) -> tuple[Sides, list[str]]:
+    """Sides where the held-out varieties test, alone, or take part in nothing; and which then do that."""
+    held = held_out(store.class_names, rule.fold, rule.of)
+    is_held = held[store.labels]
     if rule.held == "nowhere":
-        return np.where(is_held, NOWHERE, sides).astype(np.int8)
+        names = [name for name, out in zip(store.class_names, held, strict=True) if out]
+        return np.where(is_held, NOWHERE, sides).astype(np.int8), names
     seen = np.where(sides == TEST, NOWHERE, sides)
-    return np.where(is_held, TEST, seen).astype(np.int8)
+    return np.where(is_held, TEST, seen).astype(np.int8), []
 
 
 def stage_images(experiment: Experiment, stage: str, opened: OpenedData) -> StageImages:
     """The stage's training, validation and test images."""
-    settings = experiment.stages[stage]
-    rules = experiment.classes[settings.classes] if settings.classes else ClassRules()
-    rule = experiment.data[settings.data].hold_out
-    names = opened.store.class_names
-    without = (
-        [name for name, held in zip(names, held_out(names, rule.fold, rule.of), strict=True) if held]
-        if rule and rule.held == "nowhere"
-        else ()
-    )
-    return select(opened.store, opened.dropped.sides, rules, without=without)
+    name = experiment.stages[stage].classes
+    rules = experiment.classes[name] if name else ClassRules()
+    return select(opened.store, opened.dropped.sides, rules, without=opened.without)
 
 
 def images_record(stage: str, data: str, images: StageImages) -> ImagesRecord:

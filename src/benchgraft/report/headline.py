@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .runs import SCRATCH, Arm, RunFolder
-from .statistics import Estimate
 from .summary import AccuracyDifference, Payback, Speedup
 from .units import bare_points, estimate, number, seconds, times
 
@@ -112,7 +111,7 @@ def _faster(name: str, speedup: Speedup | None) -> str:
     if speedup.other_machine:
         return f"A retraining took {both}, but on two machines: no ratio of methods."
     if not ratio.has_interval:
-        return f"A retraining took {both} ({estimate(_bare(ratio), times)}; {ratio.why_none})."
+        return f"A retraining took {both} ({estimate(ratio.bare, times)}; {ratio.why_none})."
     text = estimate(ratio, times).replace(" (", ", 95 % interval ").removesuffix(")")
     if not ratio.differs_from(1.0):
         return f"These runs cannot tell which is faster: {both} ({text})."
@@ -152,10 +151,6 @@ def _where(folder: RunFolder, arm: Arm) -> str:
     images = folder.images_of(arm.runs[0])
     data = folder.data.get(images.data) if images else None
     return " on frames of fruits it has seen" if data and data.format == "fruits360" else ""
-
-
-def _bare(value: Estimate) -> Estimate:
-    return value.model_copy(update={"why_none": None})
 
 
 def ordinal(count: int) -> str:

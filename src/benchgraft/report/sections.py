@@ -13,18 +13,9 @@ from .summary import Summary
 
 def blocks(summary: Summary) -> list[Block]:
     """Everything that is printed, in order; the answer last, where a terminal ends."""
-    if summary.study:
-        return [
-            *data(summary),
-            *study.blocks(summary.study),
-            *_machines(summary),
-            *_missing(summary),
-            Heading("The answer"),
-            Lines(summary.answer),
-        ]
     return [
         *data(summary),
-        *(block for table in summary.tables for block in paper_table(table)),
+        *_arms(summary),
         *measured(summary),
         *_audit(summary),
         *_machines(summary),
@@ -44,8 +35,7 @@ def measured(summary: Summary) -> list[Block]:
 
 def runs(summary: Summary) -> list[Block]:
     """Every run of every arm, and what must be said of them; for an experiment that is not the paper's."""
-    tables = [] if summary.study else summary.tables
-    return [*(block for table in tables for block in paper_table(table)), Lines(summary.notes)]
+    return [*_arms(summary), Lines(summary.notes)]
 
 
 def paper(summary: Summary) -> list[Block]:
@@ -56,7 +46,7 @@ def paper(summary: Summary) -> list[Block]:
     return [
         Heading("Its claims"),
         Grid(["", "claim", "by the paper's own figures", "by these runs", "figure"], rows),
-        *(block for table in summary.tables for block in paper_table(table)),
+        *_arms(summary),
         *_audit(summary),
         Lines(summary.notes),
     ]
@@ -100,6 +90,12 @@ def provenance(summary: Summary) -> list[Block]:
         ),
         *_missing(summary),
     ]
+
+
+def _arms(summary: Summary) -> list[Block]:
+    """The runs of every arm; a study tells them in its one table."""
+    tables = [] if summary.study else summary.tables
+    return [block for table in tables for block in paper_table(table)]
 
 
 def _claims(summary: Summary) -> list[Block]:

@@ -40,6 +40,11 @@ class Estimate(BaseModel):
         """Whether bounds could be given."""
         return self.low is not None and self.high is not None
 
+    @property
+    def bare(self) -> Estimate:
+        """The same without the reason for having no interval, where that is told elsewhere."""
+        return self.model_copy(update={"why_none": None})
+
     def differs_from(self, none: float) -> bool:
         """Whether there is an interval and it leaves out the value that means "no difference"."""
         return self.low is not None and self.high is not None and not self.low <= none <= self.high

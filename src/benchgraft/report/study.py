@@ -69,7 +69,7 @@ def blocks(found: StudySummary) -> list[Block]:
             f"{row.runs}",
             f"{row.train_images:,}",
             f"{row.epochs:.1f}",
-            *(estimate(_bare(row.seconds[kind]), seconds) if kind in row.seconds else "" for kind in shown),
+            *(estimate(row.seconds[kind].bare, seconds) if kind in row.seconds else "" for kind in shown),
             estimate(row.accuracy, per_cent),
         ]
         for row in found.rows
@@ -183,7 +183,3 @@ def _inside(value: Estimate) -> Estimate:
     if value.low is None or value.high is None:
         return value
     return value.model_copy(update={"low": max(value.low, 0.0), "high": min(value.high, 1.0)})
-
-
-def _bare(value: Estimate) -> Estimate:
-    return value.model_copy(update={"why_none": None})
