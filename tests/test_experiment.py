@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -239,3 +240,15 @@ def test_a_mistake_on_the_command_line_is_one_message_and_exit_code_2(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_training_does_not_import_the_compiler(tiny, tmp_path, synthetic_data):
+    """It takes a second, as long as a whole retraining, and changes nothing (issue 6)."""
+    command = [
+        *(sys.executable, "-X", "importtime", "-m", "benchgraft", "reproduce", str(tiny)),
+        *("--data", str(synthetic_data), "--out", str(tmp_path / "run")),
+        *("--cache-dir", str(tmp_path / "cache"), "--threads", "1"),
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert re.search(r"\btorch$", done.stderr, re.MULTILINE)
+    assert not re.search(r"\btorch\._dynamo\b", done.stderr)
