@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -33,6 +34,12 @@ class Done:
     err: str
 
 
+def start_processes() -> None:
+    """Import torch for all processes to come, while this one does something else."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    forkserver.ensure_running()
+
+
 def run_all(
     commands: Sequence[Sequence[str]], folder: Path, disk: Path | None = None, free: Sequence[int] = ()
 ) -> list[Done]:
@@ -42,7 +49,6 @@ def run_all(
     copied to the folder's name with `-after-NUMBER`.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
     together = context.Barrier(len(commands))
     processes = []
     for number, words in enumerate(commands):
