@@ -95,9 +95,12 @@ def _lay_over(folder: Path, free: int) -> None:
     ids = os.getuid(), os.getgid()
     if libc.unshare(_NEW_USER | _NEW_MOUNTS):
         os._exit(NO_NAMESPACE)
-    Path("/proc/self/setgroups").write_text("deny")
-    for name, number in zip(("uid_map", "gid_map"), ids, strict=True):
-        Path(f"/proc/self/{name}").write_text(f"0 {number} 1")
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        for name, number in zip(("uid_map", "gid_map"), ids, strict=True):
+            Path(f"/proc/self/{name}").write_text(f"0 {number} 1")
+    except OSError:
+        os._exit(NO_NAMESPACE)
     there = {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
     pages = sum(1 + -(-len(content or b"") // _PAGE) for content in there.values())
     if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={(pages + 1) * _PAGE + free}".encode()):
