@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from unittest import mock
 
 _PRELOADED = [
     *(f"benchgraft.{name}" for name in ("adaptation", "evaluation", "onnx_export", "experiment.compare")),
@@ -84,9 +86,11 @@ def call(words: Sequence[str]) -> None:
     from benchgraft import adaptation, cli
     from benchgraft.experiment import folder
 
-    adaptation.STEPS = adaptation.UPDATE_STEPS = folder.COMPARED_STEPS = 1  # as few epochs as there may be
-    sys.argv = ["benchgraft", *words]
-    cli.main()
+    with contextlib.ExitStack() as put_back:
+        for module, name in ((adaptation, "STEPS"), (adaptation, "UPDATE_STEPS"), (folder, "COMPARED_STEPS")):
+            put_back.enter_context(mock.patch.object(module, name, 1))  # as few epochs as there may be
+        put_back.enter_context(mock.patch.object(sys, "argv", ["benchgraft", *words]))
+        cli.main()
 
 
 def _lay_over(folder: Path, free: int) -> None:
