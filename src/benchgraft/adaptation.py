@@ -19,7 +19,7 @@ from .data.classes import ClassRules, StageImages, select
 from .data.decode import Fit
 from .data.overlap import Policy, TrainedOn, apply_policy, find_overlap, write_pairs
 from .data.split import TEST, TRAIN, group_keys
-from .errors import DataError, RegressionError
+from .errors import DataError, RegressionError, StorageError
 from .experiment.bench import Bench, make_bench
 from .experiment.config import Damaged, Experiment, experiment_record, shipped_path
 from .experiment.folder import (
@@ -199,7 +199,10 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
             *(change.text() for change in worse),
             f"the new model is at {made.path}; look at the new photos, or update without --refuse-regression",
         )
-    write_whole(target, made.path.read_bytes())
+    try:
+        write_whole(target, made.path.read_bytes())
+    except StorageError as error:
+        raise StorageError(error.what, f"the new model is kept at {made.path}", *error.details) from error
     suspects = _suspects(experiment, made, images, bench)
     return _result(job, target, run, opened, images, suspects, notes, changes)
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import RunFolderError, StorageError
+
+LOCK = ".lock"
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
@@ -79,13 +82,27 @@ def write_folder_whole(path: Path) -> Iterator[Path]:
             for file in temporary.iterdir():
                 with file.open("rb") as opened:
                     os.fsync(opened.fileno())
-            if not path.exists():
-                temporary.chmod(0o755)
+            temporary.chmod(0o755)
+            try:
                 temporary.rename(path)
-                _fsync_folder(path.parent)
+            except OSError:
+                if not path.is_dir():
+                    raise
+            _fsync_folder(path.parent)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def allocate(path: Path) -> None:
+    """Give a file all the disk space that its length says. Raises OSError where there is not so much.
+
+    A file made for a map has holes: on a full disk, writing to them through the map ends the process with
+    SIGBUS instead of an error.
+    """
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def default_cache() -> Path:
@@ -98,30 +115,55 @@ def default_cache() -> Path:
 def lock(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; released by the system however the process ends.
 
-    Raises RunFolderError if another process holds it.
+    A folder made for it is removed again where an error ends the work before anything was put there.
+    Raises RunFolderError if another process holds it, StorageError if it cannot be written.
     """
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a+")
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        file = _held(folder)
     with file:
         try:
+            with storage_errors(folder):
+                file.truncate(0)
+                file.write(str(os.getpid()).encode())
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if made and os.listdir(folder) == [LOCK]:  # noqa: PTH208
+                    (folder / LOCK).unlink()
+                    for path in made:
+                        path.rmdir()
+            raise
+
+
+def _held(folder: Path) -> FileIO:
+    """The lock file, locked. Raises OSError, and RunFolderError if another process holds it."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+b", buffering=0)
+        try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink:  # else its last holder has removed it since it was opened
+                return file
+            file.close()
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = file.read().decode() or "unknown"
+            file.close()
             raise RunFolderError(
                 f"another process is working in {folder} (process {holder})",
-                "wait for it to end, or choose another folder with --out",
+                "wait for it to end, or choose another folder with --out (adapt, prepare: --run-folder)",
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+        except OSError:
+            file.close()
+            raise
 
 
 def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """After a rename, which stands: a file system that cannot do this is no reason to call it failed."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -20,7 +18,7 @@ from .data.decode import Undecodable, decode
 from .data.scan import images_below
 from .errors import DataError, ExportError
 from .experiment.config import shipped_path
-from .files import storage_errors
+from .files import write_whole
 from .model import model_file
 from .model.model_file import ModelFile
 from .report.part import Part
@@ -58,7 +56,7 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     The graph takes `images`, uint8 (n, size, size, 3) RGB, scales them itself and gives `probabilities`,
     float32 (n, classes); any n. Metadata: class_names (JSON), image_size, fit. images: folder of photos for
     the comparison, default the sample that comes along.
-    Raises ExportError: a package is missing, or the answers differ (nothing is kept then).
+    Raises ExportError: a package is missing, or the answers differ (nothing is kept then); StorageError.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -69,19 +67,9 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     target = Path(out) if out else Path(model).with_suffix(".onnx")
     photos = _photos(Path(images) if images else shipped_path("shipped:sample"), file)
     network = _Probabilities(model_file.load(file)).eval()
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".onnx")
-        os.close(handle)
-    temporary = Path(name)
-    try:
-        _write(network, photos[:2], file, temporary)
-        difference = _difference(network, photos, temporary)
-        with storage_errors(target):
-            temporary.chmod(0o644)
-            temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = _graph(network, photos[:2], file)
+    difference = _difference(network, photos, content)
+    write_whole(target, content)
     return Exported(path=target, checked_photos=len(photos), largest_difference=difference)
 
 
@@ -99,7 +87,8 @@ def _photos(folder: Path, file: ModelFile) -> npt.NDArray[np.uint8]:
     return np.stack(photos)
 
 
-def _write(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile, path: Path) -> None:
+def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) -> bytes:
+    """The content of an ONNX file."""
     import onnx
 
     with warnings.catch_warnings():
@@ -122,14 +111,14 @@ def _write(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile, 
         "model_digest": file.card.model_digest,
     }
     onnx.helper.set_model_props(proto, facts)
-    onnx.save(proto, path)
+    return bytes(proto.SerializeToString())
 
 
-def _difference(network: nn.Module, photos: npt.NDArray[np.uint8], path: Path) -> float:
+def _difference(network: nn.Module, photos: npt.NDArray[np.uint8], graph: bytes) -> float:
     """Largest difference of probabilities. Raises ExportError if it is too large, or any answer differs."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     ours, theirs = [], []
     for part in _parts(photos):
         with torch.no_grad():

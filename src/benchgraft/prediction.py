@@ -139,6 +139,8 @@ def _decoded(
 def _decode(path: str, size: int, fit: Fit) -> npt.NDArray[np.uint8] | Unreadable:
     try:
         file = Path(path)
+        if file.is_dir():
+            return Unreadable(path, "a folder without photos")
         if file.stat().st_size > LARGEST_FILE:
             return Unreadable(path, f"larger than {LARGEST_FILE:,} bytes")
         return decode(file.read_bytes(), size, fit)[0]
@@ -157,5 +159,8 @@ def _files(paths: Iterable[Path | str]) -> Iterator[str]:
 
 
 def _below(folder: Path) -> Iterator[str]:
-    """All photos below a folder, sorted; hidden and foreign files are passed over."""
-    yield from (str(folder / name) for name in images_below(folder))
+    """All photos below a folder, sorted; itself if there are none. Foreign files are passed over."""
+    names = images_below(folder)
+    first = next(names, None)
+    yield str(folder if first is None else folder / first)
+    yield from (str(folder / name) for name in names)

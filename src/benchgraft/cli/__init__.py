@@ -5,6 +5,8 @@ Heavy imports stay inside the commands, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import Annotated
 
@@ -42,11 +44,23 @@ app.add_typer(data_app, name="data")
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one message on stderr and exit code 2."""
+    """Run the command line; a user's mistake, or the disk's, is one message on stderr and exit code 2."""
     try:
-        app()
+        _run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except BrokenPipeError:  # `| head` has seen enough
+        _forget_output()
+        sys.exit(EXIT_FAULT)
+    except OSError as error:
+        where = error.filename or "the output of this command, or a file of it"
+        print(
+            f"error: cannot read or write {where}: {error.strerror or error}\n"
+            "  free some space, check the place and the rights to it, then run again",
+            file=sys.stderr,
+        )
+        _forget_output()
         sys.exit(EXIT_USER_ERROR)
     except FrozenMovedError as error:
         print(f"fault of the program: {error}", file=sys.stderr)
@@ -54,6 +68,20 @@ def main() -> None:
     except (Interrupted, KeyboardInterrupt):
         print("stopped; give the same command again to go on", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _run() -> None:
+    try:
+        app()
+    except SystemExit:
+        sys.stdout.flush()  # now, while a full disk below it can be told of
+        raise
+
+
+def _forget_output() -> None:
+    """Send what still waits for stdout nowhere: at its end the interpreter would try again, and complain."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import EXIT_USER_ERROR
+from ..errors import DataError
 from .options import CacheOption
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
@@ -27,4 +27,7 @@ def data_check(
     found = check(open_source(guess_format(folder), folder), cache_dir or default_cache(), for_terminal())
     print("\n".join(found.lines()))
     if not found.is_usable:
-        raise typer.Exit(EXIT_USER_ERROR)
+        raise DataError(
+            f"{folder} cannot be used as it is: {'; '.join(found.problems)}",
+            "add images, or take out the classes named",
+        )

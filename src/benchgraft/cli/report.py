@@ -59,11 +59,16 @@ def print_report(folder: Path, format: str = "text", half_width: float | None = 
 
 
 def conclude(folder: Path) -> None:
-    """What ends a long command: the report, printed and as files, and the seal over the whole folder."""
+    """What ends a long command: the report, printed and as files, and the seal over the whole folder.
+
+    Raises RunFolderError if another process works there: the seal would hold what that one changes.
+    """
+    from ..files import lock
     from ..report.seal import seal
 
-    print_report(folder)
-    seal(folder)
+    with lock(folder):
+        print_report(folder)
+        seal(folder)
 
 
 def verify(folder: FolderArgument) -> None:

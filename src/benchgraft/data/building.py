@@ -19,7 +19,7 @@ from ..ledger import ExcludedImage
 from ..progress import Progress
 from .decode import RULE_VERSION
 from .packing import Pack
-from .reuse import JOURNAL, known_in_leftovers, known_in_store
+from .reuse import JOURNAL, Journal, known_in_leftovers, known_in_store
 from .rows import Written, write_rows
 
 FORMAT_VERSION = 1
@@ -45,9 +45,17 @@ def build(
     with known_in_leftovers(stores, place) as (known, leftovers):
         if last_key:
             known = known_in_store(stores / last_key) | known
-        with write_folder_whole(folder) as temporary, storage_errors(folder):
+        # The journal is closed, and with that its lock given up, when the folder has its final name: until
+        # then another process would take it for the leftover of a killed one, and remove it.
+        with (
+            storage_errors(folder),
+            contextlib.ExitStack() as held,
+            write_folder_whole(folder) as temporary,
+            storage_errors(folder),
+        ):
+            journal = held.enter_context(contextlib.closing(Journal(temporary, place)))
             try:
-                written = write_rows(pack, known, temporary, place, progress)
+                written = write_rows(pack, known, temporary, journal, progress)
             except KeyboardInterrupt:
                 temporary.rename(temporary.with_name(f"{temporary.name}-stopped"))
                 raise

@@ -97,7 +97,12 @@ class Journal:
         self._file: TextIO = (folder / JOURNAL).open("w", encoding="ascii")
         with contextlib.suppress(OSError):  # a file system without locks: the build is then never taken over
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._write({"place": place})
+        try:
+            self._write({"place": place})
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
 
     def add(
         self,

@@ -48,30 +48,26 @@ class _Piece:
     decoded: int
 
 
-def write_rows(pack: Pack, known: Known, folder: Path, place: str, progress: Progress) -> Written:
-    """Write the pixels of every usable image to pixels.npy, and a journal of them beside it.
+def write_rows(pack: Pack, known: Known, folder: Path, journal: Journal, progress: Progress) -> Written:
+    """Write the pixels of every usable image to pixels.npy, and tell the journal of them.
 
     Written with plain writes, not through a map: on a full disk a map ends the process with SIGBUS, a write
     raises. The number of rows is known at the end only, so the header is written twice.
     """
     written = Written()
     shape = (pack.size, pack.size, 3)
-    journal = Journal(folder, place)
-    try:
-        with (folder / PIXELS).open("wb") as file, progress.track(len(pack.keys), "decode images") as advance:
-            start = _write_header(file, (len(pack.keys), *shape))
-            for piece in _pieces_of(pack, known):
-                file.write(piece.pixels.data)
-                if pack.paths:
-                    file.flush()
-                    _note(journal, pack, piece)
-                _count(written, pack, piece)
-                advance(len(piece.kept) + len(piece.excluded))
-            file.seek(0)
-            if _write_header(file, (len(written.kept), *shape)) != start:
-                raise RuntimeError(f"the header of {PIXELS} changed its length")
-    finally:
-        journal.close()
+    with (folder / PIXELS).open("wb") as file, progress.track(len(pack.keys), "decode images") as advance:
+        start = _write_header(file, (len(pack.keys), *shape))
+        for piece in _pieces_of(pack, known):
+            file.write(piece.pixels.data)
+            if pack.paths:
+                file.flush()
+                _note(journal, pack, piece)
+            _count(written, pack, piece)
+            advance(len(piece.kept) + len(piece.excluded))
+        file.seek(0)
+        if _write_header(file, (len(written.kept), *shape)) != start:
+            raise RuntimeError(f"the header of {PIXELS} changed its length")
     if not pack.paths:
         (folder / JOURNAL).unlink()
     return written

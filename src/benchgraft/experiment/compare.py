@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..data.classes import StageImages
+from ..data.readers import open_source
 from ..errors import ConfigError, RunFolderError
 from ..files import lock
 from ..ledger import (
@@ -24,7 +26,7 @@ from ..ledger import (
 from ..model import model_file
 from .bench import OWN_CACHE, Bench
 from .config import Experiment, experiment_record, shipped_path
-from .images import OpenedData, images_record, open_data, stage_images
+from .images import OpenedData, data_folder, images_record, open_data, stage_images
 from .stage import run_stage, same_result
 from .thumbnails import keep_thumbnails
 
@@ -43,7 +45,7 @@ class Comparison:
         """Everything that the ledger does not show finished yet. Raises UserError subclasses, Interrupted."""
         with lock(self._bench.folder):
             self._ledger = Ledger(self._bench.folder)
-            self._begin(command)
+            self._begin(command, [*self._experiment.preparation, *self._experiment.arms.values()])
             for number in range(self._experiment.parents):
                 for stage in self._experiment.preparation:
                     self._prepare(stage, self._experiment.seed + number)
@@ -57,14 +59,17 @@ class Comparison:
         """Train this stage, and what it builds on, once each; the path of its model file."""
         with lock(self._bench.folder):
             self._ledger = Ledger(self._bench.folder)
-            self._begin(command)
+            self._begin(command, self._experiment.chain(stage))
             for name in self._experiment.chain(stage):
                 self._prepare(name, self._experiment.seed)
         given = self._experiment.stages[stage].model_file
         return shipped_path(given) if given else self._bench.model_path(stage, None)
 
-    def _begin(self, command: list[str]) -> None:
-        """First line of a new ledger, or a check that the folder holds this very experiment."""
+    def _begin(self, command: list[str], stages: Iterable[str]) -> None:
+        """First line of a new ledger, or a check that the folder holds this very experiment.
+
+        Raises DataError before a new one is begun if a data set is missing or holds no image.
+        """
         record = experiment_record(self._experiment, command)
         there = self._ledger.of_kind(ExperimentRecord)
         if there and there[0].config_digest != record.config_digest:
@@ -73,6 +78,10 @@ class Comparison:
                 "continue it with the file it was begun with, or choose another folder with --out",
             )
         if not there:
+            trained = [self._experiment.stages[name] for name in stages]
+            for data in dict.fromkeys(stage.data for stage in trained if not stage.model_file):
+                config = self._experiment.data[data]
+                open_source(config.format, data_folder(config, self._data_root))
             self._ledger.append(record)
 
     def _prepare(self, stage: str, seed: int) -> None:

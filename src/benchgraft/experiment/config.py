@@ -245,7 +245,9 @@ def _read(name: str, beside: Path | None = None) -> tuple[dict[str, Any], str, P
             did_you_mean(path.stem, shipped_experiments()),
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        raise ConfigError(
+            f"{path} is not valid TOML: {error}", "mend that place, or name another experiment file"
+        ) from None
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,13 +103,17 @@ def write(
 def read(path: Path) -> ModelFile:
     """Raises ModelFileError if it is missing, no model file of ours, damaged, or of a newer format."""
     if not path.is_file():
-        raise ModelFileError(f"no model file at {path}")
+        raise ModelFileError(
+            f"no model file at {path}", "name a .safetensors file that benchgraft has written"
+        )
     try:
         with safe_open(path, framework="pt") as opened:
             text = (opened.metadata() or {}).get("benchgraft")
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path} is not a whole safetensors file: {error}") from None
+        raise ModelFileError(
+            f"{path} is not a whole safetensors file: {error}", "copy it anew, or make it again"
+        ) from None
     if text is None or TRAINED_ON not in state:
         raise ModelFileError(
             f"{path} was not written by benchgraft", "make one with: benchgraft reproduce --data DIR"

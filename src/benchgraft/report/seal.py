@@ -65,10 +65,12 @@ def digests(folder: Path) -> Seal:
 
 
 def covered(folder: Path) -> list[str]:
-    """Names of all files but the ledger, the seal itself, and UNCOVERED."""
+    """Names of all files but the ledger, the seal, UNCOVERED, and hidden ones: those are being written."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(
-        name for name in names if not name.startswith(UNCOVERED) and name not in (LEDGER, FILE_NAME)
+        name
+        for name in names
+        if not name.startswith(UNCOVERED) and name not in (LEDGER, FILE_NAME) and "/." not in f"/{name}"
     )
 
 

@@ -11,8 +11,9 @@ import contextlib
 import json
 import math
 import shutil
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.mixing import mixed
-from ..files import digest_array, digest_bytes, lock, storage_errors, write_whole
+from ..errors import RunFolderError, StorageError
+from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
 from ..ledger import dump_json
 from ..model.freeze import split_at, tensor_digest
 from ..model.paper_cnn import PaperCNN
@@ -162,23 +164,30 @@ class FeatureCache:
         """Apply the prefix to all wanted rows, in batches of the loop's size, and store the result.
 
         reuse: copy what the cache has already and compute the rest; what was interrupted goes on where it
-        was. False computes everything, for runs whose whole time is to be measured.
+        was. False computes everything, for runs whose whole time is to be measured. Where two processes want
+        the same at once, each computes it.
+        Raises StorageError; nothing is left then.
         """
         prefix.eval()
         ids = np.concatenate([part.ids for part in wanted])
         place = self._place(ids)
-        partial = place.with_name(f".{place.name}")
         old = self._largest_overlap(ids) if reuse else None
         if place.exists():  # to be computed anew, or found damaged
-            shutil.rmtree(place)
-        with storage_errors(partial), lock(partial):
+            shutil.rmtree(place, ignore_errors=True)
+        with storage_errors(place), _half_done(place) as folder:
             if not reuse:
-                (partial / "done.json").unlink(missing_ok=True)
-            work = _Work(partial, prefix, wanted, ids, old, batch_size)
+                (folder / "done.json").unlink(missing_ok=True)
+            work = _Work(folder, prefix, wanted, ids, old, batch_size)
             computed = work.run(progress)
-            work.finish()
-            partial.rename(place)
-        return Features(_map(place), computed)
+            array = work.finish()
+            try:
+                folder.rename(place)
+                (place / LOCK).unlink(missing_ok=True)
+            except OSError:
+                if not place.is_dir():  # else another process was faster: its features are kept
+                    raise
+                shutil.rmtree(folder, ignore_errors=True)
+        return Features(array, computed)
 
     def _place(self, ids: npt.NDArray[np.uint64]) -> Path:
         return self._folder / digest_array(ids)
@@ -198,6 +207,28 @@ class FeatureCache:
             return None
         array = _open(best[0])
         return None if array is None else _Old(array, best[1])
+
+
+@contextlib.contextmanager
+def _half_done(place: Path) -> Iterator[Path]:
+    """The folder to fill before it becomes `place`: the one that an interrupted process left, or a new one.
+
+    Where another process is filling it, one for this process alone. A failed write removes it: what is for
+    going on must not keep the disk full.
+    """
+    with contextlib.ExitStack() as held:
+        folder = place.with_name(f".{place.name}")
+        try:
+            held.enter_context(lock(folder))
+        except RunFolderError:
+            folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+            folder.chmod(0o755)  # mkdtemp gives 0700; a cache may be shared
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            yield folder
+        except (OSError, StorageError):
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,13 +292,13 @@ class _Work:
         array.flush()
         return computed
 
-    def finish(self) -> None:
-        """Write what makes the folder whole."""
+    def finish(self) -> npt.NDArray[np.float32]:
+        """Write what makes the folder whole; the features, mapped."""
         np.save(self._folder / "ids.npy", self._ids)
-        digest = digest_array(_map(self._folder))
-        write_whole(self._folder / "features.json", json.dumps({"digest": digest}))
-        for name in (".lock", "done.json"):
-            (self._folder / name).unlink(missing_ok=True)
+        array = _map(self._folder)
+        write_whole(self._folder / "features.json", json.dumps({"digest": digest_array(array)}))
+        (self._folder / "done.json").unlink(missing_ok=True)
+        return array
 
     def _array(self) -> np.memmap[Any, np.dtype[np.float32]]:
         """The array to fill: begun by an interrupted process, or new."""
@@ -279,7 +310,9 @@ class _Work:
                 if array.shape == shape:
                     return array
         (self._folder / "done.json").unlink(missing_ok=True)
-        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        allocate(path)
+        return array
 
     def _row_shape(self) -> tuple[int, ...]:
         with torch.no_grad():
