@@ -221,7 +221,7 @@ def test_links_in_an_archive_are_never_made(server, tmp_path, monkeypatch):
         member = tarfile.TarInfo("test.bin")
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(member)
-    with pytest.raises(DataError, match="test.bin is missing"):
+    with pytest.raises(DataError, match=r"test\.bin is missing"):
         _get(_publish(server, stream.getvalue(), monkeypatch), tmp_path)
 
 

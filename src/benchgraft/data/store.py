@@ -31,6 +31,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..cache import hold, limit_bytes, make_room
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
 from ..ledger import ExcludedImage
@@ -131,8 +132,10 @@ def _find_or_build(source: Source, stores: Path, size: int, fit: Fit, progress: 
     store = _open_or_clear(stores / pack.key, pack.key, notes)
     decoded = 0
     if store is None:
+        limit = limit_bytes()
         decoded = build(pack, stores, source.format, place, hashes.key, progress)
         store = _open_built(stores / pack.key, pack.key)
+        notes += make_room(stores.parent, limit)
     # Only now: a signature must never lead to a store that is not there yet.
     _remember(seen, last, hashes_of(source, pack))
     return replace(
@@ -232,6 +235,7 @@ def _open(folder: Path, key: str) -> Store:
         count, size = len(head["keys"]), int(head["size"])
         if pixels.shape != (count, size, size, 3) or pixels.dtype != np.uint8:
             raise _DamagedError(f"pixels.npy has shape {pixels.shape}")
+        hold(folder, pixels)
         return Store(
             key=key,
             format=head["format"],

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..cache import hold
 from ..data.mixing import mixed
 from ..files import digest_array, digest_bytes, lock, storage_errors, write_whole
 from ..ledger import dump_json
@@ -178,7 +179,9 @@ class FeatureCache:
             computed = work.run(progress)
             work.finish()
             partial.rename(place)
-        return Features(_map(place), computed)
+        array = _map(place)
+        hold(place, array)
+        return Features(array, computed)
 
     def _place(self, ids: npt.NDArray[np.uint64]) -> Path:
         return self._folder / digest_array(ids)
@@ -322,7 +325,10 @@ def _open(folder: Path) -> npt.NDArray[np.float32] | None:
         array = _map(folder)
     except (OSError, ValueError, KeyError):
         return None
-    return array if digest_array(array) == expected else None
+    if digest_array(array) != expected:
+        return None
+    hold(folder, array)
+    return array
 
 
 def difference_from_uncached(
