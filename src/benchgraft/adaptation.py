@@ -39,7 +39,7 @@ from .ledger import Clock, ExcludedImage, ExperimentRecord, Ledger, Phase, RunRe
 from .model import model_file
 from .model.freeze import Frozen, match_layers
 from .model.model_file import ModelFile
-from .progress import NoProgress, Progress
+from .progress import Progress
 from .regression import ClassChange, compare_models
 from .report.part import Part
 from .report.proportions import proportion
@@ -151,14 +151,7 @@ def adapt(
         overlap,
     )
     work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
-    bench = make_bench(
-        work,
-        Path(cache) if cache else None,
-        device,
-        threads,
-        progress or NoProgress(),
-        say or (lambda _line: None),
-    )
+    bench = make_bench(work, cache, device, threads, progress, say)
     with lock(work):
         return _adapt(job, target, bench, refuse_regression)
 

@@ -52,18 +52,22 @@ def print_report(folder: Path, format: str = "text", half_width: float | None = 
         _leave_files(folder, half_width)
         print(folder / "report.html")
     elif os.access(folder, os.W_OK):
-        _print_text(_leave_files(folder, half_width))
-        print(f"\nthe same as one page: {folder}/report.html (also tables.md, tables.json)")
+        print_finished(folder, _leave_files(folder, half_width))
     else:
         _print_text(summarise(read(folder), half_width))
 
 
 def conclude(folder: Path) -> None:
     """What ends a long command: the report, printed and as files, and the seal over the whole folder."""
-    from ..report.seal import seal
+    from ..report.seal import finish
 
-    print_report(folder)
-    seal(folder)
+    print_finished(folder, finish(folder))
+
+
+def print_finished(folder: Path, summary: Summary) -> None:
+    """The summary, and where the same is to be had as files."""
+    _print_text(summary)
+    print(f"\nthe same as one page: {folder}/report.html (also tables.md, tables.json)")
 
 
 def verify(folder: FolderArgument) -> None:
