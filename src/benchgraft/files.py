@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,17 @@ def storage_errors(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror or error}",
             "nothing was left half-written; free some space or choose another folder, then run again",
         ) from error
+
+
+def write_block(file: IO[bytes], path: Path, block: bytes) -> None:
+    """Write all of a block to a file opened with buffering=0, which may take less at once.
+
+    Raises StorageError that names `path`. A buffered file would tell of a full disk only when it is closed.
+    """
+    with storage_errors(path):
+        rest = memoryview(block)
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

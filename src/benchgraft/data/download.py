@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import time
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..files import storage_errors, write_whole
+from ..files import storage_errors, write_block, write_whole
 from ..progress import Progress
 
 TRIES = 4
@@ -114,9 +115,11 @@ def _receive(answer: Any, part: Path, start: int, total: int | None, progress: P
         file = part.open("ab", buffering=0)
     with file, progress.track(left, f"download {part.stem}, bytes") as advance:
         while block := _read(answer):
-            _write(file, part, block)
+            write_block(file, part, block)
             got += len(block)
             advance(len(block))
+        with storage_errors(part):
+            os.fsync(file.fileno())
     return got
 
 
@@ -125,13 +128,6 @@ def _read(answer: Any) -> bytes:
         return bytes(answer.read(_BLOCK_BYTES))
     except (OSError, http.client.HTTPException) as error:
         raise _BrokenError(_cause(error)) from None
-
-
-def _write(file: Any, part: Path, block: bytes) -> None:
-    with storage_errors(part):
-        rest = memoryview(block)
-        while rest:
-            rest = rest[file.write(rest) :]
 
 
 def _usable_bytes(part: Path) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ..errors import DataError
-from ..files import storage_errors
+from ..files import storage_errors, write_block
 from ..progress import Progress
 
 _BLOCK_BYTES = 1 << 20
@@ -76,7 +76,4 @@ def _write(file: IO[bytes], path: Path) -> None:
         target = path.open("wb", buffering=0)
     with target:
         while block := file.read(_BLOCK_BYTES):
-            with storage_errors(path):
-                rest = memoryview(block)
-                while rest:
-                    rest = rest[target.write(rest) or 0 :]
+            write_block(target, path, block)
