@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from photos import write_photos
 from typer.testing import CliRunner
 
+from benchgraft import adapt
 from benchgraft.cache import GB, LIMIT_VARIABLE, clear, entries, hold, limit_bytes, make_room
 from benchgraft.cli import app
 from benchgraft.data.readers import open_source
 from benchgraft.data.store import open_store
-from benchgraft.errors import ConfigError
+from benchgraft.errors import ConfigError, StorageError, UserError
 
 DAY = 86_400
 HOLDER = """
@@ -57,13 +60,21 @@ def test_entries_are_listed_longest_unused_first_with_images_and_bytes(tmp_path)
     assert second.bytes == sum(path.stat().st_size for path in new.iterdir())
 
 
-def test_the_limit_removes_longest_unused_entries_only_until_it_fits(tmp_path):
+def test_the_limit_removes_longest_unused_entries_only_until_it_fits(tmp_path, caplog):
     folders = [_entry(tmp_path, "stores", number, days=9 - number) for number in range(4)]
     size = entries(tmp_path)[0].bytes
-    (line,) = make_room(tmp_path, 2 * size)
+    make_room(tmp_path, 2 * size)
+    make_room(tmp_path, 2 * size)
     assert _left(tmp_path) == folders[2:]
+    (line,) = caplog.messages
     assert folders[0].name[:12] in line
-    assert make_room(tmp_path, 2 * size) == []
+
+
+def test_the_limit_spares_what_was_just_made(tmp_path):
+    old, new = _entry(tmp_path, "stores", 1, days=1), _entry(tmp_path, "features", 2, days=0)
+    make_room(tmp_path, 0)
+    assert _left(tmp_path) == [new]
+    assert not old.exists()
 
 
 def test_what_this_process_has_mapped_is_never_removed_and_counts_as_used_now(tmp_path):
@@ -75,6 +86,7 @@ def test_what_this_process_has_mapped_is_never_removed_and_counts_as_used_now(tm
     assert _left(tmp_path) == [held]
     del array
     gc.collect()
+    os.utime(held / "store.json", (0, 0))
     make_room(tmp_path, 0)
     assert _left(tmp_path) == []
     assert not other.parent.exists()
@@ -106,12 +118,45 @@ def test_opening_a_store_marks_it_used_and_a_removed_one_is_built_again(tmp_path
     assert open_store(source, tmp_path).key == key
 
 
-def test_a_new_store_pushes_out_an_old_entry_and_says_so(tmp_path, synthetic_data, monkeypatch):
-    old = _entry(tmp_path, "features", 1, 9)
-    monkeypatch.setenv(LIMIT_VARIABLE, "0")
-    store = open_store(open_source("cifar100", synthetic_data / "cifar-100-binary"), tmp_path)
-    assert _left(tmp_path) == [store.folder]
-    assert any(old.name[:12] in note for note in store.notes)
+def test_a_command_that_makes_a_store_says_in_one_line_on_stderr_what_it_pushed_out(tmp_path):
+    photos = write_photos(tmp_path / "photos", {"red": 30, "green": 30})
+    made = adapt(photos, tmp_path / "m", cache=tmp_path / "other", run_folder=tmp_path / "run")
+    old = _entry(tmp_path / "cache", "features", 1, 9)
+    command = ["evaluate", str(made.model), str(photos), "--include-trained", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchgraft", *command, "--cache-dir", str(tmp_path / "cache")],
+        env=os.environ | {LIMIT_VARIABLE: "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["photos"] == 60
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("note: ")
+    assert old.name[:12] in line
+    (store,) = entries(tmp_path / "cache")
+    assert store.kind == "stores"
+
+
+def test_an_entry_that_may_not_be_removed_does_not_end_the_run_but_a_clear(tmp_path, monkeypatch):
+    folder = _entry(tmp_path, "stores", 1, 9)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    make_room(tmp_path, 0)
+    with pytest.raises(StorageError, match="Permission denied") as caught:
+        clear(tmp_path)
+    assert "--cache-dir" in str(caught.value)
+    assert _left(tmp_path) == [folder]
+
+
+def test_a_wrong_limit_is_told_before_anything_is_built(tmp_path, synthetic_data, monkeypatch):
+    monkeypatch.setenv(LIMIT_VARIABLE, "much")
+    with pytest.raises(ConfigError, match=LIMIT_VARIABLE):
+        open_store(open_source("cifar100", synthetic_data / "cifar-100-binary"), tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_the_limit_comes_from_the_environment(monkeypatch):
@@ -138,7 +183,20 @@ def test_the_commands_list_and_clear_by_age(tmp_path):
     assert [entry["folder"] for entry in listed["entries"]] == [str(old), str(new)]
     assert listed["bytes"] == sum(entry["bytes"] for entry in listed["entries"])
     freed = f"{listed['entries'][0]['bytes']:,} bytes freed"
-    assert freed in _run(tmp_path, "clear", "--older-than", "30")
+    assert freed in _run(tmp_path, "clear", "--older-than", "30d")
     assert _left(tmp_path) == [new]
     assert "removed 1 entries" in _run(tmp_path, "clear")
     assert "0 entries" in _run(tmp_path / "nowhere", "list")
+
+
+@pytest.mark.parametrize("days", ["", "-1", "nan", "30h"])
+def test_an_age_that_is_no_number_of_days_is_refused(tmp_path, days):
+    folder = _entry(tmp_path, "stores", 1, 40)
+    result = CliRunner().invoke(app, ["cache", "clear", "--older-than", days, "--cache-dir", str(tmp_path)])
+    assert isinstance(result.exception, UserError)
+    assert "30d" in str(result.exception)
+    assert _left(tmp_path) == [folder]
+
+
+def test_help_says_how_an_age_is_written():
+    assert "30d" in CliRunner().invoke(app, ["cache", "clear", "--help"]).output

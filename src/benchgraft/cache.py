@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -19,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from .errors import ConfigError
+from .errors import ConfigError, StorageError
 from .files import storage_errors
 
 LIMIT_GB = 20.0
@@ -27,10 +28,13 @@ LIMIT_GB = 20.0
 LIMIT_VARIABLE = "BENCHGRAFT_CACHE_GB"
 GB = 10**9
 SECONDS_OF_A_DAY = 86_400
+JUST_USED_SECONDS = 60
+"""The limit spares what was made or opened so short ago: its maker may not hold it yet."""
 _MARKERS = {"stores": "store.json", "features": "features.json"}
 _ROWS = {"stores": "labels.npy", "features": "ids.npy"}
 _HEX = frozenset("0123456789abcdef")
 Kind = Literal["stores", "features"]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def hold(folder: Path, mapped: object) -> None:
         handle = os.open(folder / _MARKERS[_kind_of(folder)], os.O_RDONLY)
         weakref.finalize(mapped, os.close, handle)
         with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_SH)  # whoever looks whether it is held lets go at once
         os.utime(handle)
 
 
@@ -102,25 +106,32 @@ def clear(cache: Path, unused_days: float = 0.0) -> list[Entry]:
     return [entry for entry in entries(cache) if entry.last_used <= before and _remove(entry)]
 
 
-def make_room(cache: Path, limit: int) -> list[str]:
-    """Remove the entries longest unused until the cache fits `limit` bytes; a line to print if any went.
+def make_room(cache: Path, limit: int) -> None:
+    """Remove the entries longest unused until the cache fits `limit` bytes; one line in the log if any went.
 
-    What a process holds stays, so that the cache may remain over its limit.
+    What a process holds, has just used, or may not remove stays, so that the cache may remain over its limit.
     """
     found = entries(cache)
     total = sum(entry.bytes for entry in found)
+    before = time.time() - JUST_USED_SECONDS
     removed = []
     for entry in found:
-        if total <= limit:
+        if total <= limit or entry.last_used > before:
             break
-        if _remove(entry):
-            removed.append(entry)
-            total -= entry.bytes
-    if not removed:
-        return []
-    freed = megabytes(sum(entry.bytes for entry in removed))
-    names = ", ".join(f"{entry.kind}/{entry.key[:12]}" for entry in removed)
-    return [f"the cache was over its {limit / GB:g} GB: removed what was longest unused, {freed}: {names}"]
+        with contextlib.suppress(StorageError):  # another user's: no reason to lose what was just made
+            if _remove(entry):
+                removed.append(entry)
+                total -= entry.bytes
+    if removed:
+        # Where the caller has set up no log, Python prints a warning to stderr as it is.
+        _log.warning(
+            "note: the cache %s was over its %g GB (%s): removed what was longest unused, %s: %s",
+            cache,
+            limit / GB,
+            LIMIT_VARIABLE,
+            megabytes(sum(entry.bytes for entry in removed)),
+            ", ".join(f"{entry.kind}/{entry.key[:12]}" for entry in removed),
+        )
 
 
 def megabytes(count: int) -> str:

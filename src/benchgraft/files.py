@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -36,9 +37,12 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        is_forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        mend = "have it made writable" if is_forbidden else "free some space"
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}",
-            "nothing was left half-written; free some space or choose another folder, then run again",
+            f"nothing was left half-written; {mend} or choose another folder (the cache's: --cache-dir), "
+            "then run again",
         ) from error
 
 

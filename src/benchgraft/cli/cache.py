@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..errors import UserError
 from .options import CacheOption
 
 cache_app = typer.Typer(
@@ -56,17 +58,24 @@ def cache_list(
 @cache_app.command("clear")
 def cache_clear(
     older_than: Annotated[
-        float, typer.Option(min=0, metavar="DAYS", help="Only what was not used for so many days.")
-    ] = 0.0,
+        str, typer.Option(metavar="DAYS", help="Only what was not used for so many days, as in 30d.")
+    ] = "0d",
     cache_dir: CacheOption = None,
 ) -> None:
-    """Remove what no running process uses. Example: benchgraft cache clear --older-than 30"""
+    """Remove what no running process uses. Example: benchgraft cache clear --older-than 30d"""
     from ..cache import clear, entries
 
+    days = _days(older_than)
     cache = _folder(cache_dir)
-    removed = clear(cache, older_than)
+    removed = clear(cache, days)
     freed, kept = sum(entry.bytes for entry in removed), len(entries(cache))
     print(f"removed {len(removed):,} entries of {cache}: {freed:,} bytes freed, {kept:,} entries kept")
+
+
+def _days(text: str) -> float:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?d?", text):
+        raise UserError(f'--older-than "{text}" is no number of days', "name one, as in 30d")
+    return float(text.removesuffix("d"))
 
 
 def _folder(cache_dir: Path | None) -> Path:

@@ -79,8 +79,7 @@ def prepare_inputs(
             place, reuse = bench.own_cache(seed), True
         cached = _features(name, FeatureCache(place, key), first, wanted, batch_size, reuse, bench)
     if cached.computed and stage.cache != "own":
-        for line in make_room(bench.cache, limit_bytes()):
-            bench.say(f"note: {line}")
+        make_room(bench.cache, limit_bytes())
     rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
     return Inputs(rest, rows, "computed" if cached.computed else "cached", cut, cached.computed)
 

@@ -170,17 +170,17 @@ class FeatureCache:
         place = self._place(ids)
         partial = place.with_name(f".{place.name}")
         old = self._largest_overlap(ids) if reuse else None
-        if place.exists():  # to be computed anew, or found damaged
-            shutil.rmtree(place)
         with storage_errors(partial), lock(partial):
+            if place.exists():  # to be computed anew, or found damaged
+                shutil.rmtree(place)
             if not reuse:
                 (partial / "done.json").unlink(missing_ok=True)
             work = _Work(partial, prefix, wanted, ids, old, batch_size)
             computed = work.run(progress)
             work.finish()
+            array = _map(partial)
+            hold(partial, array)  # before it gets its name: nobody can remove it in between
             partial.rename(place)
-        array = _map(place)
-        hold(place, array)
         return Features(array, computed)
 
     def _place(self, ids: npt.NDArray[np.uint64]) -> Path:
@@ -325,10 +325,8 @@ def _open(folder: Path) -> npt.NDArray[np.float32] | None:
         array = _map(folder)
     except (OSError, ValueError, KeyError):
         return None
-    if digest_array(array) != expected:
-        return None
     hold(folder, array)
-    return array
+    return array if digest_array(array) == expected else None
 
 
 def difference_from_uncached(
