@@ -70,7 +70,7 @@ def main() -> None:
             for values in itertools.product(*(values for _, values in grid)):
                 changed = _with_recipe(experiment, name, dict(zip(keys, values, strict=True)))
                 runs = [
-                    run_stage(changed, name, "search", seed, images, 0.0, bench, want_warm=True)
+                    run_stage(changed, name, "search", seed, images, 0.0, bench, want_warm=True).record
                     for seed in range(options.seeds)
                 ]
                 accuracy = [run.validation_accuracy[run.kept_epoch - 1] for run in runs]

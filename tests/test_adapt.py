@@ -19,6 +19,7 @@ from benchgraft.experiment.config import shipped_path
 from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.model import model_file
+from benchgraft.training.features import FeatureCache
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,15 @@ def test_wrongly_sorted_photos_lead_the_list_of_suspects(tmp_path):
     (photos / "red" / "0007.png").rename(photos / "green" / "wrong.png")
     result = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
     assert (result.suspects[0].key, result.suspects[0].likelier) == ("green/wrong.png", "red")
+
+
+def test_features_are_opened_once(tmp_path, monkeypatch):
+    opened = []
+    open_features = FeatureCache.open
+    monkeypatch.setattr(FeatureCache, "open", lambda *given: opened.append(1) or open_features(*given))
+    photos = write_photos(tmp_path / "photos", {"red": 30, "green": 30})
+    adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    assert len(opened) == 1
 
 
 def test_small_and_uneven_classes_are_named(tmp_path):

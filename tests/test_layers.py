@@ -11,11 +11,12 @@ import pytest
 import benchgraft
 
 PACKAGE = Path(benchgraft.__file__).parent
-BASE = {"errors", "files", "ledger", "progress"}
+BASE = {"cache", "errors", "files", "ledger", "progress"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "ledger": {"errors", "files"},
+    "cache": {"errors", "files"},
     "progress": set(),
     "data": BASE,
     "model": BASE,
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "report": {"errors", "files", "ledger"},
 }
 """Rooms that are not named here (the command line and what it calls) may import every room above."""
-WITHOUT_TORCH = {"errors", "files", "ledger", "progress", "data", "report"}
+WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "progress", "data", "report"}
 
 
 def _room(path: Path) -> str:

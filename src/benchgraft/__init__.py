@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adaptation import adapt
+    from .comparison import compare
     from .evaluation import evaluate
     from .onnx_export import export
     from .prediction import predict
+    from .preparation import prepare
     from .report.notebook import load_runs
 
-__all__ = ["adapt", "evaluate", "export", "load_runs", "predict"]
+__all__ = ["adapt", "compare", "evaluate", "export", "load_runs", "predict", "prepare"]
 _PLACES = {
     "adapt": ".adaptation",
+    "compare": ".comparison",
     "evaluate": ".evaluation",
     "export": ".onnx_export",
     "load_runs": ".report.notebook",
     "predict": ".prediction",
+    "prepare": ".preparation",
 }
 
 

@@ -21,7 +21,7 @@ from .data.overlap import Policy, TrainedOn, apply_policy, find_overlap, write_p
 from .data.split import TEST, TRAIN, group_keys
 from .errors import DataError, RegressionError, StorageError
 from .experiment.bench import Bench, make_bench
-from .experiment.config import Damaged, Experiment, experiment_record, shipped_path
+from .experiment.config import Damaged, experiment_record, shipped_path
 from .experiment.folder import (
     DEFAULT_FREEZE,
     DEFAULT_PARENT,
@@ -32,14 +32,13 @@ from .experiment.folder import (
     photos_of,
 )
 from .experiment.images import OpenedData, images_record, open_data
-from .experiment.inputs import SPLITS, prepare_inputs
+from .experiment.inputs import SPLITS, Inputs
 from .experiment.stage import run_stage
 from .files import lock, write_whole
-from .ledger import Clock, ExcludedImage, ExperimentRecord, Ledger, Phase, RunRecord
+from .ledger import ExcludedImage, ExperimentRecord, Ledger, Phase, RunRecord
 from .model import model_file
-from .model.freeze import Frozen, match_layers
 from .model.model_file import ModelFile
-from .progress import NoProgress, Progress
+from .progress import Progress
 from .regression import ClassChange, compare_models
 from .report.part import Part
 from .report.proportions import proportion
@@ -151,14 +150,7 @@ def adapt(
         overlap,
     )
     work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
-    bench = make_bench(
-        work,
-        Path(cache) if cache else None,
-        device,
-        threads,
-        progress or NoProgress(),
-        say or (lambda _line: None),
-    )
+    bench = make_bench(work, cache, device, threads, progress, say)
     with lock(work):
         return _adapt(job, target, bench, refuse_regression)
 
@@ -188,7 +180,8 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
         ledger.append(experiment_record(experiment, []))
     ledger.append(opened.record())
     ledger.append(images_record(STAGE, PHOTOS, images))
-    run = run_stage(experiment, STAGE, "transfer", job.seed, images, seconds, bench, want_warm=True)
+    done = run_stage(experiment, STAGE, "transfer", job.seed, images, seconds, bench, want_warm=True)
+    run = done.record
     ledger.append(run)
     made = model_file.read(bench.folder / run.model_file)
     changes = _changes(job, old, run, images, bench)
@@ -203,7 +196,7 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
         write_whole(target, made.path.read_bytes())
     except StorageError as error:
         raise StorageError(error.what, f"the new model is kept at {made.path}", *error.details) from error
-    suspects = _suspects(experiment, made, images, bench)
+    suspects = _suspects(done.inputs, images)
     return _result(job, target, run, opened, images, suspects, notes, changes)
 
 
@@ -268,12 +261,8 @@ def _changes(
     return compare_models(old, np.asarray(run.predicted), images, job.rename, bench.device)
 
 
-def _suspects(experiment: Experiment, made: ModelFile, images: StageImages, bench: Bench) -> list[Suspect]:
+def _suspects(inputs: Inputs, images: StageImages) -> list[Suspect]:
     """Of all photos in all splits, by the features that training used; none where nothing was cached."""
-    stage = experiment.stages[STAGE]
-    model = model_file.load(made).to(bench.device)
-    frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
-    inputs = prepare_inputs(STAGE, stage, 0, model, frozen, images, bench, Clock(), want_warm=True)
     if inputs.cut is None:
         return []
     train = inputs.rows["train"]

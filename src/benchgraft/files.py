@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +40,24 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        is_forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        mend = "have it made writable" if is_forbidden else "free some space"
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}",
-            "nothing was left half-written; free some space or choose another folder, then run again",
+            f"nothing was left half-written; {mend} or choose another folder (the cache's: --cache-dir), "
+            "then run again",
         ) from error
+
+
+def write_block(file: IO[bytes], path: Path, block: bytes) -> None:
+    """Write all of a block to a file opened with buffering=0, which may take less at once.
+
+    Raises StorageError that names `path`. A buffered file would tell of a full disk only when it is closed.
+    """
+    with storage_errors(path):
+        rest = memoryview(block)
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

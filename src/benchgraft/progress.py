@@ -18,7 +18,7 @@ class Progress(Protocol):
     """`with progress.track(total, "decode images") as advance:` then `advance(n)` as work gets done."""
 
     def track(self, total: int, what: str) -> AbstractContextManager[Advance]:
-        """Follow a task of `total` units, `what` in plain words."""
+        """Follow a task of `total` units, 0 if nobody knows how many; `what` in plain words."""
         ...
 
 
@@ -49,14 +49,16 @@ class PlainProgress:
             nonlocal done, due, has_spoken
             done += count
             moment = time.monotonic()
-            if moment >= due and done < total:
+            if moment >= due and (done < total or not total):
                 has_spoken = True
                 due = moment + self._every
-                self._say(f"{what}: {done:,} of {total:,}, {_left(moment - started, done, total)} left")
+                left = f" of {total:,}, {_left(moment - started, done, total)} left" if total else ""
+                self._say(f"{what}: {done:,}{left}")
 
         yield advance
         if has_spoken:
-            self._say(f"{what}: {done:,} of {total:,} in {time.monotonic() - started:.1f} s")
+            of_total = f" of {total:,}" if total else ""
+            self._say(f"{what}: {done:,}{of_total} in {time.monotonic() - started:.1f} s")
 
     def _say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
@@ -85,7 +87,7 @@ class BarProgress:
             transient=True,
             refresh_per_second=5,
         )
-        task = bar.add_task(escape(what), total=total)
+        task = bar.add_task(escape(what), total=total or None)
         started = time.monotonic()
         is_shown = False
 

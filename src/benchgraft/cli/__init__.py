@@ -21,6 +21,7 @@ from ..errors import (
     UserError,
 )
 from .adapt import adapt
+from .cache import cache_app
 from .compare import compare
 from .data import data_app
 from .evaluate import evaluate
@@ -41,6 +42,7 @@ app = typer.Typer(
 for command in (adapt, compare, predict, evaluate, export, prepare, reproduce, report, verify, model):
     app.command()(command)
 app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, ThreadsOption, bench_here
-from .report import conclude
+from .options import CacheOption, DeviceOption, ThreadsOption, say
+from .report import print_finished
 
 
 def compare(
@@ -35,14 +35,22 @@ def compare(
 
     Example: benchgraft compare photos/ --runs 5
     """
-    from ..experiment.compare import Comparison
-    from ..experiment.folder import DEFAULT_FREEZE, DEFAULT_PARENT, comparison_of_folder
+    from .. import comparison
+    from ..experiment.folder import DEFAULT_FREEZE
+    from ..progress import for_terminal
 
-    folder = folder.absolute()
-    run_folder = out or Path("runs") / f"compare-{folder.name}"
-    bench = bench_here(run_folder, cache_dir, device, threads)
-    experiment = comparison_of_folder(
-        folder, bench, parent.absolute() if parent else DEFAULT_PARENT, freeze or DEFAULT_FREEZE, runs, seed
+    made = comparison.compare(
+        folder,
+        parent=parent,
+        freeze=freeze or DEFAULT_FREEZE,
+        runs=runs,
+        seed=seed,
+        device=device,
+        threads=threads,
+        cache=cache_dir,
+        run_folder=out,
+        progress=for_terminal(),
+        say=say,
+        command=sys.argv,
     )
-    Comparison(experiment, None, bench).run(sys.argv)
-    conclude(run_folder)
+    print_finished(made.run_folder, made.summary)

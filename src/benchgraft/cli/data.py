@@ -31,3 +31,25 @@ def data_check(
             f"{folder} cannot be used as it is: {'; '.join(found.problems)}",
             "add images, or take out the classes named",
         )
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="cifar100 or fruits360.")],
+    out: Annotated[Path, typer.Option(help="Where the data set's folder is put.")] = Path("data"),
+) -> None:
+    """Download a data set from its official address, check it and unpack it. An interrupted one is resumed.
+
+    CIFAR-100 (169 MB) is checked by its published MD5. Of Fruits-360 no official digest exists: its layout is
+    checked, and the SHA-256 of what came is printed for you to note. Example: benchgraft data fetch cifar100
+    """
+    from ..data.fetch import fetch
+    from ..progress import for_terminal
+
+    fetched = fetch(name, out, for_terminal())
+    if fetched.sha256 is None:
+        print(f"{fetched.folder} is already there; nothing was done")
+        return
+    print("\n".join([*fetched.source.notes, f"{fetched.folder}: {len(fetched.source.samples):,} images"]))
+    digest = "MD5 as published" if fetched.has_official_digest else "no official digest exists"
+    print(f"archive: SHA-256 {fetched.sha256} ({digest})")

@@ -39,6 +39,9 @@ def bench_here(
     from ..experiment.bench import make_bench
     from ..progress import for_terminal
 
-    return make_bench(
-        folder, cache, device, threads, for_terminal(), lambda line: print(line, flush=True), use_cache
-    )
+    return make_bench(folder, cache, device, threads, for_terminal(), say, use_cache)
+
+
+def say(line: str) -> None:
+    """A line of what goes on, to be seen at once."""
+    print(line, flush=True)

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UserError
-from .options import CacheOption, DeviceOption, ThreadsOption, bench_here
+from .options import CacheOption, DeviceOption, ThreadsOption, say
 
 
 def prepare(
@@ -32,25 +31,21 @@ def prepare(
 
     Example: benchgraft prepare paper --data DIR --out parent.safetensors
     """
-    from ..errors import did_you_mean
-    from ..experiment import config
-    from ..experiment.compare import Comparison
-    from ..files import write_whole
+    from .. import preparation
+    from ..progress import for_terminal
 
-    loaded = config.load(experiment)
-    if seed is not None:
-        loaded = loaded.model_copy(update={"seed": seed})
-    if stage is None:
-        if not loaded.preparation:
-            raise UserError(
-                f"{experiment} prepares nothing: no arm has a parent", "name a stage with --stage"
-            )
-        stage = loaded.preparation[-1]
-    if stage not in loaded.stages:
-        raise UserError(f'--stage "{stage}" is not in {experiment}', did_you_mean(stage, loaded.stages))
-    folder = run_folder or Path("runs") / f"prepare-{loaded.name}"
-    bench = bench_here(folder, cache_dir, device, threads)
-    made = Comparison(loaded, data, bench).prepare(stage, sys.argv)
-    target = out or Path(f"{stage}.safetensors")
-    write_whole(target, made.read_bytes())
-    print(target)
+    made = preparation.prepare(
+        experiment,
+        out,
+        stage=stage,
+        data=data,
+        seed=seed,
+        device=device,
+        threads=threads,
+        cache=cache_dir,
+        run_folder=run_folder,
+        progress=for_terminal(),
+        say=say,
+        command=sys.argv,
+    )
+    print(made.model)

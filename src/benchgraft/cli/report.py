@@ -52,8 +52,7 @@ def print_report(folder: Path, format: str = "text", half_width: float | None = 
         _leave_files(folder, half_width)
         print(folder / "report.html")
     elif os.access(folder, os.W_OK):
-        _print_text(_leave_files(folder, half_width))
-        print(f"\nthe same as one page: {folder}/report.html (also tables.md, tables.json)")
+        print_finished(folder, _leave_files(folder, half_width))
     else:
         _print_text(summarise(read(folder), half_width))
 
@@ -61,14 +60,17 @@ def print_report(folder: Path, format: str = "text", half_width: float | None = 
 def conclude(folder: Path) -> None:
     """What ends a long command: the report, printed and as files, and the seal over the whole folder.
 
-    Raises RunFolderError if another process works there: the seal would hold what that one changes.
+    Raises RunFolderError if another process works there.
     """
-    from ..files import lock
-    from ..report.seal import seal
+    from ..report.seal import finish
 
-    with lock(folder):
-        print_report(folder)
-        seal(folder)
+    print_finished(folder, finish(folder))
+
+
+def print_finished(folder: Path, summary: Summary) -> None:
+    """The summary, and where the same is to be had as files."""
+    _print_text(summary)
+    print(f"\nthe same as one page: {folder}/report.html (also tables.md, tables.json)")
 
 
 def verify(folder: FolderArgument) -> None:

@@ -31,6 +31,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..cache import hold, limit_bytes, make_room
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
 from ..ledger import ExcludedImage
@@ -99,7 +100,7 @@ def open_store(
     the way of photos that are not square (CIFAR-100's are). Images that cannot be decoded are left out and
     listed in `excluded`, none is replaced; with damaged="refuse" one such image is an error.
     Raises DataError: no image can be used, a file changed while it was read; StorageError: the cache cannot
-    be written.
+    be written; ConfigError: BENCHGRAFT_CACHE_GB is no number.
     """
     size = _checked_size(source.format, size)
     if source.format == "cifar100":
@@ -115,6 +116,7 @@ def open_store(
 
 
 def _find_or_build(source: Source, stores: Path, size: int, fit: Fit, progress: Progress) -> Store:
+    limit = limit_bytes()  # a wrong one is told before the work, not after it
     rule = str(size) if fit == "letterbox" else f"{size} {fit}"
     seen = stores / "seen" / hashlib.sha256(f"{source.signature} {rule}".encode()).hexdigest()
     notes = list(source.notes)
@@ -133,6 +135,7 @@ def _find_or_build(source: Source, stores: Path, size: int, fit: Fit, progress: 
     if store is None:
         decoded = build(pack, stores, source.format, place, hashes.key, progress)
         store = _open_built(stores / pack.key, pack.key)
+        make_room(stores.parent, limit)
     # Only now: a signature must never lead to a store that is not there yet.
     _remember(seen, last, hashes_of(source, pack))
     return replace(
@@ -222,13 +225,14 @@ def _open(folder: Path, key: str) -> Store:
         head: dict[str, Any] = json.loads((folder / "store.json").read_bytes())
         if head["format_version"] != FORMAT_VERSION or head["key"] != key:
             raise _DamagedError("store.json is of another store")
+        pixels = np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)
+        hold(folder, pixels)  # before the checks: they find out whether it was removed until now
         for name, length in head["bytes"].items():
             if (folder / name).stat().st_size != length:
                 raise _DamagedError(f"{name} has not its {length:,} bytes")
         labels, given, digests = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS)
         if digest_of(labels, given, digests) != head["arrays_digest"]:
             raise _DamagedError("labels or digests are not those written")
-        pixels = np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)
         count, size = len(head["keys"]), int(head["size"])
         if pixels.shape != (count, size, size, 3) or pixels.dtype != np.uint8:
             raise _DamagedError(f"pixels.npy has shape {pixels.shape}")

@@ -10,7 +10,7 @@ import torch
 
 from ..files import default_cache
 from ..ledger import Environment, environment
-from ..progress import Progress
+from ..progress import NoProgress, Progress
 from ..training.device import prepare_device
 from ..training.features import DEFAULT_LIMIT_BYTES
 
@@ -45,24 +45,25 @@ class Bench:
 
 def make_bench(
     folder: Path,
-    cache: Path | None,
+    cache: Path | str | None,
     device: str,
     threads: int | None,
-    progress: Progress,
-    say: Callable[[str], None],
+    progress: Progress | None,
+    say: Callable[[str], None] | None,
     use_cache: bool = True,
 ) -> Bench:
-    """Choose the device and set the threads of this process. cache: None takes the user's own folder.
+    """Choose the device and set the threads of this process.
 
+    cache: None takes the user's own folder. progress, say: None shows and says nothing.
     Raises ConfigError for a device that this machine does not have.
     """
     chosen = prepare_device(device, threads)
     return Bench(
         folder=folder,
-        cache=cache or default_cache(),
+        cache=Path(cache) if cache else default_cache(),
         device=chosen,
         environment=environment(torch.get_num_threads(), str(chosen)),
-        progress=progress,
-        say=say,
+        progress=progress or NoProgress(),
+        say=say or (lambda _line: None),
         use_cache=use_cache,
     )

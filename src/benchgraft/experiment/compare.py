@@ -151,7 +151,7 @@ class Comparison:
         images, seconds = self._images(stage)
         record = run_stage(
             self._experiment, stage, arm, seed, images, seconds, self._bench, want_warm=want_warm
-        )
+        ).record
         if cold is not None and record.features == "cached":
             same_result(cold, record)
         self._ledger.append(record)

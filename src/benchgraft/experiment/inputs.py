@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..cache import limit_bytes, make_room
 from ..data.classes import StageImages
 from ..ledger import Clock
 from ..model.freeze import Frozen, constant_prefix, split_at
@@ -77,6 +78,8 @@ def prepare_inputs(
         if stage.cache == "own":
             place, reuse = bench.own_cache(seed), True
         cached = _features(name, FeatureCache(place, key), first, wanted, batch_size, reuse, bench)
+    if cached.computed and stage.cache != "own":
+        make_room(bench.cache, limit_bytes())
     rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
     return Inputs(rest, rows, "computed" if cached.computed else "cached", cut, cached.computed)
 

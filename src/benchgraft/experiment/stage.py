@@ -6,6 +6,7 @@ makes them fair.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def model_path(experiment: Experiment, stage: str, seed: int, bench: Bench) -> P
     return bench.model_path(stage, seed)
 
 
+@dataclass(frozen=True, eq=False)
+class StageRun:
+    """One run of a stage."""
+
+    record: RunRecord
+    inputs: Inputs
+    """What the loop was given, still open."""
+
+
 def run_stage(
     experiment: Experiment,
     name: str,
@@ -61,7 +71,7 @@ def run_stage(
     open_seconds: float,
     bench: Bench,
     want_warm: bool = False,
-) -> RunRecord:
+) -> StageRun:
     """Carry out one stage once and write its model file; the record is the caller's to append.
 
     want_warm: take the features from the cache; else they are computed anew even where they are there.
@@ -122,7 +132,7 @@ def run_stage(
         )
     done = finished()
     checkpoint.remove()
-    return done
+    return StageRun(done, inputs)
 
 
 def _trained_on(

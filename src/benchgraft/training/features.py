@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..cache import hold
 from ..data.mixing import mixed
 from ..errors import RunFolderError, StorageError
 from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
@@ -180,6 +181,7 @@ class FeatureCache:
             work = _Work(folder, prefix, wanted, ids, old, batch_size)
             computed = work.run(progress)
             array = work.finish()
+            hold(folder, array)  # before it gets its name: nobody can remove it in between
             try:
                 folder.rename(place)
                 (place / LOCK).unlink(missing_ok=True)
@@ -355,6 +357,7 @@ def _open(folder: Path) -> npt.NDArray[np.float32] | None:
         array = _map(folder)
     except (OSError, ValueError, KeyError):
         return None
+    hold(folder, array)
     return array if digest_array(array) == expected else None
 
 

@@ -1,0 +1,54 @@
+"""Both arms on a user's own photos: does transfer pay, and from when on?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .experiment.bench import make_bench
+from .experiment.compare import Comparison
+from .experiment.folder import DEFAULT_FREEZE, DEFAULT_PARENT, comparison_of_folder
+from .progress import Progress
+from .report.part import Part
+from .report.seal import finish
+from .report.summary import Summary
+
+
+class Compared(Part):
+    """What `compare` has found."""
+
+    run_folder: Path
+    """Account, models and report.html."""
+    summary: Summary
+    """Every figure of the report; `summary.answer` says it in plain words."""
+
+
+def compare(
+    folder: Path | str,
+    *,
+    parent: Path | str | None = None,
+    freeze: Sequence[str] = DEFAULT_FREEZE,
+    runs: int = 5,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    cache: Path | str | None = None,
+    run_folder: Path | str | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+    command: Sequence[str] = ("benchgraft.compare",),
+) -> Compared:
+    """Train on the class folders below `folder` from scratch and by transfer, `runs` times each, and report.
+
+    parent: model file of the transfer arm, default the shipped stage 2 model. freeze: patterns of its layers.
+    seed: of the first run. run_folder: default runs/compare-NAME; one that was interrupted is continued.
+    command: what the report says that the runs were made by.
+    Raises UserError subclasses.
+    """
+    folder = Path(folder).absolute()
+    place = Path(run_folder or Path("runs") / f"compare-{folder.name}")
+    bench = make_bench(place, cache, device, threads, progress, say)
+    given = Path(parent).absolute() if parent else DEFAULT_PARENT
+    experiment = comparison_of_folder(folder, bench, given, freeze, runs, seed)
+    Comparison(experiment, None, bench).run(list(command))
+    return Compared(run_folder=place, summary=finish(place))

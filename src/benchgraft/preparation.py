@@ -1,0 +1,86 @@
+"""A parent model by any chain of stages, the paper's or one's own, as one model file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .errors import UserError, did_you_mean
+from .experiment import config
+from .experiment.bench import make_bench
+from .experiment.compare import Comparison
+from .experiment.config import Experiment
+from .files import write_whole
+from .model import model_file
+from .progress import Progress
+from .report.part import Part
+
+
+class Prepared(Part):
+    """What `prepare` has made."""
+
+    model: Path
+    stage: str
+    """The stage of the experiment that the chain ended with."""
+    run_folder: Path
+    class_names: list[str]
+    """In the order of the model's output rows."""
+    accuracy: float
+    """On the test images of the last stage, a fraction."""
+    seconds: dict[str, float]
+    """Stage -> what its training took, wherever it took place; the first stage first."""
+
+
+def prepare(
+    experiment: Path | str,
+    out: Path | str | None = None,
+    *,
+    stage: str | None = None,
+    data: Path | str | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    cache: Path | str | None = None,
+    run_folder: Path | str | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+    command: Sequence[str] = ("benchgraft.prepare",),
+) -> Prepared:
+    """Train each stage of a chain once and write the last one's model file to `out`.
+
+    experiment: an experiment file, or the name of a shipped one. out: default STAGE.safetensors in the
+    present folder. stage: the last of the chain, default the parent of the arms. data: folder with the data
+    sets of the file. seed: default the file's. run_folder: default runs/prepare-NAME; one that was
+    interrupted is continued.
+    Raises UserError subclasses.
+    """
+    loaded = config.load(str(experiment))
+    if seed is not None:
+        loaded = loaded.model_copy(update={"seed": seed})
+    last = _last_stage(loaded, stage, str(experiment))
+    place = Path(run_folder or Path("runs") / f"prepare-{loaded.name}")
+    bench = make_bench(place, cache, device, threads, progress, say)
+    made = Comparison(loaded, Path(data) if data else None, bench).prepare(last, list(command))
+    target = Path(out or f"{last}.safetensors")
+    write_whole(target, made.read_bytes())
+    card = model_file.read(target).card
+    records = [*card.ancestors, card.record]
+    return Prepared(
+        model=target,
+        stage=last,
+        run_folder=place,
+        class_names=card.class_names,
+        accuracy=card.record["accuracy"],
+        seconds={record["stage"]: sum(record["seconds"].values()) for record in records},
+    )
+
+
+def _last_stage(experiment: Experiment, wanted: str | None, name: str) -> str:
+    """Raises UserError if there is no such stage, or none is named and no arm has a parent."""
+    if wanted is None:
+        if not experiment.preparation:
+            raise UserError(f"{name} prepares nothing: no arm has a parent", "name a stage with --stage")
+        return experiment.preparation[-1]
+    if wanted not in experiment.stages:
+        raise UserError(f'--stage "{wanted}" is not in {name}', did_you_mean(wanted, experiment.stages))
+    return wanted
