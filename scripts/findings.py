@@ -4,11 +4,13 @@
 
 What stands between `<!-- NAME -->` and `<!-- end -->` is replaced by the study's figure, table, command,
 machine and date, where RUNS has that study; the words around it are written by hand and have to be read
-again. The guide comes from the package (report/guide.toml), since `compare` quotes it.
+again, for which the lines that differ are printed. The guide comes from the package (report/guide.toml),
+since `compare` quotes it.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 import textwrap
@@ -57,7 +59,7 @@ def guide_lines() -> str:
 def main() -> None:
     """Fill every block for which there is a run folder, and the guide."""
     runs = Path(sys.argv[1])
-    text = PAGE.read_text()
+    before = text = PAGE.read_text()
     for name in re.findall(r"<!-- ([\w-]+) -->\n", text):
         has_runs = (runs / name / "ledger.jsonl").exists()
         if name == "guide" or (has_runs and name != "end"):
@@ -66,6 +68,7 @@ def main() -> None:
             pattern = rf"<!-- {name} -->\n.*?<!-- end -->"
             text = re.sub(pattern, lambda _found, block=block: block, text, flags=re.DOTALL)
     write_whole(PAGE, text)
+    print("\n".join(difflib.unified_diff(before.splitlines(), text.splitlines(), n=0, lineterm="")))
 
 
 if __name__ == "__main__":
