@@ -2,21 +2,25 @@
 
     python scripts/findings.py RUNS        RUNS/NAME: a run folder of `benchgraft reproduce NAME --data DIR`
 
-What stands between `<!-- NAME -->` and `<!-- end -->` is replaced by the study's figure, table,
-command, machine and date; the words around it are written by hand and have to be read again.
+What stands between `<!-- NAME -->` and `<!-- end -->` is replaced by the study's figure, table, command,
+machine and date, where RUNS has that study; the words around it are written by hand and have to be read
+again, for which the lines that differ are printed. The guide comes from the package (report/guide.toml),
+since `compare` quotes it.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from readme_picture import on_white
 
 from benchgraft.files import write_whole
 from benchgraft.ledger import RunRecord, read
-from benchgraft.report import figures_study, study
+from benchgraft.report import figures_study, guide, study
 from benchgraft.report.render import markdown_block
 from benchgraft.report.tables import summarise
 
@@ -44,16 +48,27 @@ def measured(folder: Path, name: str) -> str:
     )
 
 
+def guide_lines() -> str:
+    """The decision guide as a numbered list."""
+    return "\n".join(
+        textwrap.fill(f"{number}. {line.text}", 116, subsequent_indent="   ", break_on_hyphens=False)
+        for number, line in enumerate(guide.guide(), start=1)
+    )
+
+
 def main() -> None:
-    """Fill every block for which there is a run folder."""
+    """Fill every block for which there is a run folder, and the guide."""
     runs = Path(sys.argv[1])
-    text = PAGE.read_text()
+    before = text = PAGE.read_text()
     for name in re.findall(r"<!-- ([\w-]+) -->\n", text):
-        if (runs / name / "ledger.jsonl").exists() and name != "end":
-            block = f"<!-- {name} -->\n{measured(runs / name, name)}\n<!-- end -->"
+        has_runs = (runs / name / "ledger.jsonl").exists()
+        if name == "guide" or (has_runs and name != "end"):
+            content = guide_lines() if name == "guide" else measured(runs / name, name)
+            block = f"<!-- {name} -->\n{content}\n<!-- end -->"
             pattern = rf"<!-- {name} -->\n.*?<!-- end -->"
             text = re.sub(pattern, lambda _found, block=block: block, text, flags=re.DOTALL)
     write_whole(PAGE, text)
+    print("\n".join(difflib.unified_diff(before.splitlines(), text.splitlines(), n=0, lineterm="")))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from benchgraft.ledger import Ledger, RunRecord, environment
 from benchgraft.progress import NoProgress
 from benchgraft.report.page import page
 from benchgraft.report.tables import summarise
+from benchgraft.training.loop import Stop
 
 STUDIES = [
     "as-published",
@@ -37,7 +40,7 @@ def _tiny(experiment: Experiment) -> Experiment:
     """One epoch, few images, a share of validation that a tiny data set has images for, two folds."""
     stages = {}
     for name, stage in experiment.stages.items():
-        stop = stage.recipe.stop.model_copy(update={"epochs": 1})
+        stop = stage.recipe.stop.model_copy(update={"epochs": 1, "least_steps": None})
         recipe = stage.recipe.model_copy(update={"stop": stop, "batch_size": 32})
         stages[name] = stage.model_copy(update={"recipe": recipe})
     data = {}
@@ -181,6 +184,71 @@ def test_each_value_makes_a_copy_and_written_keys_win():
         "grow_2": {"parent": "me"},
         "grow_3": {"parent": "grow_2", "count": 3, "words": ["a 3"]},
     }
+
+
+def test_few_images_are_trained_for_as_many_steps_as_the_recipe_promises(tmp_path, synthetic_data):
+    experiment = _tiny(config.load("how-many-images", quick=True))
+    stop = Stop(epochs=2, least_steps=5)
+    stages = {
+        name: stage.model_copy(update={"recipe": stage.recipe.model_copy(update={"stop": stop})})
+        for name, stage in experiment.stages.items()
+    }
+    counts = {"first_10": 3, "first_100": 40}  # with three classes one step an epoch, and three
+    classes = {
+        name: rules.model_copy(update={"train_per_class": counts.get(name)})
+        for name, rules in experiment.classes.items()
+    }
+    experiment = experiment.model_copy(update={"stages": stages, "classes": classes})
+    runs = {run.arm: run for run in _run(experiment, tmp_path, synthetic_data).of_kind(RunRecord) if run.arm}
+    for arm in ("transfer", "scratch"):
+        few, many = runs[f"{arm}_10"], runs[f"{arm}_100"]
+        assert (few.epochs, few.steps) == (5, 5)
+        assert many.train_images >= 64
+        assert many.epochs == max(2, math.ceil(5 / (many.train_images // 32)))
+
+
+@pytest.mark.parametrize(("per_epoch", "epochs"), [(1, 360), (7, 52), (18, 20), (50, 20)])
+def test_epochs_of_a_least_number_of_steps(per_epoch, epochs):
+    assert Stop(epochs=20, least_steps=360).epochs_of(per_epoch) == epochs
+    assert Stop(epochs=20).epochs_of(per_epoch) == 20
+
+
+def test_both_arms_of_how_many_images_stop_alike():
+    stops = [
+        stage.recipe.stop
+        for name, stage in config.load("how-many-images").stages.items()
+        if name.startswith(("transfer_", "scratch_"))
+    ]
+    assert len(stops) == 14
+    assert {(stop.epochs, stop.least_steps) for stop in stops} == {(20, 360)}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[stages.scratch.recipe.stop]\nleast_steps = 0", r"least_steps: .*or equal to 1.*got 0"),
+        ("[stages.scratch.recipe.stop]\nleast_step = 9", r"no such key.*least_steps"),
+        (
+            "[stages.scratch.recipe.stop]\nleast_steps = 9\npatience = 3",
+            r"stages\.scratch\.recipe\.stop: least_steps promises a length that patience may cut short",
+        ),
+        (
+            '[study]\nquestion = "?"\npoints = {}\n'
+            'steps = [{ what = "more", before = "scratch", after = "transfr" }]',
+            r'study\.steps, "more": after = "transfr" names nothing.*transfer',
+        ),
+        (
+            '[study]\nquestion = "?"\npoints = {}\nsteps = [{ what = "more", befor = "scratch" }]',
+            r"study\.steps\.0\.befor.*no such key.*before",
+        ),
+    ],
+)
+def test_wrong_lengths_and_steps_are_refused_by_name(text, told, tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text(f'base = "paper"\n{text}\n')
+    with pytest.raises(ConfigError) as error:
+        config.load(str(path))
+    assert re.search(told, "\n".join([error.value.what, *error.value.details]), re.DOTALL)
 
 
 def test_a_template_without_its_values_and_a_file_without_quick_are_refused(tmp_path):

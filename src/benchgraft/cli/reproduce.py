@@ -77,7 +77,7 @@ def _print_plan(
         role = f"{planned.rounds} runs of arm {each.arm}" if each.arm else "once"
         print(
             f"  {each.name}: {role}; {stage.data}, about {each.train_images:,} training images of "
-            f"{each.classes:,} classes, at most {stage.recipe.stop.epochs} epochs; parent "
+            f"{each.classes:,} classes, at most {each.epochs} epochs; parent "
             f"{stage.parent or 'none'}; frozen: {' '.join(stage.freeze) or 'nothing'}; "
             f"about {approximate(each.seconds)} a run"
         )

@@ -109,6 +109,19 @@ class Point(BaseModel):
     x: float | None = None
 
 
+class Step(BaseModel):
+    """One change between two arms of a study, whose factor is worked out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: str
+    """What changes."""
+    before: str
+    """Arm without the change."""
+    after: str
+    """Arm with it."""
+
+
 class Study(BaseModel):
     """An experiment of more than two arms that answers a question of its own: how its answer is laid out."""
 
@@ -123,6 +136,8 @@ class Study(BaseModel):
     """Whether the arms of a line are parts of one figure (folds), to be shown as their mean."""
     points: dict[str, Point]
     """Arm -> its place."""
+    steps: list[Step] = []
+    """Changes from arm to arm, told with the factor of each."""
 
 
 class Experiment(BaseModel):
@@ -270,7 +285,10 @@ def _explain(errors: list[ErrorDetails], path: Path, text: str) -> list[str]:
             advice = did_you_mean(place[-1], _fields_at(place[:-1]))
             lines.append(f"{'.'.join(place)}: no such key{where}; {advice}")
         else:
-            lines.append(f"{'.'.join(place)}: {error['msg'].lower()}{where}, got {error['input']!r:.60}")
+            message = error["msg"].removeprefix("Value error, ")
+            if error["type"] != "value_error":  # whose words are ours
+                message = message.lower()
+            lines.append(f"{'.'.join(place)}: {message}{where}, got {error['input']!r:.60}")
     return [f"{path}: {lines[0]}", *lines[1:]]
 
 
@@ -317,8 +335,12 @@ def _check_names(experiment: Experiment, path: Path) -> None:
             )
     for arm, stage_name in experiment.arms.items():
         need(stage_name, experiment.stages, f"arms.{arm}")
-    for arm in experiment.study.points if experiment.study else ():
-        need(arm, experiment.arms, "study.points")
+    if experiment.study:
+        for arm in experiment.study.points:
+            need(arm, experiment.arms, "study.points")
+        for step in experiment.study.steps:
+            need(step.before, experiment.arms, f'study.steps, "{step.what}": before')
+            need(step.after, experiment.arms, f'study.steps, "{step.what}": after')
     _refuse_circles(experiment, path)
 
 

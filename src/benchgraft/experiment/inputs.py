@@ -16,7 +16,7 @@ from ..ledger import Clock
 from ..model.freeze import Frozen, constant_prefix, split_at
 from ..model.paper_cnn import PaperCNN
 from ..training import features
-from ..training.batches import Rows, rows_of, with_views
+from ..training.batches import Rows, rows_of, steps_per_epoch, with_views
 from ..training.features import FeatureCache, Features, Wanted, view_ids
 from .bench import Bench
 from .config import Stage
@@ -91,8 +91,9 @@ def _chosen_cut(
     if name not in bench.chosen_cuts:
         views = stage.recipe.augment.view_count
         count = sum(len(rows) for rows in pixels.values()) + (views - 1) * len(pixels["train"])
-        cuts = features.measure_cuts(model, prefix, pixels["train"], stage.recipe.batch_size)
-        epochs = stage.recipe.stop.epochs
+        batch_size = stage.recipe.batch_size
+        cuts = features.measure_cuts(model, prefix, pixels["train"], batch_size)
+        epochs = stage.recipe.stop.epochs_of(steps_per_epoch(len(pixels["train"]), batch_size))
         bench.chosen_cuts[name] = features.choose_cut(cuts, count, epochs, bench.cache_limit)
     return bench.chosen_cuts[name]
 

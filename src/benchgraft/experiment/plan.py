@@ -18,6 +18,7 @@ from ..data.readers import open_source
 from ..data.store import NATIVE_SIZE
 from ..model.freeze import Frozen, constant_prefix, match_layers, split_at
 from ..model.paper_cnn import PaperCNN, build
+from ..training.batches import steps_per_epoch
 from .compare import LEAST_ROUNDS
 from .config import Experiment, Stage
 from .images import data_folder
@@ -36,6 +37,8 @@ class PlannedStage:
     train_images: int
     other_images: int
     """Validation and test."""
+    epochs: int
+    """At most."""
     seconds: float
     """Of one cold run, estimated."""
 
@@ -82,10 +85,10 @@ def _plan_stage(
     model = build(len(counts), 0, experiment.network).to(device)
     size = NATIVE_SIZE[experiment.data[stage.data].format]
     forward, step = _seconds_an_image(model, stage, size, device)
-    epochs = stage.recipe.stop.epochs
+    epochs = stage.recipe.stop.epochs_of(steps_per_epoch(train, stage.recipe.batch_size))
     validated = others * epochs / 2  # validation and test are about alike; test is looked at once
     seconds = (train + others) * forward + epochs * train * step + validated * step / 3
-    return PlannedStage(name, arm, len(counts), train, others, seconds)
+    return PlannedStage(name, arm, len(counts), train, others, epochs, seconds)
 
 
 def _counts(experiment: Experiment, stage: Stage, root: Path | None) -> list[tuple[int, int]]:

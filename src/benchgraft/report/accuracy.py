@@ -60,6 +60,12 @@ def difference(
     return runs, sources, joined(runs, sources)
 
 
+def is_of_same_images(folder: RunFolder, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]) -> bool:
+    """Whether all these runs were tested on the same images."""
+    tested, rival = _tested(folder, ours), _tested(folder, theirs)
+    return tested is not None and rival is not None and tested[0].test.keys == rival[0].test.keys
+
+
 def by_parent(runs: Sequence[RunRecord]) -> list[float]:
     """Accuracies that vary independently: of runs on several parents the mean of each parent's, else all.
 
@@ -86,8 +92,7 @@ def _tested(folder: RunFolder, runs: Sequence[RunRecord]) -> tuple[ImagesRecord,
 def _difference(folder: RunFolder, scratch: Arm, arm: Arm) -> AccuracyDifference:
     ours, theirs = arm.once_a_seed, scratch.once_a_seed
     runs, sources, together = difference(folder, ours, theirs)
-    tested, rival = _tested(folder, ours), _tested(folder, theirs)
-    same_images = tested is not None and rival is not None and tested[0].test.keys == rival[0].test.keys
+    same_images = is_of_same_images(folder, ours, theirs)
     single, why_none = _single_models(folder, ours, theirs, same_images)
     return AccuracyDifference(
         arm=arm.name,

@@ -6,17 +6,14 @@ No difference is claimed where its interval includes none, and none at all with 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
+from .guide import quoted
 from .runs import SCRATCH, Arm, RunFolder
 from .summary import AccuracyDifference, Payback, Speedup
 from .units import bare_points, estimate, number, seconds, times
 
 ONE_RUN = "one run an arm, so no interval and no claim"
-MEASURED_ELSEWHERE = (
-    "Measured elsewhere, on fruit photos (docs/findings.md, 6): transfer was more accurate up to 200 "
-    "training images a class, by 5 to 19 points; from 400 on it could not be told."
-)
-"""What a user's own runs that cannot tell are set beside."""
 
 
 def answer(
@@ -50,7 +47,7 @@ def answer(
     if any(entry.preparation_given for entry in paybacks):
         sentences.append("Preparation was not carried out here; it was timed where the model was made.")
     cannot_tell = any(not entry.together.differs_from(0.0) for entry in differences)
-    elsewhere = [MEASURED_ELSEWHERE] if cannot_tell and _is_of_own_photos(folder) else []
+    elsewhere = _measured_elsewhere(folder, arms[0]) if cannot_tell else []
     return [*sentences, *elsewhere, parents_told(arms)]
 
 
@@ -142,8 +139,13 @@ def _accurate(name: str, difference: AccuracyDifference | None, where: str) -> s
     return f"{text}."
 
 
-def _is_of_own_photos(folder: RunFolder) -> bool:
-    return any(data.format == "folder" for data in folder.data.values())
+def _measured_elsewhere(folder: RunFolder, arm: Arm) -> list[str]:
+    """The line of the guide for as many photos as a user has; nothing for other data than a user's."""
+    images = folder.images_of(arm.runs[0])
+    data = folder.data.get(images.data) if images else None
+    if images is None or data is None or data.format != "folder":
+        return []
+    return [quoted(median(images.counts["train"].values()))]
 
 
 def _where(folder: RunFolder, arm: Arm) -> str:

@@ -80,6 +80,12 @@ def same_machine(runs: Sequence[RunRecord]) -> bool:
     return len({(run.environment.cpu, run.environment.threads, run.environment.device) for run in runs}) <= 1
 
 
+def factors(slow: Sequence[RunRecord], fast: Sequence[RunRecord]) -> tuple[float, float, float]:
+    """What the ratio of their mean times is the product of: epochs, images an epoch, cost an image."""
+    epochs, images, cost = (first / second for first, second in zip(_parts(slow), _parts(fast), strict=True))
+    return epochs, images, cost
+
+
 def _whole(scratch: Arm) -> list[RunRecord]:
     return [run for run in scratch.once_a_seed if run.segments == 1]
 
@@ -90,8 +96,7 @@ def _seconds(runs: Sequence[RunRecord]) -> list[float]:
 
 def _speedup(scratch: list[RunRecord], arm: Arm, variant: Variant) -> Speedup:
     transfer = arm.timed(variant)
-    factors = [_factors(runs) for runs in (scratch, transfer)]
-    epochs, images, cost = (first / second for first, second in zip(*factors, strict=True))
+    epochs, images, cost = factors(scratch, transfer)
     return Speedup(
         arm=arm.name,
         variant=variant,
@@ -108,7 +113,7 @@ def _speedup(scratch: list[RunRecord], arm: Arm, variant: Variant) -> Speedup:
     )
 
 
-def _factors(runs: Sequence[RunRecord]) -> tuple[float, float, float]:
+def _parts(runs: Sequence[RunRecord]) -> tuple[float, float, float]:
     """Epochs a run, images an epoch, seconds an image; their product is the mean time of a run."""
     epochs = sum(run.epochs for run in runs)
     images = sum(run.images_seen for run in runs)

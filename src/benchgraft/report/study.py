@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from ..ledger import RunRecord
+from . import steps
 from .accuracy import difference, over_sources
 from .blocks import Block, Grid, Heading, Lines
 from .runs import VARIANT_TEXT, VARIANTS, Arm, RunFolder, Variant
@@ -39,6 +40,7 @@ def study(folder: RunFolder) -> StudySummary | None:
             if first[1] == second[1]
             and (value := _difference(folder, places[first], places[second])) is not None
         ],
+        steps=steps.steps(folder, declared.get("steps", [])),
     )
 
 
@@ -53,7 +55,7 @@ def answer(found: StudySummary) -> list[str]:
             for row in ends
         )
         sentences.append(f"{line}: {told}.")
-    return sentences
+    return sentences + steps.told(found.steps)
 
 
 def blocks(found: StudySummary) -> list[Block]:
@@ -91,6 +93,7 @@ def blocks(found: StudySummary) -> list[Block]:
     return [
         Heading(found.question),
         Grid(header, rows, frozenset(range(1, len(header)))),
+        *steps.blocks(found.steps),
         *([Grid(columns, differences, frozenset(range(1, len(columns))))] if differences else []),
         Lines(notes),
     ]

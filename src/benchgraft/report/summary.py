@@ -212,6 +212,29 @@ class StudyDifference(Part):
     """First minus second, a fraction."""
 
 
+class StudyStep(Part):
+    """One change from an arm to the next of a study: what it does to the seconds of a run and to accuracy.
+
+    ratio.value = epochs x images_per_epoch x cost_per_image; each factor is before over after.
+    """
+
+    what: str
+    before: str
+    after: str
+    before_variant: Variant
+    after_variant: Variant
+    before_seconds: float
+    after_seconds: float
+    ratio: Estimate
+    """Mean seconds before over mean seconds after."""
+    epochs: float
+    images_per_epoch: float
+    cost_per_image: float
+    accuracy: Estimate | None
+    """After minus before, a fraction; None where the two were tested on different images."""
+    other_machine: bool
+
+
 class StudySummary(Part):
     """What a study's table and figure are made of."""
 
@@ -221,6 +244,8 @@ class StudySummary(Part):
     rows: list[StudyRow]
     differences: list[StudyDifference]
     """Of every two lines at the same place, tested on the same images."""
+    steps: list[StudyStep]
+    """As the study declares them, in its order, where both arms have an uninterrupted run."""
 
 
 class Summary(Part):

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -46,6 +46,19 @@ class Stop(BaseModel):
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many epochs without a lower validation loss, and keep the best epoch's weights.
     Without it all epochs are run and the last one's weights are kept."""
+    least_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps, at least: more epochs are run where `epochs` have fewer. Few images have few steps an
+    epoch, so that a fixed number of epochs trains the less the fewer they are."""
+
+    @model_validator(mode="after")
+    def _has_one_rule(self) -> Stop:
+        if self.least_steps is not None and self.patience is not None:
+            raise ValueError("least_steps promises a length that patience may cut short; leave one out")
+        return self
+
+    def epochs_of(self, per_epoch: int) -> int:
+        """Epochs that are run at most, of so many steps each."""
+        return max(self.epochs, -(-(self.least_steps or 0) // per_epoch))
 
 
 class Recipe(BaseModel):
@@ -142,7 +155,7 @@ class _Run:
         clock.add(self.position.seconds)
         self.position.segments += 1
         self.per_epoch = steps_per_epoch(len(train), recipe.batch_size)
-        self.last = recipe.stop.epochs * self.per_epoch
+        self.last = recipe.stop.epochs_of(self.per_epoch) * self.per_epoch
         self._saved = time.monotonic()
         self._class_weights = class_weights(train.labels).to(train.device) if recipe.balance else None
 
