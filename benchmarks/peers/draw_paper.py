@@ -42,10 +42,14 @@ def _notes(measured: dict[str, Any], lines: list[dict[str, Any]]) -> list[str]:
     notes = [
         "`~`: reckoned from the steps measured, a validation pass after each epoch, and the warm-up. Keras "
         f"runs the whole network on decoded, enlarged images at batch {measured['batch']} with Adam; "
-        "benchgraft's seconds are those of its run folder at its own batch size and recipe, validation, test "
-        "and model file included; where that was made at another time or on another machine, so were they."
+        "benchgraft's seconds are those of its run folder at its own batch size and recipe, validation, "
+        "test and model file included; where that was made at another time or on another machine, so "
+        "were they. No accuracy stands here: Keras did not train to the end."
     ]
-    for which, told in (("recipe", "benchgraft's epochs"), ("paper", "the paper's epochs where known")):
+    for which, told in (
+        ("recipe", "the same numbers of epochs"),
+        ("paper", "the paper's where known, so that the ratio holds the recipe too"),
+    ):
         both = paper.whole(lines, which)
         if both:
             keras, ours = both
