@@ -278,7 +278,7 @@ def _curve(points: list[dict[str, Any]], what: str) -> str:
     """One line a size, and the slopes."""
     is_adapt = "phases" in points[0]
     more = ["decode, s", "features, s", "train, s", "decoded", "featurised", "epochs"] if is_adapt else []
-    lines = [[what, "measured", "seconds", f"ms each of the {what.split()[0]}", "peak MB", *more]]
+    lines = [[what, "measured", "seconds", "ms each", "peak MB", *more]]
     lines.append(["---:"] * len(lines[0]))
     for size, seconds in _medians(points, "seconds").items():
         mine = [point for point in points if point["size"] == size]
