@@ -1,11 +1,12 @@
 # `make run` (environment and the main job on the photos that come with the program) and `make test`
-# (environment and all tests) are all that a user needs; `make bench` and `make bench-quick` measure speed.
+# (environment and all tests) are all that a user needs; `make bench`, `bench-quick`, `bench-scaling` and
+# `bench-layers` measure speed.
 PYTHON ?= python3
 BIN := .venv/bin
 PEERS := .venv-peers
 DATA ?= $(or $(BENCHGRAFT_DATA),../shared/data)
 
-.PHONY: run test check bench bench-quick clean
+.PHONY: run test check bench bench-quick bench-scaling bench-layers clean
 
 run: .venv/ready
 	$(BIN)/benchgraft reproduce
@@ -19,12 +20,21 @@ check: .venv/ready
 	$(BIN)/mypy
 
 # Against other programs, about 20 minutes: make bench DATA=DIR, with DIR/fruits-360 (docs/performance.md).
+# The whole paper against a run folder of `reproduce --data DIR`: BENCH="paper --ours runs/paper".
 bench: .venv/ready $(PEERS)/ready
 	$(BIN)/python benchmarks/peers/run.py --data $(DATA) --python $(PEERS)/bin/python $(BENCH)
 
 # Against the committed figures of this program.
 bench-quick: .venv/ready
 	$(BIN)/python benchmarks/quick.py
+
+# Cost against photos, classes and runs, and start-up of every command: about 12 minutes.
+bench-scaling: .venv/ready
+	$(BIN)/python benchmarks/scaling.py
+
+# What bounds each layer in training: about a minute.
+bench-layers: .venv/ready
+	$(BIN)/python benchmarks/layers.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -9,18 +9,15 @@ twice: killed after a third of the time that the decoding takes, and to the end.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import resource
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from waves import write_waves
 
 from benchgraft.ledger import environment, now
 
@@ -36,9 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     photos = options.out / "photos"
     if not photos.exists():
-        each = options.photos // options.classes
-        with ProcessPoolExecutor() as pool:
-            list(pool.map(_write_class, [(photos, label, each) for label in range(options.classes)]))
+        write_waves(photos, options.classes, options.photos // options.classes)
     command = [sys.executable, "-m", "benchgraft", "adapt", "photos", "--cache-dir", "cache", "--json"]
     killed = subprocess.Popen(command, cwd=options.out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(KILL_AFTER_SECONDS)
@@ -62,20 +57,6 @@ def main() -> None:
         "accuracy": found["accuracy"]["value"],
     }
     print(json.dumps(result, indent=2))
-
-
-def _write_class(job: tuple[Path, int, int]) -> None:
-    folder, label, count = job
-    place = folder / f"class {label}"
-    place.mkdir(parents=True)
-    rows, columns = np.mgrid[0:100, 0:100]
-    for number in range(count):
-        rng = np.random.default_rng([label, number])
-        waves = np.sin((rows * rng.normal(label, 0.4) + columns * rng.normal(9 - label, 0.4)) / 12)
-        tint = 128 + 60 * waves[..., None] * rng.normal(1, 0.2, 3) + rng.normal(0, 12, (100, 100, 1))
-        file = io.BytesIO()
-        Image.fromarray(tint.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=80)
-        (place / f"{number:06}.jpg").write_bytes(file.getvalue())
 
 
 if __name__ == "__main__":

@@ -11,21 +11,22 @@ import pytest
 import benchgraft
 
 PACKAGE = Path(benchgraft.__file__).parent
-BASE = {"cache", "errors", "files", "ledger", "progress"}
+BASE = {"cache", "errors", "files", "ledger", "profiling", "progress"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "ledger": {"errors", "files"},
     "cache": {"errors", "files"},
+    "profiling": {"errors", "files", "ledger"},
     "progress": set(),
     "data": BASE,
     "model": BASE,
     "training": BASE | {"data", "model"},
     "experiment": BASE | {"data", "model", "training"},
-    "report": {"errors", "files", "ledger"},
+    "report": {"errors", "files", "ledger", "profiling"},
 }
 """Rooms that are not named here (the command line and what it calls) may import every room above."""
-WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "progress", "data", "report"}
+WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "profiling", "progress", "data", "report"}
 
 
 def _room(path: Path) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import draw_paper
 import matplotlib
 import retrain
 import speed
+from cells import number, ratio, table
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
@@ -20,6 +21,7 @@ TITLES = {
     "train": "Training from scratch, images a second",
     "forward": "Answers from pixels in memory, images a second",
     "decode": "JPEG files to pixels, photos a second",
+    "paper": "The whole paper: its procedure in Keras, stage by stage",
 }
 OURS, PEER = "#1f6f8b", "#b9bec4"
 
@@ -31,27 +33,11 @@ def draw_all(folder: Path) -> None:
         if not path.exists():
             continue
         measured = json.loads(path.read_text())
-        table = _retraining(measured) if question == "retrain" else _speeds(question, measured)
-        text = f"# {title}\n\n{table}\n\n{_facts(measured)}\n"
+        body = TABLES.get(question, _speeds)(measured)
+        text = f"# {title}\n\n{body}\n\n{_facts(measured)}\n"
         path.with_suffix(".md").write_text(text)
-        bars = _retraining_bars(measured) if question == "retrain" else _speed_bars(measured)
+        bars = BARS.get(question, _speed_bars)(measured)
         _picture(path.with_suffix(".svg"), title, *bars)
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "not reached" if value is None else f"{value:,.{digits}f}"
-
-
-def _ratio(value: float | None, ours: float | None) -> str:
-    """How many times as long as benchgraft's; below 1 the peer wins."""
-    if not value or not ours:
-        return ""
-    return f"{value / ours:.1f}x" + (" (peer wins)" if value < ours else "")
 
 
 def _ours(lines: list[dict[str, Any]], reading: str, variant: str) -> dict[str, Any]:
@@ -79,13 +65,13 @@ def _retraining(measured: dict[str, Any]) -> str:
                 line["reading"],
                 line["contender"],
                 line["features"],
-                _number(line["to_target"]),
+                number(line["to_target"]),
                 "" if is_ours or line["features"] == "warm" else _against(line, cold, "to_target"),
                 "" if is_ours or line["features"] == "cold" else _against(line, warm, "to_target"),
-                _number(line["to_common"]),
-                _number(line["all_epochs"]) if line["all_epochs"] else "",
+                number(line["to_common"]),
+                number(line["all_epochs"]) if line["all_epochs"] else "",
                 "" if is_ours or line["features"] == "cold" else _against(line, warm, "all_epochs"),
-                _number(line["warm_up"]),
+                number(line["warm_up"]),
                 f"{line['validation_accuracy']:.1%}",
                 f"{line['test_accuracy']:.1%}",
             ]
@@ -97,14 +83,15 @@ def _retraining(measured: dict[str, Any]) -> str:
         "the others, whose remaining epochs are reckoned from their median epoch. `validation` is the best "
         "epoch's, `test` the last one's. Imports are not in the times."
     )
-    return _table(header, body) + "\n\n" + notes
+    return table(header, body) + "\n\n" + notes
 
 
 def _against(line: dict[str, Any], ours: dict[str, Any], key: str) -> str:
-    return _ratio(line[key], ours.get(key))
+    return ratio(line[key], ours.get(key))
 
 
-def _speeds(question: str, measured: dict[str, Any]) -> str:
+def _speeds(measured: dict[str, Any]) -> str:
+    question = measured["question"]
     keys, medians = speed.rows(measured)
     ours = next((v for k, v in medians.items() if k.startswith("benchgraft")), {})
     gemm = median(measured["gemm_gflops"])
@@ -123,7 +110,7 @@ def _speeds(question: str, measured: dict[str, Any]) -> str:
         body.append(cells)
     named = [key if not key.isdigit() else f"batch {key}" for key in keys]
     header = ["contender", *named, *([] if question == "decode" else ["of the matrix product"])]
-    return _table(header, body)
+    return table(header, body)
 
 
 def _speed_ratio(value: float, ours: float) -> str:
@@ -178,3 +165,7 @@ def _picture(path: Path, title: str, labels: list[str], values: list[float], axi
     with plt.rc_context({"svg.hashsalt": "benchgraft"}):
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+
+
+TABLES = {"retrain": _retraining, "paper": draw_paper.table_of_stages}
+BARS = {"retrain": _retraining_bars, "paper": draw_paper.bars}

@@ -12,6 +12,7 @@ from benchgraft.experiment import config
 from benchgraft.experiment.config import shipped_path
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.model import model_file
+from benchgraft.model.paper_cnn import Scale
 from benchgraft.onnx_export import export
 from benchgraft.progress import NoProgress
 
@@ -48,6 +49,28 @@ def _export_network(parent: model_file.ModelFile, pixels: np.ndarray, out: Path)
     np.savez(out / "weights.npz", **{name: t.numpy() for name, t in model.state_dict().items()})
     with torch.no_grad():
         np.save(out / "expected.npy", model(torch.from_numpy(pixels)).numpy())
+
+
+def export_part(data: Path, work: Path, stage: str, count: int) -> None:
+    """Write `count` training images of a stage of `paper`, enlarged to 100x100, to `work`/material/STAGE.npz.
+
+    DIR holds cifar-100-binary/ and fruits-360/. Where the stage has fewer they come more than once.
+    """
+    out = work / "material" / f"{stage}.npz"
+    experiment = config.load("paper")
+    name = experiment.stages[stage].data
+    opened = open_data(name, experiment.data[name], data, work / "stores", NoProgress())
+    images = stage_images(experiment, stage, opened)
+    order = np.random.default_rng(0).permutation(len(images.rows["train"]))
+    chosen = np.resize(order, count)
+    pixels = torch.from_numpy(np.asarray(images.store.pixels[images.rows["train"][chosen]]))
+    scaled = ((Scale()(pixels) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+    np.savez(
+        out,
+        pixels=scaled.numpy(),
+        labels=images.labels["train"][chosen],
+        classes=len(images.class_names),
+    )
 
 
 def export_photos(data: Path, out: Path, count: int) -> int:

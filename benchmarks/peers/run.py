@@ -1,10 +1,12 @@
 """Measure benchgraft and its peers side by side; write JSON, Markdown and a picture into benchmarks/results.
 
 python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON [retrain train forward decode] [--rounds 5]
+python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON paper --ours RUN_FOLDER
 
-DIR holds fruits-360/. `--search` chooses the recipes of `retrain` anew (recipes.json); `--quick` is a smoke
-run of two rounds whose figures say nothing and which writes nothing into benchmarks/results; `--draw` makes
-tables and pictures again from the JSON that is there.
+DIR holds fruits-360/, for `paper` cifar-100-binary/ too; RUN_FOLDER is one of `reproduce --data DIR`.
+`--search` chooses the recipes of `retrain` anew (recipes.json); `--quick` is a smoke run of two rounds whose
+figures say nothing and which writes nothing into benchmarks/results; `--draw` makes tables and pictures again
+from the JSON that is there.
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import draw
+import paper
 import retrain
 import speed
 from export_material import export_material
@@ -32,9 +38,10 @@ QUESTIONS = {
 def main() -> None:
     """All questions, or those named."""
     options = _options()
-    unknown = set(options.questions) - set(QUESTIONS)
-    if unknown:
-        raise SystemExit(f"no such question: {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
+    questions = _questions(options.ours)
+    unknown = set(options.questions) - set(questions)
+    if unknown and not options.draw:
+        raise SystemExit(f"no such question: {', '.join(unknown)}; there are {', '.join(questions)}")
     if options.draw:
         draw.draw_all(options.out)
         return
@@ -46,12 +53,19 @@ def main() -> None:
     if options.search:
         retrain.search(bench, options.data)
         return
-    for question in options.questions or QUESTIONS:
+    for question in options.questions or questions:
         start = time.perf_counter()
-        measured = QUESTIONS[question](bench, options.data, options.quick)
+        measured = questions[question](bench, options.data, options.quick)
         (out / f"{question}.json").write_text(json.dumps(measured, indent=1) + "\n")
         _say(f"{question}: {time.perf_counter() - start:.0f} s")
     draw.draw_all(out)
+
+
+def _questions(ours: Path | None) -> dict[str, Callable[[Bench, Path, bool], dict[str, Any]]]:
+    """Name -> what measures it; `paper` needs benchgraft's own run folder."""
+    if ours is None:
+        return QUESTIONS
+    return QUESTIONS | {"paper": partial(paper.measure, ours=ours)}
 
 
 def _options() -> argparse.Namespace:
@@ -62,6 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path("build/peers"))
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--ours", type=Path, metavar="RUN_FOLDER", help="adds the question paper")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--draw", action="store_true")

@@ -41,6 +41,7 @@ from .model.model_file import ModelFile
 from .progress import Progress
 from .regression import ClassChange, compare_models
 from .report.part import Part
+from .report.profile import leave_profile
 from .report.proportions import proportion
 from .report.statistics import Estimate, accuracy_by_source
 from .suspects import Suspect, find_suspects
@@ -119,6 +120,7 @@ def adapt(
     run_folder: Path | str | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
+    profile: bool = False,
 ) -> Adapted:
     """Train a model for the class folders below `folder` and write it to `out`.
 
@@ -131,7 +133,7 @@ def adapt(
     finds the same stay on one side of the split, and the interval resamples them together. overlap: what
     to do with photos to validate or test on that are, by bytes or pixels, among those trained on, by the
     parent too; photos that only look alike are told. run_folder: account and checkpoints; an interrupted
-    run goes on from there.
+    run goes on from there. profile: say where the time went, and leave it in the run folder as profile.md.
     Raises UserError subclasses; RegressionError (a UserError) if a regression was refused.
     """
     folder = Path(folder).absolute()
@@ -150,9 +152,11 @@ def adapt(
         overlap,
     )
     work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
-    bench = make_bench(work, cache, device, threads, progress, say)
+    bench = make_bench(work, cache, device, threads, progress, say, profile=profile)
     with lock(work):
-        return _adapt(job, target, bench, refuse_regression)
+        made = _adapt(job, target, bench, refuse_regression)
+    leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
+    return made
 
 
 def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Adapted:
@@ -162,6 +166,7 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     started = time.perf_counter()
     photos = photos_of(job.folder, job.fit, job.damaged, job.group_by, job.overlap == "keep")
     opened = open_data(PHOTOS, photos, None, bench.cache, bench.progress)
+    bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
     opened, notes = _gated(job, old, opened, bench)
     images = _images(job, opened, notes)
     seconds = time.perf_counter() - started - opened.store.decode_seconds

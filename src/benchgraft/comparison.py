@@ -10,6 +10,7 @@ from .experiment.compare import Comparison
 from .experiment.folder import DEFAULT_FREEZE, DEFAULT_PARENT, comparison_of_folder
 from .progress import Progress
 from .report.part import Part
+from .report.profile import leave_profile
 from .report.seal import finish
 from .report.summary import Summary
 
@@ -37,18 +38,22 @@ def compare(
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
     command: Sequence[str] = ("benchgraft.compare",),
+    profile: bool = False,
 ) -> Compared:
     """Train on the class folders below `folder` from scratch and by transfer, `runs` times each, and report.
 
     parent: model file of the transfer arm, default the shipped stage 2 model. freeze: patterns of its layers.
     seed: of the first run. run_folder: default runs/compare-NAME; one that was interrupted is continued.
-    command: what the report says that the runs were made by.
+    command: what the report says that the runs were made by. profile: say where the time went, and leave it
+    in the run folder as profile.md.
     Raises UserError subclasses.
     """
     folder = Path(folder).absolute()
     place = Path(run_folder or Path("runs") / f"compare-{folder.name}")
-    bench = make_bench(place, cache, device, threads, progress, say)
+    bench = make_bench(place, cache, device, threads, progress, say, profile=profile)
     given = Path(parent).absolute() if parent else DEFAULT_PARENT
     experiment = comparison_of_folder(folder, bench, given, freeze, runs, seed)
     Comparison(experiment, None, bench).run(list(command))
-    return Compared(run_folder=place, summary=finish(place))
+    made = Compared(run_folder=place, summary=finish(place))
+    leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
+    return made

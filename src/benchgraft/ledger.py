@@ -262,6 +262,9 @@ class Clock:
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def lap(self, name: str) -> None:
+        """A part of the present phase has ended: told only where a profile is wanted, see `profiling`."""
+
     def seconds(self) -> dict[Phase, float]:
         """So far, `other` included; the values sum to the whole time."""
         named: dict[Phase, float] = {name: value for name, value in self._seconds.items() if name != "other"}

@@ -14,6 +14,7 @@ from .files import write_whole
 from .model import model_file
 from .progress import Progress
 from .report.part import Part
+from .report.profile import leave_profile
 
 
 class Prepared(Part):
@@ -45,13 +46,14 @@ def prepare(
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
     command: Sequence[str] = ("benchgraft.prepare",),
+    profile: bool = False,
 ) -> Prepared:
     """Train each stage of a chain once and write the last one's model file to `out`.
 
     experiment: an experiment file, or the name of a shipped one. out: default STAGE.safetensors in the
     present folder. stage: the last of the chain, default the parent of the arms. data: folder with the data
     sets of the file. seed: default the file's. run_folder: default runs/prepare-NAME; one that was
-    interrupted is continued.
+    interrupted is continued. profile: say where the time went, and leave it in the run folder as profile.md.
     Raises UserError subclasses.
     """
     loaded = config.load(str(experiment))
@@ -59,10 +61,11 @@ def prepare(
         loaded = loaded.model_copy(update={"seed": seed})
     last = _last_stage(loaded, stage, str(experiment))
     place = Path(run_folder or Path("runs") / f"prepare-{loaded.name}")
-    bench = make_bench(place, cache, device, threads, progress, say)
+    bench = make_bench(place, cache, device, threads, progress, say, profile=profile)
     made = Comparison(loaded, Path(data) if data else None, bench).prepare(last, list(command))
     target = Path(out or f"{last}.safetensors")
     write_whole(target, made.read_bytes())
+    leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
     card = model_file.read(target).card
     records = [*card.ancestors, card.record]
     return Prepared(

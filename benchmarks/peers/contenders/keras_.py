@@ -171,6 +171,35 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
     return {"images_per_second": speed}
 
 
+def paper(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 5: seconds of a training step of one stage of the paper, and of an image's validation.
+
+    The first steps, which compile, are `warm_up`, less what as many steps take afterwards.
+    """
+    keras.utils.set_random_seed(job["seed"])
+    split, classes = material.part(job)
+    arrays = material.weights(job) | {
+        f"{HEAD}.weight": np.random.default_rng(0).normal(0, 0.05, (classes, 512)).astype(np.float32),
+        f"{HEAD}.bias": np.zeros(classes, np.float32),
+    }
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    start = time.perf_counter()
+    model = network(arrays, tuple(job["frozen"]))
+    model.compile(keras.optimizers.Adam(), loss, metrics=["accuracy"])
+    first = job["warm_up_steps"] * job["batch"]
+    size, watch = {"batch_size": job["batch"], "verbose": 0}, _EpochSeconds()
+    model.fit(split.pixels[:first], split.labels[:first], **size)
+    began = time.perf_counter() - start
+    model.fit(split.pixels, split.labels, callbacks=[watch], **size)
+    step = watch.seconds[-1] / job["steps"]
+    for _ in range(2):
+        start = time.perf_counter()
+        model.evaluate(split.pixels, split.labels, **size)
+        image = (time.perf_counter() - start) / len(split.pixels)
+    warm_up = max(0.0, began - job["warm_up_steps"] * step)
+    return {"step_seconds": step, "image_seconds": image, "warm_up": warm_up}
+
+
 def forward(job: dict[str, Any]) -> dict[str, Any]:
     """Question 3: `predict` on pixels in memory."""
     pixels = material.splits(job)["test"].pixels[: job["images"]]

@@ -32,6 +32,12 @@ def splits(job: dict[str, Any]) -> dict[str, Split]:
         return {name: Split(file[f"{name}_pixels"], file[f"{name}_labels"]) for name in names}
 
 
+def part(job: dict[str, Any]) -> tuple[Split, int]:
+    """Images of one stage of the paper, and how many classes it has."""
+    with np.load(Path(job["material"]) / f"{job['part']}.npz") as file:
+        return Split(file["pixels"], file["labels"]), int(file["classes"])
+
+
 def weights(job: dict[str, Any]) -> Arrays:
     """Arrays of the pretrained network as PyTorch names and shapes them."""
     with np.load(Path(job["material"]) / "weights.npz") as file:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UserError
-from .options import CacheOption, DeviceOption, ThreadsOption, one_of
+from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, one_of
 
 if TYPE_CHECKING:
     from ..adaptation import Adapted
@@ -54,6 +54,7 @@ def adapt(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
+    profile: ProfileOption = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")
     ] = False,
@@ -95,6 +96,7 @@ def adapt(
         run_folder=run_folder,
         progress=for_terminal(),
         say=lambda line: print(line, file=sys.stderr, flush=True),
+        profile=profile,
     )
     print(result.model_dump_json(indent=2) if json else "\n".join(_lines(result)))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, ThreadsOption, say
+from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, say
 from .report import print_finished
 
 
@@ -27,6 +27,7 @@ def compare(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
+    profile: ProfileOption = False,
 ) -> None:
     """Train from scratch and by transfer on the same photos, and report which pays, from when on.
 
@@ -52,5 +53,6 @@ def compare(
         progress=for_terminal(),
         say=say,
         command=sys.argv,
+        profile=profile,
     )
     print_finished(made.run_folder, made.summary)

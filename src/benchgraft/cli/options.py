@@ -20,6 +20,10 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or 
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")
 ]
+ProfileOption = Annotated[
+    bool,
+    typer.Option("--profile", help="Say where the time went, layer by layer (profile.md in the run folder)."),
+]
 
 
 def one_of(option: str, given: str, valid: Sequence[V]) -> V:
@@ -33,13 +37,18 @@ def one_of(option: str, given: str, valid: Sequence[V]) -> V:
 
 
 def bench_here(
-    folder: Path, cache: Path | None, device: str, threads: int | None, use_cache: bool = True
+    folder: Path,
+    cache: Path | None,
+    device: str,
+    threads: int | None,
+    use_cache: bool = True,
+    profile: bool = False,
 ) -> Bench:
     """Where the runs of a command take place; progress and lines to read go to this terminal."""
     from ..experiment.bench import make_bench
     from ..progress import for_terminal
 
-    return make_bench(folder, cache, device, threads, for_terminal(), say, use_cache)
+    return make_bench(folder, cache, device, threads, for_terminal(), say, use_cache, profile)
 
 
 def say(line: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, ThreadsOption, say
+from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, say
 
 
 def prepare(
@@ -23,6 +23,7 @@ def prepare(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
+    profile: ProfileOption = False,
 ) -> None:
     """Train a parent model: each stage of a chain once, the paper's or one's own, into one model file.
 
@@ -47,5 +48,6 @@ def prepare(
         progress=for_terminal(),
         say=say,
         command=sys.argv,
+        profile=profile,
     )
     print(made.model)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, ThreadsOption, bench_here
+from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, bench_here, say
 from .report import conclude
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def reproduce(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
+    profile: ProfileOption = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train the plain way.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="The file's smaller version of itself.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
@@ -42,6 +43,7 @@ def reproduce(
     """
     from ..experiment import config
     from ..experiment.compare import Comparison
+    from ..report.profile import leave_profile
 
     loaded = config.load(experiment or ("paper" if data else "embedded"), quick)
     changes = {
@@ -54,9 +56,10 @@ def reproduce(
     if dry_run:
         _print_plan(loaded, data, folder, device, threads)
         return
-    bench = bench_here(folder, cache_dir, device, threads, not no_cache)
+    bench = bench_here(folder, cache_dir, device, threads, not no_cache, profile)
     Comparison(loaded, data, bench).run(sys.argv)
     conclude(folder)
+    leave_profile(folder, bench.profiler, bench.environment, say)
 
 
 def _print_plan(

@@ -170,6 +170,7 @@ class Comparison:
         opened = open_data(
             data, experiment.data[data], self._data_root, self._bench.cache, self._bench.progress
         )
+        self._bench.profiler.add_decoding(data, opened.store.decode_seconds)
         images = stage_images(experiment, stage, opened)
         seconds = time.perf_counter() - start - opened.store.decode_seconds
         if not any(record.name == data for record in self._ledger.of_kind(DataRecord)):

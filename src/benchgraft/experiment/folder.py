@@ -100,6 +100,7 @@ def comparison_of_folder(
     """The experiment that compares both arms on a folder; opens its store to count the photos."""
     photos = photos_of(folder)
     opened = open_data(PHOTOS, photos, None, bench.cache, bench.progress)
+    bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
     count = len(select(opened.store, opened.dropped.sides, ClassRules()).rows["train"])
     epochs = epochs_for(COMPARED_STEPS, count)
     return folder_experiment(photos, parent, freeze, epochs, ("transfer", "scratch"), runs, seed)

@@ -18,13 +18,15 @@ from ..data.perceptual import fingerprints
 from ..data.split import refuse_overlap
 from ..errors import DivergedError, FrozenMovedError
 from ..files import digest_bytes
-from ..ledger import Clock, RunRecord, dump_json, now
+from ..ledger import RunRecord, dump_json, now
 from ..model import model_file
 from ..model.freeze import Frozen, match_layers
 from ..model.model_file import ModelCard, ModelFile
 from ..model.paper_cnn import PaperCNN, build
+from ..profiling import LapClock
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
+from ..training.layer_laps import watch_layers
 from ..training.loop import Trained, fit
 from .bench import Bench
 from .config import Experiment, Stage, shipped_path
@@ -80,12 +82,14 @@ def run_stage(
     did not hold.
     """
     stage = experiment.stages[name]
-    clock, started = Clock(), now()
+    clock, started = bench.clock(), now()
     clock.add({"decode": open_seconds})
     parent = parent_file(experiment, stage, seed, bench)
     trained_on = _trained_on(name, images, parent, experiment.data[stage.data].keep_overlap)
     model = _start(experiment, stage, parent, images.class_names, seed).to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
+    if isinstance(clock, LapClock):
+        watch_layers(model, clock)
     inputs = prepare_inputs(name, stage, seed, model, frozen, images, bench, clock, want_warm)
     mode = f"{inputs.features}-{inputs.cut}"
     checkpoint = Checkpoint(
@@ -132,6 +136,7 @@ def run_stage(
         )
     done = finished()
     checkpoint.remove()
+    bench.profiler.add(done, clock)
     return StageRun(done, inputs)
 
 

@@ -36,6 +36,14 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
     return torch.device(name)
 
 
+def wait_for(device: torch.device) -> None:
+    """Accelerators work on while Python goes on; the clock must not."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def _keep_freed_memory() -> None:
     """Stop glibc from returning every freed activation to the system and faulting its pages in again.
 

@@ -32,6 +32,7 @@ from ..model.freeze import split_at, tensor_digest
 from ..model.paper_cnn import PaperCNN
 from ..progress import Progress
 from .batches import Augmentation, Rows
+from .device import wait_for
 from .evaluate import full_batches
 
 FORMAT = 2
@@ -68,7 +69,7 @@ def measure_cuts(model: PaperCNN, prefix: list[str], pixels: Rows, batch_size: i
             for place, layer in enumerate(layers):
                 start = time.perf_counter()
                 x = layer(x)
-                _wait_for(x)
+                wait_for(x.device)
                 forward[place] = min(forward[place], time.perf_counter() - start)
                 # A ReLU may work in place on its own layer's output only, so `x` is this layer's result.
                 features = _to_storage(x)
@@ -379,11 +380,3 @@ def _to_storage(output: Tensor) -> npt.NDArray[np.float32]:
     if output.dim() == 4:
         output = output.permute(0, 2, 3, 1)
     return output.contiguous().cpu().numpy()
-
-
-def _wait_for(output: Tensor) -> None:
-    """Accelerators work on while Python goes on; the clock must not."""
-    if output.device.type == "cuda":
-        torch.cuda.synchronize()
-    elif output.device.type == "mps":
-        torch.mps.synchronize()

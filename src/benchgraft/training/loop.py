@@ -30,6 +30,7 @@ from ..progress import Progress
 from .batches import Augmentation, Rows, augment, epoch_order, steps_per_epoch
 from .checkpoint import Checkpoint, Position
 from .evaluate import evaluate
+from .layer_laps import BATCH, LOSS, UPDATE
 
 CHECKPOINT_EVERY_SECONDS = 15.0
 SMALLEST_BATCH = 32
@@ -184,16 +185,19 @@ class _Run:
         inputs = train.take(positions, epoch)
         if recipe.augment.is_drawn:
             inputs = augment(inputs, recipe.augment, self._seed, self.position.step)
+        self._clock.lap(BATCH)
         loss = functional.cross_entropy(
             self._module(inputs),
             train.take_labels(positions),
             weight=self._class_weights,
             label_smoothing=recipe.label_smoothing,
         )
+        self._clock.lap(LOSS)
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         self._update()
+        self._clock.lap(UPDATE)
         return loss.detach().double()
 
     def _update(self) -> None:

@@ -1,0 +1,319 @@
+"""What `adapt` costs against photos and classes, a comparison against runs, and start-up times.
+
+python benchmarks/scaling.py [--work build/scaling] [--out benchmarks/results] [--quick]
+
+Photos are generated (100 x 100, textured; kept in WORK/photos, 0.6 GB). Every command is a
+process of its own, whose wall time and peak memory are taken; caches are empty at first, and an update gets
+100 new photos. Writes scaling.json and scaling.md. The largest sizes are measured once, start-up is the
+median of five. `--quick` is a smoke run whose figures say nothing, written into WORK/quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from waves import write_waves
+
+from benchgraft.ledger import environment, now
+
+RESULTS = Path(__file__).resolve().parent / "results"
+CLASSES = 10
+NEW_PHOTOS = 100
+SHORT_RUNS = """
+base = "embedded"
+name = "short-runs"
+minutes = 1000.0
+[classes.apple_pear_noise]
+train_per_class = 32
+[stages]
+stage3.recipe = { batch_size = 32, stop = { epochs = 1 } }
+scratch.recipe = { batch_size = 32, stop = { epochs = 1 } }
+"""
+"""Runs that train next to nothing: what a run costs besides."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured; keys are sizes, values how often."""
+
+    photos: dict[int, int]
+    classes: dict[int, int]
+    photos_of_classes: int
+    runs: dict[int, int]
+    starts: int
+
+
+FULL = Sizes(
+    {1_000: 3, 10_000: 2, 100_000: 1}, {3: 2, 30: 2, 300: 1, 1_000: 1}, 10_000, {1: 3, 10: 1, 100: 1}, 5
+)
+QUICK = Sizes({200: 1, 400: 1}, {3: 1, 20: 1}, 400, {1: 1, 2: 1}, 1)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished process."""
+
+    seconds: float
+    peak_bytes: int
+    output: str
+
+
+def main() -> None:
+    """All questions, then the files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("build/scaling"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    work = options.work.resolve()
+    out, sizes = (work / "quick", QUICK) if options.quick else (options.out, FULL)
+    out.mkdir(parents=True, exist_ok=True)
+    measured = measure(work, sizes)
+    (out / "scaling.json").write_text(json.dumps(measured, indent=1) + "\n")
+    (out / "scaling.md").write_text(markdown(measured))
+    print(f"wrote {out / 'scaling.md'}")
+
+
+def measure(work: Path, sizes: Sizes) -> dict[str, Any]:
+    """Every question in turn."""
+    place = work / "now"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    cores = os.cpu_count() or 1
+    measured: dict[str, Any] = {"date": now(), "machine": environment(cores, "cpu").model_dump()}
+    measured["photos"], measured["update"] = _against_photos(work, place, sizes)
+    measured["classes"] = _against_classes(work, place, sizes)
+    measured["runs"] = _against_runs(place, sizes)
+    measured["start"] = _start_up(place, sizes)
+    shutil.rmtree(place)
+    return measured
+
+
+def run(place: Path, *words: str) -> Done:
+    """One `benchgraft` command in `place`. Raises RuntimeError with its last words if it fails."""
+    start = time.perf_counter()
+    with (place / "out.txt").open("w+b") as out, (place / "err.txt").open("w+b") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchgraft", *words], cwd=place, stdout=out, stderr=err
+        )
+        # the usage of this child alone, which the sum over all children hides
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"benchgraft {' '.join(words)}: {(place / 'err.txt').read_text()[-500:]}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Done(seconds, usage.ru_maxrss * unit, (place / "out.txt").read_text())
+
+
+def _adapt(place: Path, size: int, *words: str) -> dict[str, Any]:
+    """One `adapt` of `place`/photos, as a point of a curve."""
+    done = run(place, "adapt", "photos", "--cache-dir", "cache", "--json", *words)
+    told = json.loads(done.output)
+    phases = {name: round(value, 3) for name, value in told["seconds"].items()}
+    return {
+        "size": size,
+        "seconds": done.seconds,
+        "peak_bytes": done.peak_bytes,
+        "decode_photos_seconds": told["decode_seconds"],
+        "decoded": told["decoded"],
+        "featurised": told["features_computed"],
+        "epochs": told["epochs"],
+        "phases": phases,
+    }
+
+
+def _against_photos(work: Path, place: Path, sizes: Sizes) -> tuple[list[Any], list[Any]]:
+    """`adapt` on folders of each size with nothing cached, then `--update` with NEW_PHOTOS more in each."""
+    first, updates = [], []
+    for size, times in sizes.photos.items():
+        for _ in range(times):
+            here = _folder(work, place / "adapt", CLASSES, size)
+            first.append(_adapt(here, size))
+            write_waves(here / "photos", CLASSES, NEW_PHOTOS // CLASSES, start=size // CLASSES)
+            updates.append(_adapt(here, size, "--update", "photos.safetensors", "--run-folder", "runs/again"))
+            _say(f"{size:,} photos: {first[-1]['seconds']:.1f} s, update {updates[-1]['seconds']:.1f} s")
+    return first, updates
+
+
+def _against_classes(work: Path, place: Path, sizes: Sizes) -> list[Any]:
+    """`adapt` on as many photos in ever more classes."""
+    points = []
+    for classes, times in sizes.classes.items():
+        for _ in range(times):
+            here = _folder(work, place / "adapt", classes, sizes.photos_of_classes)
+            points.append(_adapt(here, classes))
+            _say(f"{classes:,} classes: {points[-1]['seconds']:.1f} s")
+    return points
+
+
+def _folder(work: Path, here: Path, classes: int, photos: int) -> Path:
+    """A new `here` with so many photos in `here`/photos, linked to files made once in `work`/photos."""
+    shutil.rmtree(here, ignore_errors=True)
+    each = photos // classes
+    source = work / "photos"
+    lacking = [
+        label for label in range(classes) if not (source / f"class {label}" / f"{each - 1:06}.jpg").exists()
+    ]
+    if lacking:
+        write_waves(source, classes, each)
+    for label in range(classes):
+        target = here / "photos" / f"class {label}"
+        target.mkdir(parents=True)
+        for number in range(each):
+            os.link(source / target.name / f"{number:06}.jpg", target / f"{number:06}.jpg")
+    return here
+
+
+def _against_runs(place: Path, sizes: Sizes) -> list[Any]:
+    """`reproduce` with ever more runs of two arms that train for one epoch; the report is in the time."""
+    here = place / "runs"
+    here.mkdir()
+    (here / "short.toml").write_text(SHORT_RUNS)
+    run(here, "reproduce", "short.toml", "--runs", "1", "--cache-dir", "cache", "--out", "first")
+    points = []
+    for runs, times in sizes.runs.items():
+        for number in range(times):
+            out = f"{runs}-{number}"
+            done = run(
+                here, "reproduce", "short.toml", "--runs", str(runs), "--cache-dir", "cache", "--out", out
+            )
+            points.append({"size": runs, "seconds": done.seconds, "peak_bytes": done.peak_bytes})
+            _say(f"{runs} runs: {done.seconds:.1f} s")
+    return points
+
+
+def _start_up(place: Path, sizes: Sizes) -> dict[str, dict[str, float]]:
+    """Median wall time and memory of whole commands that have little to do."""
+    here = place / "start"
+    few = write_waves(here / "photos", 3, 20)
+    photo = str(few / "class 0" / "000000.jpg")
+    run(here, "adapt", "photos", "--out", "m.safetensors", "--cache-dir", "cache")
+    commands: dict[str, Sequence[str]] = {
+        "--help": ("--help",),
+        "--version": ("--version",),
+        "model": ("model",),
+        "predict, one photo": ("predict", "m.safetensors", photo),
+        "evaluate, 60 photos": (
+            "evaluate",
+            "m.safetensors",
+            "photos",
+            "--include-trained",
+            "--cache-dir",
+            "cache",
+        ),
+        "export": ("export", "m.safetensors", "--format", "onnx"),
+        "data check, 60 photos": ("data", "check", "photos"),
+        "report, one run": ("report", str(place / "runs" / "first")),
+        "verify, one run": ("verify", str(place / "runs" / "first")),
+        "cache list": ("cache", "list", "--cache-dir", "cache"),
+    }
+    found: dict[str, list[Done]] = {name: [] for name in commands}
+    for _ in range(sizes.starts):
+        for name, words in commands.items():
+            found[name].append(run(here, *words))
+    _say(f"start-up of {len(commands)} commands")
+    return {
+        name: {
+            "seconds": median(each.seconds for each in done),
+            "lowest": min(each.seconds for each in done),
+            "highest": max(each.seconds for each in done),
+            "peak_bytes": median(each.peak_bytes for each in done),
+        }
+        for name, done in found.items()
+    }
+
+
+def slopes(points: list[dict[str, Any]]) -> tuple[float, float]:
+    """(exponent of a power law through all points, seconds of one more between smallest and largest)."""
+    curve = _medians(points, "seconds")
+    logs = [(math.log(size), math.log(seconds)) for size, seconds in curve.items()]
+    x0, y0 = (sum(values) / len(logs) for values in zip(*logs, strict=True))
+    exponent = sum((x - x0) * (y - y0) for x, y in logs) / sum((x - x0) ** 2 for x, _ in logs)
+    low, high = min(curve), max(curve)
+    return exponent, (curve[high] - curve[low]) / (high - low)
+
+
+def _medians(points: list[dict[str, Any]], key: str) -> dict[int, float]:
+    sizes = dict.fromkeys(point["size"] for point in points)
+    return {size: median(point[key] for point in points if point["size"] == size) for size in sizes}
+
+
+def markdown(measured: dict[str, Any]) -> str:
+    """All tables."""
+    machine = measured["machine"]
+    update = "With 100 new photos in the folder (`--update`): only these are decoded and featurised."
+    parts = [
+        "# Scaling",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; benchgraft "
+        f"{machine['versions']['benchgraft']}, torch {machine['versions']['torch']}; {measured['date']}. "
+        "Whole processes, start-up included; medians where there is more than one.",
+        "## Photos: `adapt` on generated photos of ten classes, nothing cached",
+        _curve(measured["photos"], "photos"),
+        update,
+        _curve(measured["update"], "photos before"),
+        "## Classes: `adapt` on as many photos each time",
+        _curve(measured["classes"], "classes"),
+        "## Runs: `reproduce` with one epoch on 96 photos, both arms and the report",
+        _curve(measured["runs"], "runs"),
+        "## Start-up",
+        _starts(measured["start"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _curve(points: list[dict[str, Any]], what: str) -> str:
+    """One line a size, and the slopes."""
+    is_adapt = "phases" in points[0]
+    more = ["decode, s", "features, s", "train, s", "decoded", "featurised", "epochs"] if is_adapt else []
+    lines = [[what, "measured", "seconds", "ms each", "peak MB", *more]]
+    lines.append(["---:"] * len(lines[0]))
+    for size, seconds in _medians(points, "seconds").items():
+        mine = [point for point in points if point["size"] == size]
+        cells = [f"{size:,}", str(len(mine)), f"{seconds:.1f}", f"{1e3 * seconds / size:,.2f}"]
+        cells.append(f"{max(point['peak_bytes'] for point in mine) / 1e6:,.0f}")
+        if is_adapt:
+            cells.append(f"{median(point['decode_photos_seconds'] for point in mine):.1f}")
+            cells += [
+                f"{median(point['phases'].get(phase, 0.0) for point in mine):.1f}"
+                for phase in ("features", "train")
+            ]
+            cells += [f"{mine[0][key]:,}" for key in ("decoded", "featurised", "epochs")]
+        lines.append(cells)
+    exponent, each = slopes(points)
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    unit = what.split()[0].removesuffix("es" if what == "classes" else "s")
+    return (
+        f"{table}\n\nSeconds grow with the power {exponent:.2f} of the {what.split()[0]}; from the "
+        f"least to the most one more {unit} costs {1e3 * each:.2f} ms."
+    )
+
+
+def _starts(found: dict[str, dict[str, float]]) -> str:
+    lines = ["| command | seconds | lowest to highest | peak MB |", "|---|---:|---|---:|"]
+    lines += [
+        f"| `{name.partition(',')[0]}`{''.join(name.partition(',')[1:])} | {value['seconds']:.2f} | "
+        f"{value['lowest']:.2f} to {value['highest']:.2f} | {value['peak_bytes'] / 1e6:,.0f} |"
+        for name, value in found.items()
+    ]
+    return "\n".join(lines)
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
