@@ -24,6 +24,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
 # The plug-ins are loaded here because Pillow, left to itself, would load all of its forty in the first thread
 # that meets a format which is not loaded yet.
@@ -48,6 +49,8 @@ MAX_PIXELS = 64_000_000
 LARGE_PIXELS = 8_000_000
 """Above this images are decoded one at a time: 64 million pixels take up to 600 MB, whatever the threads."""
 _BAND_ROWS = 256
+_JPEG_START = b"\xff\xd8\xff"
+_NOT_PLAIN = (b"Exif\0", b"Orientation", b"MPF\0", b"Adobe")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 """What Pillow may open, whatever a file calls itself; others (EPS runs a program) stay shut."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jfif")
@@ -71,10 +74,31 @@ def decode(raw: bytes, size: int, fit: Fit = "letterbox") -> tuple[Pixels, tuple
     """
     if not raw:
         raise Undecodable("empty file")
+    plain = _plain_jpeg(raw, size)
+    if plain is not None:
+        return plain, ()
     with pillow_warnings_off():
         image = _open(raw)
         with _one_large if image.width * image.height > LARGE_PIXELS else contextlib.nullcontext():
             return _decode(image, size, fit)
+
+
+def _plain_jpeg(raw: bytes, size: int) -> Pixels | None:
+    """Pixels of a flawless colour JPEG of the store's own size, in less than half of Pillow's time, or None.
+
+    The same bits as Pillow's, which uses the same library. What is not plain goes to Pillow: EXIF or XMP may
+    turn the image, MPF holds several, Adobe's marker may mean CMYK.
+    """
+    if not raw.startswith(_JPEG_START):
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(raw)
+        if (height, width) != (size, size) or colours != "YCbCr" or any(mark in raw for mark in _NOT_PLAIN):
+            return None
+        pixels: Pixels = simplejpeg.decode_jpeg(raw, strict=True)
+    except ValueError:  # strict: any flaw at all, of which Pillow forgives some
+        return None
+    return pixels
 
 
 def _decode(image: Image.Image, size: int, fit: Fit) -> tuple[Pixels, tuple[str, ...]]:
