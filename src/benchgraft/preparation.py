@@ -44,14 +44,14 @@ def prepare(
     run_folder: Path | str | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
-    command: Sequence[str] = ("benchgraft.prepare",),
+    command: Sequence[str] | None = None,
 ) -> Prepared:
     """Train each stage of a chain once and write the last one's model file to `out`.
 
     experiment: an experiment file, or the name of a shipped one. out: default STAGE.safetensors in the
     present folder. stage: the last of the chain, default the parent of the arms. data: folder with the data
     sets of the file. seed: default the file's. run_folder: default runs/prepare-NAME; one that was
-    interrupted is continued.
+    interrupted is continued. command: for the account, default the command line that does the same.
     Raises UserError subclasses.
     """
     loaded = config.load(str(experiment))
@@ -60,7 +60,12 @@ def prepare(
     last = _last_stage(loaded, stage, str(experiment))
     place = Path(run_folder or Path("runs") / f"prepare-{loaded.name}")
     bench = make_bench(place, cache, device, threads, progress, say)
-    made = Comparison(loaded, Path(data) if data else None, bench).prepare(last, list(command))
+    words = command or [
+        *("benchgraft", "prepare", str(experiment), "--stage", last, "--seed", str(loaded.seed)),
+        *(["--data", str(data)] if data else []),
+        *("--run-folder", str(place)),
+    ]
+    made = Comparison(loaded, Path(data) if data else None, bench).prepare(last, list(words))
     target = Path(out or f"{last}.safetensors")
     write_whole(target, made.read_bytes())
     card = model_file.read(target).card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -20,6 +21,18 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or 
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")
 ]
+FitOption = Annotated[str, typer.Option("--fit", help="Photos not square: letterbox, stretch, crop.")]
+DamagedOption = Annotated[
+    str, typer.Option("--damaged", help="Photos that cannot be read: exclude (and name them) or refuse.")
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option("--group-by", help="Regular expression: photos for which it finds the same stay together."),
+]
+OverlapOption = Annotated[
+    str, typer.Option("--overlap", help="Photos to judge by that were trained on: refuse, drop-test or keep.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")]
 
 
 def one_of(option: str, given: str, valid: Sequence[V]) -> V:
@@ -45,3 +58,8 @@ def bench_here(
 def say(line: str) -> None:
     """A line of what goes on, to be seen at once."""
     print(line, flush=True)
+
+
+def say_aside(line: str) -> None:
+    """The same on stderr, where stdout is for the result alone."""
+    print(line, file=sys.stderr, flush=True)
