@@ -60,7 +60,7 @@ def main() -> None:
             data = experiment.stages[name].data
             opened = open_data(data, experiment.data[data], options.data, bench.cache, NoProgress())
             if options.arcs:
-                opened = _by_arcs(opened, experiment.data[data].validation)
+                opened = by_arcs(opened, experiment.data[data].validation)
             for parent in experiment.chain(name)[1:-1]:
                 if not bench.model_path(parent, None).exists():
                     run_stage(
@@ -86,7 +86,7 @@ def main() -> None:
                 print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
-def _by_arcs(opened: OpenedData, share: float) -> OpenedData:
+def by_arcs(opened: OpenedData, share: float) -> OpenedData:
     """The same data; of every class, whole arcs of the rotation validate until they make up the share."""
     sides, labels = opened.dropped.sides.copy(), opened.store.labels
     learned = (sides == TRAIN) | (sides == VALIDATION)

@@ -77,6 +77,10 @@ def test_output_rows_go_by_class_name_when_classes_come_go_and_are_renamed(adapt
     assert rows == {0: 2, 1: 1}
     assert {change.name for change in result.changes} == {None, "crimson", "green"}
     assert result.accuracy.value > 0.9
+    assert [note.partition(" (")[0] for note in result.notes if "--rename" in note] == [
+        "new classes: yellow",
+        "dropped classes, without a folder now: blue",
+    ]
 
 
 def test_a_rename_of_a_class_that_the_model_has_not_is_refused_with_the_nearest(adapted, tmp_path):

@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing on the console, nothing wider than the window, the answer on top."""
+"""The report in a real browser, light and dark: a silent console, nothing too wide, the answer on top."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ from benchgraft.report.tables import summarise
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-PROBE = """
+PROBE = r"""
 <script>
 addEventListener("load", () => {
   const place = e => e.getBoundingClientRect();
   const outside = e => !e.closest(".table") && !e.closest("svg") && place(e).right > innerWidth + 1;
+  const light = colour => colour.match(/\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0);
   const title = document.querySelector("h1");
   parent.postMessage(JSON.stringify({
     width: innerWidth,
     page: document.documentElement.scrollWidth,
     wide: [...document.querySelectorAll("body *")].filter(outside).map(e => e.tagName + "." + e.className),
     title: title.innerText,
+    ink: light(getComputedStyle(title).color),
+    paper: light(getComputedStyle(document.documentElement).backgroundColor),
+    drawn: light(getComputedStyle(document.querySelector(".drawing text")).fill),
     bottom: place(title).bottom,
     drawings: [...document.querySelectorAll(".drawing svg")].map(e => place(e).height),
   }), "*");
@@ -40,6 +44,15 @@ FRAME = """<!doctype html>
 <script>addEventListener("message", e => document.body.textContent = "SEEN" + e.data + "SEEN");</script>
 """
 """A window cannot be made as narrow as a phone, a frame can."""
+QUIET = (
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""The browser looks at one local file and asks the network for nothing of its own."""
+COLOUR_SCHEMES = {"dark": 0, "light": 1}
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium found: the report was not looked at in a browser (Debian: chromium)"
 )
@@ -54,11 +67,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_report_fits_the_window_and_logs_nothing(report: Path, tmp_path: Path, width: int) -> None:
-    frame = report.with_name(f"frame{width}.html")
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1280, "light")])
+def test_report_fits_the_window_and_logs_nothing(
+    report: Path, tmp_path: Path, width: int, scheme: str
+) -> None:
+    frame = report.with_name(f"frame{width}{scheme}.html")
     frame.write_text(FRAME.format(width=width))
-    dom, console = _open(frame, tmp_path)
+    dom, console = _open(frame, tmp_path, scheme)
     seen: dict[str, Any] = json.loads(html.unescape(dom.split("SEEN")[-2]))
     assert console == []
     assert seen["width"] == width
@@ -66,17 +81,22 @@ def test_report_fits_the_window_and_logs_nothing(report: Path, tmp_path: Path, w
     assert seen["wide"] == []
     assert seen["title"].replace("\N{NO-BREAK SPACE}", " ") == summarise(invented.whole_folder(20)).answer[0]
     assert seen["bottom"] < 400
+    # The text is lighter than the page in dark mode only, in the drawings too.
+    assert (seen["ink"] > seen["paper"]) == (scheme == "dark")
+    assert (seen["drawn"] > seen["paper"]) == (scheme == "dark")
     assert len(seen["drawings"]) == 7
     assert min(seen["drawings"]) > 100
 
 
-def _open(page_file: Path, profile: Path) -> tuple[str, list[str]]:
+def _open(page_file: Path, profile: Path, scheme: str) -> tuple[str, list[str]]:
     """The page's final state, and what the browser's console said."""
     command = [
         str(CHROMIUM),
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
+        *QUIET,
+        f"--blink-settings=preferredColorScheme={COLOUR_SCHEMES[scheme]}",
         "--enable-logging=stderr",
         "--virtual-time-budget=5000",
         f"--user-data-dir={profile}",

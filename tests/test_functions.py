@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from photos import write_photos
 
-from benchgraft import compare, prepare
-from benchgraft.errors import UserError
+from benchgraft import adapt, compare, prepare
+from benchgraft.errors import DataError, UserError
 from benchgraft.model import model_file
 
 CHAIN = """
@@ -37,6 +39,34 @@ def test_compare_returns_the_summary_that_its_report_shows(tmp_path, monkeypatch
     assert (made.run_folder / "report.html").is_file()
     assert (made.run_folder / "digests.json").is_file()
     assert any(line.startswith("scratch, seed 0") for line in told)
+
+
+def test_compare_keeps_or_drops_test_photos_that_the_parent_has_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchgraft.experiment.folder.COMPARED_STEPS", 5)
+    photos = write_photos(tmp_path / "photos", {"red": 60, "green": 60})
+    where = {"cache": tmp_path / "cache", "runs": 1}
+    parent = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "adapted")
+    shutil.copytree(photos, tmp_path / "other")
+    for path in sorted((tmp_path / "other").rglob("*.png"))[::2]:  # other photos go to other sides
+        path.write_bytes(path.read_bytes() + b"changed")
+    seen = {"folder": tmp_path / "other", "parent": parent.model, "group_by": r"(\d\d)\."}
+    with pytest.raises(DataError, match="are among the training images") as refused:
+        compare(**seen, **where, run_folder=tmp_path / "refused")
+    assert "--overlap drop-test" in str(refused.value)
+    made = compare(**seen, **where, run_folder=tmp_path / "dropped", overlap="drop-test")
+    kept = compare(**seen, **where, run_folder=tmp_path / "kept", overlap="keep")
+    tested = [done.summary.data[0].images["test"] for done in (made, kept)]
+    assert tested[0] < tested[1]
+    assert made.summary.data[0].shared > 0
+
+
+def test_compare_says_how_the_command_line_does_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchgraft.experiment.folder.COMPARED_STEPS", 5)
+    photos = write_photos(tmp_path / "photos", {"red": 60, "green": 60})
+    made = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    rerun = made.summary.provenance.rerun
+    assert rerun.startswith(f"benchgraft compare {photos} --runs 1 --seed 0")
+    assert rerun.endswith(f"--out {tmp_path / 'run'}-again")
 
 
 def test_prepare_trains_the_chain_and_says_what_each_stage_took(synthetic_data, tmp_path):

@@ -166,7 +166,7 @@ def test_page_names_every_layer_with_what_is_frozen_and_marks_what_is_said_of_th
     for text in ("conv2d_4", "batch_normalization_2", "dense_3"):
         assert text in html
     for mark in ("printed", "computed", "inferred"):
-        assert f"<td>{mark}</td>" in html
+        assert f">{mark}</td>" in html
     assert "1/2249" in html
     assert "18.28" in html
 
@@ -299,3 +299,32 @@ def test_equal_records_make_equal_files(tmp_path: Path) -> None:
     assert (folder / "report.html").read_bytes() == first
     assert any(isinstance(record, ImagesRecord) for record in records)
     assert run_files.texts(folder, summary).keys() == set(run_files.NAMES)
+
+
+def test_rerun_takes_another_folder_since_its_own_one_has_everything_done() -> None:
+    assert summarise(invented.whole_folder(3)).provenance.rerun == (
+        f"benchgraft reproduce --data data --out runs/{invented.whole_folder(3)[0].name}-again"
+    )
+    for words, again in (
+        (["compare", "my photos", "--out", "run/"], "compare 'my photos' --out run-again"),
+        (["reproduce", "--out=a b", "--runs", "3"], "reproduce --runs 3 --out 'a b-again'"),
+        (["adapt", "p", "--out", "m", "--run-folder", "r"], "adapt p --out m --run-folder r-again"),
+    ):
+        records = invented.whole_folder(1)
+        records[0] = records[0].model_copy(update={"command": ["benchgraft", *words]})
+        assert summarise(records).provenance.rerun == f"benchgraft {again}"
+
+
+def test_tables_of_sentences_can_be_stacked_on_a_phone_and_all_are_named(html: str) -> None:
+    pattern = r'<div class="table( stacked)?" tabindex="0" role="region" aria-label="([^"]+)">'
+    tables = re.findall(pattern, html)
+    stacked = {name for mark, name in tables if mark}
+    assert {"Its claims", "How sure: intervals and tests"} <= stacked
+    assert not any(name.startswith("Table ") for name in stacked)
+    assert 'data-column="by the paper&#39;s own figures"' in html
+
+
+def test_network_figure_says_how_much_of_the_arithmetic_each_stage_freezes(html: str) -> None:
+    caption = html[html.index('id="layers"') :]
+    caption = caption[caption.index("<figcaption>") : caption.index("</figcaption>")]
+    assert re.search(r"of the arithmetic: .*stage3 \d+", caption)

@@ -169,6 +169,7 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
     opened, notes = _gated(job, old, opened, bench)
     images = _images(job, opened, notes)
+    notes += _class_notes(job, old, images)
     seconds = time.perf_counter() - started - opened.store.decode_seconds
     steps = UPDATE_STEPS if job.update else STEPS
     experiment = folder_experiment(
@@ -182,7 +183,7 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     )
     ledger = Ledger(bench.folder)
     if not ledger.of_kind(ExperimentRecord):
-        ledger.append(experiment_record(experiment, []))
+        ledger.append(experiment_record(experiment, _command(job, target)))
     ledger.append(opened.record())
     ledger.append(images_record(STAGE, PHOTOS, images))
     done = run_stage(experiment, STAGE, "transfer", job.seed, images, seconds, bench, want_warm=True)
@@ -203,6 +204,16 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
         raise StorageError(error.what, f"the new model is kept at {made.path}", *error.details) from error
     suspects = _suspects(done.inputs, images)
     return _result(job, target, run, opened, images, suspects, notes, changes)
+
+
+def _command(job: _Job, target: Path) -> list[str]:
+    """The command line that does this, for the account."""
+    words = ["benchgraft", "adapt", str(job.folder), "--out", str(target), "--seed", str(job.seed)]
+    words += ["--update" if job.update else "--parent", str(job.parent)]
+    words += ["--fit", job.fit, "--damaged", job.damaged, "--overlap", job.overlap]
+    words += ["--group-by", job.group_by] if job.group_by else []
+    words += [word for pattern in job.freeze for word in ("--freeze", pattern)]
+    return words + [word for names in job.rename.items() for word in ("--rename", "=".join(names))]
 
 
 def _gated(job: _Job, old: ModelFile, opened: OpenedData, bench: Bench) -> tuple[OpenedData, list[str]]:
@@ -255,6 +266,23 @@ def _images(job: _Job, opened: OpenedData, notes: list[str]) -> StageImages:
             "inverse of its class's share; look at the mean over classes"
         )
     return images
+
+
+def _class_notes(job: _Job, old: ModelFile, images: StageImages) -> list[str]:
+    """Which classes an update adds and drops: of a renamed folder all that was learned would be lost."""
+    if not job.update:
+        return []
+    before = [job.rename.get(name, name) for name in old.card.class_names]
+    here = images.class_names
+    found = {
+        "new classes": [name for name in here if name not in before],
+        "dropped classes, without a folder now": [name for name in before if name not in here],
+    }
+    return [
+        f"{what}: {', '.join(names)} (a folder that was only renamed: --rename OLD=NEW)"
+        for what, names in found.items()
+        if names
+    ]
 
 
 def _changes(

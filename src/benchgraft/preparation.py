@@ -45,7 +45,7 @@ def prepare(
     run_folder: Path | str | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
-    command: Sequence[str] = ("benchgraft.prepare",),
+    command: Sequence[str] | None = None,
     profile: bool = False,
 ) -> Prepared:
     """Train each stage of a chain once and write the last one's model file to `out`.
@@ -53,7 +53,8 @@ def prepare(
     experiment: an experiment file, or the name of a shipped one. out: default STAGE.safetensors in the
     present folder. stage: the last of the chain, default the parent of the arms. data: folder with the data
     sets of the file. seed: default the file's. run_folder: default runs/prepare-NAME; one that was
-    interrupted is continued. profile: say where the time went, and leave it in the run folder as profile.md.
+    interrupted is continued. command: for the account, default the command line that does the same.
+    profile: say where the time went, and leave it in the run folder as profile.md.
     Raises UserError subclasses.
     """
     loaded = config.load(str(experiment))
@@ -62,7 +63,12 @@ def prepare(
     last = _last_stage(loaded, stage, str(experiment))
     place = Path(run_folder or Path("runs") / f"prepare-{loaded.name}")
     bench = make_bench(place, cache, device, threads, progress, say, profile=profile)
-    made = Comparison(loaded, Path(data) if data else None, bench).prepare(last, list(command))
+    words = command or [
+        *("benchgraft", "prepare", str(experiment), "--stage", last, "--seed", str(loaded.seed)),
+        *(["--data", str(data)] if data else []),
+        *("--run-folder", str(place)),
+    ]
+    made = Comparison(loaded, Path(data) if data else None, bench).prepare(last, list(words))
     target = Path(out or f"{last}.safetensors")
     write_whole(target, made.read_bytes())
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UserError
-from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, one_of
+from .options import (
+    CacheOption,
+    DamagedOption,
+    DeviceOption,
+    FitOption,
+    GroupOption,
+    JsonOption,
+    OverlapOption,
+    ProfileOption,
+    ThreadsOption,
+    one_of,
+    say_aside,
+)
 
 if TYPE_CHECKING:
     from ..adaptation import Adapted
@@ -37,16 +48,10 @@ def adapt(
     refuse_regression: Annotated[
         bool, typer.Option("--refuse-regression", help="Keep the old file if the new model is worse.")
     ] = False,
-    fit: Annotated[str, typer.Option(help="Photos not square: letterbox, stretch, crop.")] = "letterbox",
-    damaged: Annotated[
-        str, typer.Option(help="Photos that cannot be read: exclude (and name them) or refuse.")
-    ] = "exclude",
-    group_by: Annotated[
-        str | None, typer.Option(help="Regular expression: photos for which it finds the same stay together.")
-    ] = None,
-    overlap: Annotated[
-        str, typer.Option(help="Photos to judge by that were trained on: refuse, drop-test or keep.")
-    ] = "refuse",
+    fit: FitOption = "letterbox",
+    damaged: DamagedOption = "exclude",
+    group_by: GroupOption = None,
+    overlap: OverlapOption = "refuse",
     run_folder: Annotated[
         Path | None, typer.Option(help="Account and checkpoints. Default: runs/adapt-FOLDER")
     ] = None,
@@ -55,9 +60,7 @@ def adapt(
     threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
     profile: ProfileOption = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")
-    ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Train a model on a folder of labelled photos: model file, accuracy, and photos worth a second look.
 
@@ -95,7 +98,7 @@ def adapt(
         cache=cache_dir,
         run_folder=run_folder,
         progress=for_terminal(),
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=say_aside,
         profile=profile,
     )
     print(result.model_dump_json(indent=2) if json else "\n".join(_lines(result)))

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, say
+from .options import (
+    CacheOption,
+    DamagedOption,
+    DeviceOption,
+    FitOption,
+    GroupOption,
+    JsonOption,
+    OverlapOption,
+    ProfileOption,
+    ThreadsOption,
+    one_of,
+    say,
+    say_aside,
+)
 from .report import print_finished
 
 
@@ -24,10 +37,15 @@ def compare(
     runs: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/compare-FOLDER")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 0,
+    fit: FitOption = "letterbox",
+    damaged: DamagedOption = "exclude",
+    group_by: GroupOption = None,
+    overlap: OverlapOption = "refuse",
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
     profile: ProfileOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Train from scratch and by transfer on the same photos, and report which pays, from when on.
 
@@ -37,6 +55,9 @@ def compare(
     Example: benchgraft compare photos/ --runs 5
     """
     from .. import comparison
+    from ..data.decode import FITS
+    from ..data.overlap import POLICIES
+    from ..experiment.config import DAMAGED
     from ..experiment.folder import DEFAULT_FREEZE
     from ..progress import for_terminal
 
@@ -46,13 +67,20 @@ def compare(
         freeze=freeze or DEFAULT_FREEZE,
         runs=runs,
         seed=seed,
+        fit=one_of("--fit", fit, FITS),
+        damaged=one_of("--damaged", damaged, DAMAGED),
+        group_by=group_by,
+        overlap=one_of("--overlap", overlap, POLICIES),
         device=device,
         threads=threads,
         cache=cache_dir,
         run_folder=out,
         progress=for_terminal(),
-        say=say,
-        command=sys.argv,
+        say=say_aside if json else say,
+        command=[word for word in sys.argv if word != "--json"],
         profile=profile,
     )
-    print_finished(made.run_folder, made.summary)
+    if json:
+        print(made.model_dump_json(indent=2))
+    else:
+        print_finished(made.run_folder, made.summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -24,6 +25,18 @@ ProfileOption = Annotated[
     bool,
     typer.Option("--profile", help="Say where the time went, layer by layer (profile.md in the run folder)."),
 ]
+FitOption = Annotated[str, typer.Option("--fit", help="Photos not square: letterbox, stretch, crop.")]
+DamagedOption = Annotated[
+    str, typer.Option("--damaged", help="Photos that cannot be read: exclude (and name them) or refuse.")
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option("--group-by", help="Regular expression: photos for which it finds the same stay together."),
+]
+OverlapOption = Annotated[
+    str, typer.Option("--overlap", help="Photos to judge by that were trained on: refuse, drop-test or keep.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")]
 
 
 def one_of(option: str, given: str, valid: Sequence[V]) -> V:
@@ -54,3 +67,8 @@ def bench_here(
 def say(line: str) -> None:
     """A line of what goes on, to be seen at once."""
     print(line, flush=True)
+
+
+def say_aside(line: str) -> None:
+    """The same on stderr, where stdout is for the result alone."""
+    print(line, file=sys.stderr, flush=True)

@@ -23,7 +23,9 @@ FORMATS = ("table", "csv", "jsonl")
 
 def predict(
     model: Annotated[Path, typer.Argument(help="Model file.")],
-    paths: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or - for a list on stdin.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Photos, folders of photos, or - for a list on stdin, a line each.")
+    ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to list for each photo.")] = 1,
     unsure_below: Annotated[
         float, typer.Option(min=0, max=1, help="Answer `unsure` where the probability is below this.")

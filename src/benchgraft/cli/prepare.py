@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, say
+from .options import CacheOption, DeviceOption, JsonOption, ProfileOption, ThreadsOption, say, say_aside
 
 
 def prepare(
@@ -24,6 +24,7 @@ def prepare(
     threads: ThreadsOption = None,
     cache_dir: CacheOption = None,
     profile: ProfileOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Train a parent model: each stage of a chain once, the paper's or one's own, into one model file.
 
@@ -46,8 +47,8 @@ def prepare(
         cache=cache_dir,
         run_folder=run_folder,
         progress=for_terminal(),
-        say=say,
-        command=sys.argv,
+        say=say_aside if json else say,
+        command=[word for word in sys.argv if word != "--json"],
         profile=profile,
     )
-    print(made.model)
+    print(made.model_dump_json(indent=2) if json else made.model)

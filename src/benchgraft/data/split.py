@@ -121,5 +121,6 @@ def refuse_overlap(stage: str, digests: Digests, trained_on: Digests, keys: Sequ
         raise DataError(
             f"stage {stage}: {len(seen):,} of its validation and test images were trained on before",
             f"such as {', '.join(shown)}",
-            "give all stages on one data set the same validation share, or another data set",
+            "give all stages on one data set the same validation share, take another data set or a parent "
+            "that has not seen it, or set keep_overlap = true and believe the figures less",
         )

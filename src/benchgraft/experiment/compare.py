@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..data.classes import StageImages
 from ..data.readers import open_source
@@ -97,14 +98,16 @@ class Comparison:
             self._carry_out(stage, None, seed, want_warm=False)
 
     def _take(self, stage: str, given: str) -> None:
-        """A model that is there already, with the records of all that its making took."""
+        """A model that is there already, with the records of all that its making took.
+
+        Whatever it was where it was made, such as an arm of `adapt`, it is preparation here.
+        """
         card = model_file.read(shipped_path(given)).card
         known = {run.model_digest for run in self._ledger.of_kind(RunRecord)}
         for facts in (*card.ancestors, card.record):
             if facts["model_digest"] not in known:
-                self._ledger.append(
-                    RunRecord.model_validate(facts | {"predicted": [], "confidence": [], "given": given})
-                )
+                here: dict[str, Any] = {"arm": None, "predicted": [], "confidence": [], "given": given}
+                self._ledger.append(RunRecord.model_validate(facts | here))
         self._bench.say(f"{stage}: {given}, test accuracy {card.record['accuracy']:.2%}")
 
     def _rounds(self) -> None:

@@ -65,6 +65,8 @@ class DataConfig(BaseModel):
     object) stay on one side of the split."""
     keep_overlap: bool = False
     """Whether images may be judged by that were trained on before; the figures are then worth less."""
+    leave_out: dict[str, str] = {}
+    """Keys of images that are not to be judged by -> why; for the ledger."""
     test: float = Field(default=0.0, ge=0, lt=1)
     """Fraction that tests, where the data set does not say itself."""
     hold_out: HoldOut | None = None

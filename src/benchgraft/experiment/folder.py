@@ -8,12 +8,14 @@ from typing import Literal
 
 from ..data.classes import ClassRules, select
 from ..data.decode import Fit
+from ..data.overlap import Policy, TrainedOn, apply_policy, find_overlap
 from ..data.readers import guess_format
+from ..model import model_file
 from ..model.freeze import match_layers
 from ..model.paper_cnn import PaperCNN
 from ..training.loop import Recipe, Stop
 from .bench import Bench
-from .config import Damaged, DataConfig, Experiment, Stage
+from .config import Damaged, DataConfig, Experiment, Stage, shipped_path
 from .images import open_data
 
 DEFAULT_PARENT = "shipped:stage2.safetensors"
@@ -70,12 +72,12 @@ def folder_experiment(
         freeze=list(freeze),
         carry_over=carry_over,
         rename=dict(rename or {}),
-        recipe=_recipe("transfer", epochs),
+        recipe=recipe_of("transfer", epochs),
     )
     stages = {
         "parent": Stage(data=PHOTOS, model_file=str(parent), recipe=transfer.recipe),
         STAGE: transfer,
-        "scratch": Stage(data=PHOTOS, recipe=_recipe("scratch", epochs)),
+        "scratch": Stage(data=PHOTOS, recipe=recipe_of("scratch", epochs)),
     }
     stage_of = {"transfer": STAGE, "scratch": "scratch"}
     return Experiment(
@@ -90,18 +92,28 @@ def folder_experiment(
 
 
 def comparison_of_folder(
-    folder: Path,
+    photos: DataConfig,
     bench: Bench,
-    parent: Path | str = DEFAULT_PARENT,
-    freeze: Sequence[str] = DEFAULT_FREEZE,
-    runs: int = 5,
-    seed: int = 0,
+    parent: Path | str,
+    freeze: Sequence[str],
+    runs: int,
+    seed: int,
+    overlap: Policy,
 ) -> Experiment:
-    """The experiment that compares both arms on a folder; opens its store to count the photos."""
-    photos = photos_of(folder)
+    """The experiment that compares both arms on a folder; opens its store to count and to compare the photos.
+
+    Raises DataError if a photo to judge by was trained on, by the parent too, and that is to be refused.
+    """
     opened = open_data(PHOTOS, photos, None, bench.cache, bench.progress)
     bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
-    count = len(select(opened.store, opened.dropped.sides, ClassRules()).rows["train"])
+    old = model_file.read(shipped_path(str(parent)))
+    learned = TrainedOn(str(parent), old.trained_on, old.trained_on_perceptual)
+    found = find_overlap(opened.store, opened.sides, opened.prints, [learned])
+    dropped = apply_policy(found, opened.sides, overlap)
+    for line in found.lines():
+        bench.say(line)
+    count = len(select(opened.store, dropped.sides, ClassRules()).rows["train"])
+    photos = photos.model_copy(update={"leave_out": {image.key: image.reason for image in dropped.images}})
     epochs = epochs_for(COMPARED_STEPS, count)
     return folder_experiment(photos, parent, freeze, epochs, ("transfer", "scratch"), runs, seed)
 
@@ -111,7 +123,8 @@ def epochs_for(steps: int, train_images: int) -> int:
     return min(200, max(5, -(-steps // max(1, train_images // BATCH_SIZE))))
 
 
-def _recipe(arm: Arm, epochs: int) -> Recipe:
+def recipe_of(arm: Arm, epochs: int) -> Recipe:
+    """How an arm is trained on a user's photos."""
     return Recipe(
         learning_rate=LEARNING_RATES[arm],
         weight_decay=5e-4,

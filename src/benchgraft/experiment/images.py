@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ..data.split import NOWHERE, TEST, Dropped, Sides, assign, drop_shared, gro
 from ..data.store import Store, open_store
 from ..data.varieties import held_out
 from ..errors import DataError
-from ..ledger import DataRecord, ImageList, ImagesRecord
+from ..ledger import DataRecord, ExcludedImage, ImageList, ImagesRecord
 from ..progress import Progress
 from .config import SHIPPED, DataConfig, Experiment, HoldOut, shipped_path
 
@@ -66,7 +67,8 @@ def data_folder(config: DataConfig, root: Path | None) -> Path:
 def open_data(
     name: str, config: DataConfig, root: Path | None, cache: Path, progress: Progress
 ) -> OpenedData:
-    """Open the store, cut the split once for all stages, drop test images that are training images too.
+    """Open the store, cut the split once for all stages, drop test images that are training images too
+    (unless they are to be kept) and what the configuration leaves out.
 
     What the fingerprints cost is told with the decoding: like this it is done once for all runs.
     """
@@ -79,8 +81,22 @@ def open_data(
     without: list[str] = []
     if config.hold_out:
         sides, without = _without_varieties(store, sides, config.hold_out)
-    dropped = drop_shared(store.digests, sides, store.keys)
+    shared = drop_shared(store.digests, sides, store.keys)
+    if config.keep_overlap:
+        shared = Dropped(np.empty(0, np.int64), [], sides.copy())
+    dropped = _left_out(shared, store.keys, config.leave_out)
     return OpenedData(name, store, sides, dropped, time.perf_counter() - start, prints, without)
+
+
+def _left_out(dropped: Dropped, keys: Sequence[str], reasons: Mapping[str, str]) -> Dropped:
+    """Dropped, and with it the images named that it has not dropped already."""
+    rows = [row for row, key in enumerate(keys) if key in reasons and dropped.sides[row] != NOWHERE]
+    if not rows:
+        return dropped
+    sides = dropped.sides.copy()
+    sides[rows] = NOWHERE
+    images = [ExcludedImage(key=keys[row], reason=reasons[keys[row]]) for row in rows]
+    return Dropped(np.union1d(dropped.rows, rows), [*dropped.images, *images], sides)
 
 
 def _with_prints(store: Store, progress: Progress) -> tuple[Store, Fingerprints]:

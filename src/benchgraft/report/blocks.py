@@ -27,5 +27,11 @@ class Grid:
     rows: list[list[str]]
     right: frozenset[int] = frozenset()
 
+    @property
+    def is_prose(self) -> bool:
+        """Whether it holds sentences rather than numbers: too wide for a phone, and nothing to compare down
+        a column."""
+        return len(self.columns) > 3 and len(self.right) <= 1
+
 
 Block = Heading | Lines | Grid

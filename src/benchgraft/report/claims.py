@@ -15,7 +15,7 @@ from .runs import VARIANT_TEXT, RunFolder
 from .speed import PAPER_RETRAININGS, same_machine
 from .statistics import Estimate
 from .summary import AccuracyDifference, Claim, Payback, Speedup, Verdict
-from .units import estimate, number, points, seconds, times
+from .units import estimate, points, seconds, times
 
 SPEEDUP_FROM = 11.5
 POINTS_FROM = 0.0145
@@ -211,11 +211,12 @@ def _payback_text(payback: Payback | None) -> str:
 
 
 def retrainings(payback: Payback) -> str:
-    """`pays from retraining 19 on (17 to 22)`, or that it never does."""
+    """`pays from retraining 19 on (18.28, interval 17 to 22)`, or that it never does."""
     even = payback.break_even
     text = f"pays from retraining {even.first:,} on" if even.first is not None else "never pays"
     if not even.has_interval:
         return f"{text} ({even.why_none})"
     low, high = (f"{bound:,}" if bound is not None else "never" for bound in (even.low, even.high))
-    exact = f"{number(even.exact)}, " if even.exact is not None else ""
+    # Never three digits alone: "145 on (144, ...)" reads as two answers.
+    exact = f"{even.exact:,.2f}, " if even.exact is not None else ""
     return f"{text} ({exact}interval {low} to {high})"

@@ -13,6 +13,7 @@ from .claims import retrainings
 from .drawing import (
     INK,
     MUTED,
+    PAPER,
     Look,
     Picture,
     arm_name,
@@ -81,7 +82,7 @@ def learning(summary: Summary) -> Picture | None:
         _curve(axes, curve, scale, style, style.label if is_first else None, len(curves))
     if target is not None:
         axes.axhline(100 * target, color=INK, linewidth=1)
-        _note(axes, "target", (0, 100 * target), ("axes fraction", "data"), (3, 3))
+        _note(axes, f"target {units.per_cent(target)}", (0, 100 * target), ("axes fraction", "data"), (3, 3))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(f"wall time of the run, {unit} (logarithmic)")
@@ -205,7 +206,7 @@ def _cost_line(
 ) -> None:
     counts = np.linspace(0, last, 60)
     axes.plot(counts, start + counts * mean, style.dashes, color=style.colour)
-    axes.plot([last], [start + last * mean], style.marker, color=style.colour)
+    axes.plot([last], [start + last * mean], style.marker, color=style.colour, clip_on=False)
     axes.annotate(
         style.label.partition(",")[0],
         (last, start + last * mean),
@@ -222,13 +223,14 @@ def _cost_line(
 def _note(
     axes: Axes, text: str, place: tuple[float, float], frame: tuple[str, str], shift: tuple[float, float]
 ) -> None:
-    axes.annotate(text, place, shift, xycoords=frame, textcoords="offset points", color=INK)
+    behind = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.75}
+    axes.annotate(text, place, shift, xycoords=frame, textcoords="offset points", color=INK, bbox=behind)
 
 
 def _strip(axes: Axes, place: int, values: list[float], spread: Spread, scale: float, style: Look) -> None:
     """One row: every run, their mean, its interval."""
     spots = place + 0.22 + np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else [place + 0.22]
-    axes.plot(values, spots, style.marker, color=style.colour, markersize=4, alpha=0.6, linestyle="none")
+    axes.plot(values, spots, style.marker, color=style.colour, markersize=4, alpha=0.75, linestyle="none")
     mean = spread.mean
     if mean.low is not None and mean.high is not None:
         axes.plot(

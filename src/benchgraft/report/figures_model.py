@@ -51,7 +51,11 @@ def layers(network: Network) -> Picture:
         f"arithmetic and trains {stage.trained_parameters:,} parameters"
         for stage in stages
     )
-    see = "Bars: each layer's share of the arithmetic of one image. Filled squares: frozen at that stage."
+    shares = ", ".join(f"{stage.stage} {100 * stage.frozen_share:.0f} %" for stage in stages)
+    see = (
+        "Bars: each layer's share of the arithmetic of one image. Filled squares: frozen at that stage; "
+        f"together, of the arithmetic: {shares or 'no stage has run yet'}."
+    )
     moving = [stage.stage for stage in stages if stage.moving_statistics]
     if moving:
         see += f" Running statistics of frozen BatchNorms move in {', '.join(moving)}."

@@ -11,7 +11,7 @@ from .drawing import INK, PAPER, Picture, canvas, label_rows, look, styled, svg
 from .summary import Summary
 
 HATCHES = {
-    "decode": "",
+    "decode": "\\\\\\",
     "features": "///",
     "train": "",
     "validate": "xxx",
@@ -98,7 +98,9 @@ def speedup(summary: Summary) -> Picture | None:
             axes.plot(
                 [value], [y], style.marker, color=style.colour, label=style.label if not place else None
             )
-            axes.annotate(units.times(value), (max(value, 1), y), (7, 2), textcoords="offset points")
+            is_whole = place == len(values) - 1
+            end = max(1.0, value, entry.ratio.high or 0.0) if is_whole else max(1.0, value)
+            axes.annotate(units.times(value), (end, y), (7, -3), textcoords="offset points")
         if entry.ratio.low is not None and entry.ratio.high is not None:
             axes.plot([entry.ratio.low, entry.ratio.high], [y, y], "|-", color=INK, linewidth=1, markersize=8)
     axes.axvline(1, color=INK, linewidth=1)

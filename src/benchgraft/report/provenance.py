@@ -34,7 +34,7 @@ class Provenance(Part):
     """All that is needed to make this folder again, and to see that it is the same."""
 
     rerun: str
-    """The command that carries out this experiment again, for a shell."""
+    """The command that carries out this experiment again, into another folder, for a shell."""
     revisions: list[str]
     config_digest: str
     seeds: dict[str, list[int]]
@@ -47,7 +47,7 @@ def provenance(folder: RunFolder) -> Provenance:
     runs = [*folder.preparation, *(run for arm in folder.arms.values() for run in arm.runs)]
     revisions = (run.environment.git_revision for run in runs)
     return Provenance(
-        rerun=shlex.join(["benchgraft", *folder.experiment.command[1:]]),
+        rerun=shlex.join(["benchgraft", *_elsewhere(folder.experiment.command[1:], folder.experiment.name)]),
         revisions=sorted({revision for revision in revisions if revision}),
         config_digest=folder.experiment.config_digest,
         seeds={arm.name: [run.seed for run in arm.once_a_seed] for arm in folder.arms.values()},
@@ -80,3 +80,21 @@ def provenance(folder: RunFolder) -> Provenance:
             for run in runs
         ],
     )
+
+
+def _elsewhere(command: list[str], name: str) -> list[str]:
+    """The same command with another run folder: in its own one it would find everything done already.
+
+    To `adapt` and `prepare` --out is the model file.
+    """
+    option = "--run-folder" if command[:1] in (["prepare"], ["adapt"]) else "--out"
+    words, found = [], f"runs/{name.replace(' ', '-')}"
+    rest = iter(command)
+    for word in rest:
+        if word == option:
+            found = next(rest, found)
+        elif word.startswith(f"{option}="):
+            found = word.partition("=")[2]
+        else:
+            words.append(word)
+    return [*words, option, f"{found.rstrip('/')}-again"]
