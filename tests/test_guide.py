@@ -48,9 +48,9 @@ def test_the_documentation_has_the_guide_as_the_package_has_it() -> None:
     [
         (10, (0,), None),
         (57, (0,), None),
-        (200, (0,), None),
-        (300, (0, 1), "between two lines"),
-        (400, (1,), None),
+        (400, (0,), None),
+        (600, (0, 1), "between two lines"),
+        (800, (1,), None),
         (4, (0,), "fewer than were measured"),
         (5000, (1,), "more than was measured"),
     ],
@@ -65,7 +65,7 @@ def test_the_quoted_line_is_that_for_as_many_photos(
     assert place is None or place in said
 
 
-@pytest.mark.parametrize(("a_class", "line"), [(60, 0), (500, 1)])
+@pytest.mark.parametrize(("a_class", "line"), [(60, 0), (900, 1)])
 def test_compare_quotes_it_where_its_own_runs_cannot_tell(a_class: int, line: int) -> None:
     said = " ".join(summarise(_compared("folder", a_class, 0.94)).answer)
     assert guide()[line].text in said
