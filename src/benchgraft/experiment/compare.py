@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..data.classes import StageImages
 from ..data.readers import open_source
@@ -105,7 +106,7 @@ class Comparison:
         known = {run.model_digest for run in self._ledger.of_kind(RunRecord)}
         for facts in (*card.ancestors, card.record):
             if facts["model_digest"] not in known:
-                here = {"arm": None, "predicted": [], "confidence": [], "given": given}
+                here: dict[str, Any] = {"arm": None, "predicted": [], "confidence": [], "given": given}
                 self._ledger.append(RunRecord.model_validate(facts | here))
         self._bench.say(f"{stage}: {given}, test accuracy {card.record['accuracy']:.2%}")
 
