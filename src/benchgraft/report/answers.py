@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -68,7 +69,11 @@ def mistakes_shown(folder: RunFolder) -> list[Mistake]:
 
 def _answered(folder: RunFolder) -> list[tuple[str, list[RunRecord], ImagesRecord]]:
     named = [(arm.name, arm.once_a_seed) for arm in folder.arms.values()]
-    named += [(run.stage, [run]) for run in folder.preparation if run.predicted]
+    prepared = [run for run in folder.preparation if run.predicted]
+    often = Counter(run.stage for run in prepared)
+    named += [
+        (run.stage if often[run.stage] == 1 else f"{run.stage}, seed {run.seed}", [run]) for run in prepared
+    ]
     found = []
     for name, runs in named:
         images = folder.images_of(runs[0]) if runs else None

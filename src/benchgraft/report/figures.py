@@ -175,6 +175,8 @@ def _cost_in_words(payback: Payback, speedup: Speedup) -> tuple[str, str]:
         see += ". The bands are 95 % intervals of the means, the grey one that of the break-even"
     if not is_told_apart(speedup):
         see += "; but these runs cannot tell which is faster"
+    elif payback.break_even.low is not None and payback.break_even.high is None:
+        see += "; so these runs cannot tell whether it pays"
     if payback.other_machine:
         see += "; preparation was timed on another machine, so this is no measured break-even"
     alt = (
