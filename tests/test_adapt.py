@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from photos import write_clouds, write_photos
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from benchgraft import adapt
 from benchgraft.errors import DataError, ModelFileError, RegressionError
@@ -213,10 +215,28 @@ def test_a_photo_that_a_parent_or_its_parent_learned_from_is_found_though_saved_
     assert done.images["test"] == 14  # told, and kept
 
 
-def test_a_model_file_without_perceptual_hashes_serves_as_parent_and_its_child_has_its_own(adapted):
+def test_a_model_file_without_perceptual_hashes_serves_as_parent_and_its_child_has_its_own(adapted, tmp_path):
     place, result = adapted
-    shipped = model_file.read(shipped_path(DEFAULT_PARENT))
-    child = model_file.read(place / "m.safetensors")
-    assert (shipped.card.format, len(shipped.trained_on_perceptual)) == (1, 0)
-    assert len(shipped.trained_on) > 0
+    old = _in_format_1(shipped_path(DEFAULT_PARENT), tmp_path / "old.safetensors")
+    adapt(
+        place / "photos",
+        tmp_path / "m.safetensors",
+        parent=old,
+        cache=place / "cache",
+        run_folder=tmp_path / "run",
+    )
+    parent, child = model_file.read(old), model_file.read(tmp_path / "m.safetensors")
+    assert (parent.card.format, len(parent.trained_on_perceptual)) == (1, 0)
+    assert len(parent.trained_on) > 0
     assert 0 < len(child.trained_on_perceptual) <= result.images["train"]
+
+
+def _in_format_1(path: Path, old: Path) -> Path:
+    """The same model file as version 1 wrote it."""
+    with safe_open(path, "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        metadata = file.metadata()
+    del tensors[model_file.TRAINED_ON_PERCEPTUAL]
+    metadata["benchgraft"] = json.dumps(json.loads(metadata["benchgraft"]) | {"format": 1})
+    save_file(tensors, old, metadata)
+    return old
