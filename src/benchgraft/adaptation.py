@@ -29,6 +29,7 @@ from .experiment.folder import (
     STAGE,
     epochs_for,
     folder_experiment,
+    photo_words,
     photos_of,
 )
 from .experiment.images import OpenedData, images_record, open_data
@@ -210,9 +211,7 @@ def _command(job: _Job, target: Path) -> list[str]:
     """The command line that does this, for the account."""
     words = ["benchgraft", "adapt", str(job.folder), "--out", str(target), "--seed", str(job.seed)]
     words += ["--update" if job.update else "--parent", str(job.parent)]
-    words += ["--fit", job.fit, "--damaged", job.damaged, "--overlap", job.overlap]
-    words += ["--group-by", job.group_by] if job.group_by else []
-    words += [word for pattern in job.freeze for word in ("--freeze", pattern)]
+    words += photo_words(job.fit, job.damaged, job.group_by, job.overlap, job.freeze)
     return words + [word for names in job.rename.items() for word in ("--rename", "=".join(names))]
 
 

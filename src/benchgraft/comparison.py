@@ -10,7 +10,13 @@ from .data.overlap import Policy
 from .experiment.bench import make_bench
 from .experiment.compare import Comparison
 from .experiment.config import Damaged
-from .experiment.folder import DEFAULT_FREEZE, DEFAULT_PARENT, comparison_of_folder, photos_of
+from .experiment.folder import (
+    DEFAULT_FREEZE,
+    DEFAULT_PARENT,
+    comparison_of_folder,
+    photo_words,
+    photos_of,
+)
 from .progress import Progress
 from .report.part import Part
 from .report.profile import leave_profile
@@ -64,9 +70,7 @@ def compare(
     experiment = comparison_of_folder(photos, bench, given, freeze, runs, seed, overlap)
     words = ["benchgraft", "compare", str(folder), "--out", str(place)]
     words += ["--runs", str(runs), "--seed", str(seed), *(["--parent", str(given)] if parent else [])]
-    words += ["--fit", fit, "--damaged", damaged, "--overlap", overlap]
-    words += ["--group-by", group_by] if group_by else []
-    words += [word for pattern in freeze for word in ("--freeze", pattern)]
+    words += photo_words(fit, damaged, group_by, overlap, freeze)
     Comparison(experiment, None, bench).run(list(command or words))
     made = Compared(run_folder=place, summary=finish(place))
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)

@@ -50,6 +50,15 @@ def photos_of(
     )
 
 
+def photo_words(
+    fit: Fit, damaged: Damaged, group_by: str | None, overlap: Policy, freeze: Sequence[str]
+) -> list[str]:
+    """The same settings, and what is frozen, as words of a command line."""
+    words = ["--fit", fit, "--damaged", damaged, "--overlap", overlap]
+    words += ["--group-by", group_by] if group_by else []
+    return words + [word for pattern in freeze for word in ("--freeze", pattern)]
+
+
 def folder_experiment(
     photos: DataConfig,
     parent: Path | str,
