@@ -90,7 +90,7 @@ def test_interrupted_computation_goes_on_where_it_was(model, tmp_path, monkeypat
             return prefix(x)
 
     with pytest.raises(KeyboardInterrupt):
-        cache.compute(PoweredOff(), wanted, BATCH, True, NoProgress())
+        cache.compute(torch.nn.Sequential(PoweredOff()), wanted, BATCH, True, NoProgress())
     assert cache.open(wanted[0].ids) is None
     found = cache.compute(prefix, wanted, BATCH, True, NoProgress())
     assert found.computed == 160 - 64

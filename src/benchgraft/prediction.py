@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from .data.decode import Fit, Undecodable, decode
 from .data.names import printable
@@ -21,7 +22,7 @@ from .data.parallel import in_parallel
 from .data.scan import images_below
 from .model import model_file
 from .model.model_file import ModelFile
-from .model.paper_cnn import PaperCNN
+from .model.paper_cnn import in_inference_order
 from .training.device import prepare_device
 
 BATCH_SIZE = 64
@@ -72,13 +73,13 @@ def predict(
     """
     chosen = prepare_device(device, threads)
     file = model_file.read(Path(model))
-    network = model_file.load(file).to(chosen).eval()
+    network = in_inference_order(model_file.load(file).to(chosen).eval())
     return _answers(file, network, chosen, _files(paths), max(1, top), unsure_below)
 
 
 def _answers(
     file: ModelFile,
-    network: PaperCNN,
+    network: nn.Module,
     device: torch.device,
     paths: Iterator[str],
     top: int,
@@ -96,7 +97,7 @@ def _answers(
 
 def _answer(
     waiting: list[tuple[str, npt.NDArray[np.uint8] | Unreadable]],
-    network: PaperCNN,
+    network: nn.Module,
     device: torch.device,
     names: list[str],
     top: int,
@@ -117,11 +118,11 @@ def _answer(
 
 @torch.no_grad()
 def probabilities(
-    network: PaperCNN, photos: list[npt.NDArray[np.uint8]], device: torch.device
+    network: nn.Module, photos: list[npt.NDArray[np.uint8]], device: torch.device
 ) -> npt.NDArray[np.float64]:
     """float64 (n, classes) of at most BATCH_SIZE photos, uint8 (size, size, 3) each."""
     if not photos:
-        return np.empty((0, network.class_count))
+        return np.empty((0, 0))
     filled = photos + [photos[-1]] * (BATCH_SIZE - len(photos))
     logits = network(torch.from_numpy(np.stack(filled)).to(device))
     return np.asarray(logits[: len(photos)].double().softmax(1).cpu().numpy(), np.float64)

@@ -30,7 +30,7 @@ FeatureMode = Literal["computed", "cached", "none"]
 class Inputs:
     """What the loop is given: a module, and rows for each split."""
 
-    module: nn.Module
+    module: nn.Sequential
     rows: dict[str, Rows]
     features: FeatureMode
     cut: str | None
@@ -101,7 +101,7 @@ def _chosen_cut(
 def _features(
     name: str,
     cache: FeatureCache,
-    prefix: nn.Module,
+    prefix: nn.Sequential,
     wanted: list[Wanted],
     batch_size: int,
     reuse: bool,

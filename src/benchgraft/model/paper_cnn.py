@@ -7,6 +7,7 @@ images, is the model's first layer: prefix, feature cache, prediction and export
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -48,6 +49,33 @@ class Convolution(nn.Conv2d):
         return functional.relu(super().forward(x), inplace=True)
 
 
+class MaxPool(nn.MaxPool2d):
+    """The largest of each 2 x 2 values."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H // 2, W // 2)."""
+        if x.requires_grad or x.device.type != "cpu" or torch.compiler.is_exporting():
+            pooled: Tensor = super().forward(x)
+            return pooled
+        return _pooled(x)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """The same bits in a third of the time, without the places of the maxima that a gradient needs."""
+    _, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1)
+    higher = torch.maximum(rows[:, 0 : height - 1 : 2], rows[:, 1:height:2])
+    if width % 2 == 0:  # neighbours side by side in one long row, which is quicker than every other column
+        pairs = higher.reshape(len(x), height // 2, width // 2, 2 * channels)
+        largest = torch.maximum(pairs[..., :channels], pairs[..., channels:])
+    else:
+        largest = torch.maximum(higher[:, :, 0 : width - 1 : 2], higher[:, :, 1:width:2])
+    return largest.permute(0, 3, 1, 2)
+
+
 class Dense(nn.Linear):
     """Fully connected layer; feature maps are flattened channels last, as Keras does. Optional ReLU."""
 
@@ -80,13 +108,13 @@ class PaperCNN(nn.Sequential):
             ("scale", Scale()),
             ("conv2d_1", Convolution(3, 16, 5, stride=2)),
             ("batch_normalization_1", normalization(16)),
-            ("max_pooling2d_1", nn.MaxPool2d(2)),
+            ("max_pooling2d_1", MaxPool()),
             ("conv2d_2", Convolution(16, 32, 3)),
             ("batch_normalization_2", normalization(32)),
-            ("max_pooling2d_2", nn.MaxPool2d(2)),
+            ("max_pooling2d_2", MaxPool()),
             ("conv2d_3", Convolution(32, 64, 3)),
             ("conv2d_4", Convolution(64, 128, 3)),
-            ("max_pooling2d_3", nn.MaxPool2d(2)),
+            ("max_pooling2d_3", MaxPool()),
             ("dense_1", Dense(1152, 512, relu=True)),
             ("dense_2", Dense(512, 512, relu=True)),
             (HEAD, Dense(512, class_count, relu=False)),
@@ -124,6 +152,23 @@ def build(class_count: int, seed: int, config: ModelConfig | None = None) -> Pap
 def _bias(layer: nn.Conv2d | nn.Linear) -> Tensor:
     assert layer.bias is not None
     return layer.bias
+
+
+def in_inference_order(layers: nn.Sequential) -> nn.Sequential:
+    """The same layers in the order that computes the same bits with least work, for inference mode.
+
+    A BatchNorm whose weights are not negative is monotone, rounding included, so that the largest of four
+    values is also the largest after it: it may come after the pooling and see a quarter of the values.
+    """
+    order = list(layers)
+    for place, (layer, follower) in enumerate(itertools.pairwise(list(layers))):
+        if (
+            isinstance(layer, nn.BatchNorm2d)
+            and isinstance(follower, MaxPool)
+            and bool((layer.weight >= 0).all())
+        ):
+            order[place : place + 2] = follower, layer
+    return nn.Sequential(*order)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..model.paper_cnn import in_inference_order
 from .batches import Rows
 
 
@@ -38,12 +39,13 @@ def full_batches(positions: Tensor, batch_size: int) -> Iterator[tuple[Tensor, i
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, rows: Rows, batch_size: int) -> Evaluation:
+def evaluate(module: nn.Sequential, rows: Rows, batch_size: int) -> Evaluation:
     """Predictions of `module` in inference mode for all rows; the module's mode is put back."""
     was_training = [(m, m.training) for m in module.modules()]
     module.eval()
+    layers = in_inference_order(module)
     parts = [
-        module(rows.take(positions))[:count]
+        layers(rows.take(positions))[:count]
         for positions, count in full_batches(torch.arange(len(rows)), batch_size)
     ]
     for each, mode in was_training:

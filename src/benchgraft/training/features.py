@@ -29,7 +29,7 @@ from ..errors import RunFolderError, StorageError
 from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
 from ..ledger import dump_json
 from ..model.freeze import split_at, tensor_digest
-from ..model.paper_cnn import PaperCNN
+from ..model.paper_cnn import PaperCNN, in_inference_order
 from ..progress import Progress
 from .batches import Augmentation, Rows
 from .device import wait_for
@@ -161,7 +161,12 @@ class FeatureCache:
         return _open(self._place(ids))
 
     def compute(
-        self, prefix: nn.Module, wanted: Sequence[Wanted], batch_size: int, reuse: bool, progress: Progress
+        self,
+        prefix: nn.Sequential,
+        wanted: Sequence[Wanted],
+        batch_size: int,
+        reuse: bool,
+        progress: Progress,
     ) -> Features:
         """Apply the prefix to all wanted rows, in batches of the loop's size, and store the result.
 
@@ -179,7 +184,7 @@ class FeatureCache:
         with storage_errors(place), _half_done(place) as folder:
             if not reuse:
                 (folder / "done.json").unlink(missing_ok=True)
-            work = _Work(folder, prefix, wanted, ids, old, batch_size)
+            work = _Work(folder, in_inference_order(prefix), wanted, ids, old, batch_size)
             computed = work.run(progress)
             array = work.finish()
             hold(folder, array)  # before it gets its name: nobody can remove it in between

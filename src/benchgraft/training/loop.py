@@ -92,7 +92,7 @@ class Trained:
 
 
 def fit(
-    module: nn.Module,
+    module: nn.Sequential,
     frozen: Frozen,
     train: Rows,
     validation: Rows,
@@ -130,7 +130,7 @@ class _Run:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: nn.Sequential,
         frozen: Frozen,
         train: Rows,
         validation: Rows,
@@ -240,7 +240,7 @@ def class_weights(labels: Tensor) -> Tensor:
 
 
 def _validate(
-    module: nn.Module, validation: Rows, recipe: Recipe, position: Position, best: dict[str, Tensor]
+    module: nn.Sequential, validation: Rows, recipe: Recipe, position: Position, best: dict[str, Tensor]
 ) -> None:
     result = evaluate(module, validation, recipe.batch_size)
     if recipe.stop.patience and result.loss < min(position.validation_loss, default=math.inf):
