@@ -26,7 +26,7 @@ from ..errors import ModelFileError, did_you_mean
 from ..files import digest_bytes, write_whole
 from ..ledger import dump_json
 from .freeze import tensor_digest
-from .paper_cnn import HEAD, IMAGE_SIZE, ModelConfig, PaperCNN, build
+from .paper_cnn import HEAD, IMAGE_SIZE, ModelConfig, PaperCNN, channels_last, initialize
 
 FORMAT = 2
 TRAINED_ON = "trained_on"
@@ -135,7 +135,7 @@ def read(path: Path) -> ModelFile:
 
 def load(file: ModelFile) -> PaperCNN:
     """The network of a model file, bit for bit. Raises ModelFileError if weights and description disagree."""
-    model = build(len(file.card.class_names), seed=0, config=file.card.network)
+    model = channels_last(PaperCNN(len(file.card.class_names), file.card.network))
     _copy_state(model, file, file.state)
     if state_digest(model) != file.card.model_digest:
         raise ModelFileError(f"{file.path} is damaged: its weights do not have the digest that it states")
@@ -154,7 +154,8 @@ def start_from(
     carried: row of the new head -> row of the parent's that it starts as, see carried_rows.
     """
     load(file)
-    model = build(class_count, seed, config)
+    model = channels_last(PaperCNN(class_count, config))
+    initialize(model, [HEAD], seed)
     backbone = {name: t for name, t in file.state.items() if not name.startswith(f"{HEAD}.")}
     head = {name: t for name, t in model.state_dict().items() if name.startswith(f"{HEAD}.")}
     for name, tensor in head.items():

@@ -80,7 +80,7 @@ class Rows:
             self.memory.madvise(mmap.MADV_DONTNEED)
 
     def take_labels(self, positions: Tensor) -> Tensor:
-        """Labels at these positions, int64 (n,)."""
+        """Labels at these positions (int64, any shape), int64 of the same shape."""
         return self.labels[positions].to(self.device)
 
 
