@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchgraft.report import statistics
+from benchgraft.report.proportions import proportion, sign_test
 from benchgraft.report.statistics import Estimate, Floats
 
 TIMES = st.lists(st.floats(0.1, 1000), min_size=2, max_size=12)
@@ -204,3 +207,23 @@ def test_joined_interval_without_enough_source_classes_is_that_over_runs_and_say
     both = statistics.joined(runs, none)
     assert (both.low, both.high) == (runs.low, runs.high)
     assert "over runs alone" in both.method
+
+
+@pytest.mark.parametrize("images", [1, 2, 7, 60, 960, 1_000_000])
+def test_wilson_interval_is_scipys(images: int) -> None:
+    for right in {0, 1, images // 2, images - 1, images}:
+        ours = proportion(right, images)
+        theirs = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 1), (1, 0), (5, 7), (30, 0), (0, 90), (12, 11)])
+def test_sign_test_is_scipys_binomial_test(lost: int, won: int) -> None:
+    theirs = stats.binomtest(lost, lost + won, 0.5, alternative="greater").pvalue
+    assert sign_test(lost, won) == pytest.approx(theirs, rel=1e-12)
+
+
+def test_functions_do_not_wait_for_what_only_reports_need() -> None:
+    script = "import sys, benchgraft.adaptation; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

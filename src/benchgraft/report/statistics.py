@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
-from scipy import special, stats
+from scipy import special
 
 CONFIDENCE = 0.95
 DRAWS = 4000
@@ -238,7 +238,7 @@ def _student(value: float, error: float, freedom: float, method: str) -> Estimat
             standard_error=0.0,
             why_none="all runs gave the same value: no interval",
         )
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     return Estimate(
         value=value,
         low=value - half,
