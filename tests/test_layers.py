@@ -26,7 +26,12 @@ MAY_IMPORT = {
     "report": {"errors", "files", "ledger", "profiling"},
 }
 """Rooms that are not named here (the command line and what it calls) may import every room above."""
-WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "profiling", "progress", "data", "report"}
+WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "profiling", "progress", "data", "report"} | {
+    "classifier",
+    "onnx_card",
+    "onnx_classifier",
+    "prediction",
+}
 
 
 def _room(path: Path) -> str:

@@ -31,6 +31,14 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def onnx_file(place) -> Path:
+    """The same model as m.onnx beside it."""
+    pytest.importorskip("onnxruntime", reason="extra [export] is not installed")
+    pytest.importorskip("onnxscript", reason="extra [export] is not installed")
+    return export(place / "m.safetensors", place / "m.onnx").path
+
+
 def _run(place: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchgraft", *words]
     return subprocess.run(command, cwd=place, input=stdin, capture_output=True, text=True)
@@ -46,6 +54,74 @@ def test_photos_get_answers_in_order_whatever_else_is_asked(place):
     for answer in (together[0], together[33]):
         assert next(predict(place / "m.safetensors", [answer.path], top=3)) == answer
         assert sum(probability for _, probability in answer.top) == pytest.approx(1)
+
+
+def test_onnx_file_answers_as_the_model_file_whatever_else_is_asked(place, onnx_file):
+    wanted = list(predict(place / "m.safetensors", [place / "new"], top=3))
+    together = list(predict(onnx_file, [place / "new"], top=3, threads=1))
+    assert [(answer.path, answer.class_name) for answer in together] == [
+        (answer.path, answer.class_name) for answer in wanted
+    ]
+    for ours, theirs in zip(wanted, together, strict=True):
+        assert dict(theirs.top) == pytest.approx(dict(ours.top), abs=1e-5)
+    for answer in (together[0], together[33]):
+        assert next(predict(onnx_file, [answer.path], top=3)) == answer
+        assert sum(probability for _, probability in answer.top) == pytest.approx(1)
+
+
+def test_onnx_file_is_answered_from_without_torch_and_without_a_word_on_stderr(place, onnx_file):
+    program = (
+        "import sys; from benchgraft.cli import main\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    command = [sys.executable, "-c", program, "predict", str(onnx_file), "new/red/0500.png", "--json"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["class"] == "red"
+
+
+def test_damaged_and_foreign_onnx_files_are_named_and_never_answered_from(place, onnx_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    whole = onnx_file.read_bytes()
+    bad = tmp_path / "bad.onnx"
+
+    def refused(content: bytes) -> str:
+        bad.write_bytes(content)
+        with pytest.raises(ModelFileError) as error:
+            predict(bad, [])
+        assert error.value.what.startswith(str(bad)) and "\n" not in error.value.what
+        return error.value.what
+
+    for content in (b"", b"no model", whole[:-1], whole[: len(whole) // 2]):
+        assert "is not a whole ONNX file" in refused(content)
+    rng = np.random.default_rng(0)
+    for place_of_flip in rng.integers(0, len(whole), 20).tolist():
+        flipped = bytearray(whole)
+        flipped[place_of_flip] ^= 1
+        refused(bytes(flipped))
+    assert "damaged, or was changed" in refused(whole.replace(b'"green"', b'"brown"'))
+    foreign = onnx.load(onnx_file)
+    onnx.helper.set_model_props(foreign, {})
+    assert "was not exported by this version" in refused(foreign.SerializeToString())
+    with pytest.raises(ModelFileError, match="no ONNX file at"):
+        predict(tmp_path / "nowhere.onnx", [])
+
+
+def test_what_cannot_be_done_with_an_onnx_file_is_said_with_exit_code_2(place, onnx_file):
+    elsewhere = _run(place, "predict", "m.onnx", "new", "--device", "cuda")
+    assert elsewhere.returncode == 2
+    assert elsewhere.stderr == 'error: --device "cuda" is for model files: an ONNX file is run on the cpu\n'
+    judged = _run(place, "evaluate", "m.onnx", "new")
+    assert judged.returncode == 2
+    assert judged.stderr.splitlines()[0] == "error: m.onnx is an ONNX file, which only predict takes"
+
+
+def test_missing_onnx_runtime_is_told_with_what_to_install(place, onnx_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModelFileError, match="ONNX Runtime cannot be imported") as error:
+        predict(onnx_file, [])
+    assert "pip install 'benchgraft[export]'" in str(error.value)
 
 
 def test_unreadable_photos_are_answers_of_their_own_and_cost_no_other(place, tmp_path):

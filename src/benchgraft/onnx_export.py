@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from .experiment.config import shipped_path
 from .files import write_whole
 from .model import model_file
 from .model.model_file import ModelFile
+from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
 from .report.part import Part
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -54,8 +54,8 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     """Write `out` (default: the model's name with .onnx) and compare it with PyTorch on real photos.
 
     The graph takes `images`, uint8 (n, size, size, 3) RGB, scales them itself and gives `probabilities`,
-    float32 (n, classes); any n. Metadata: class_names (JSON), image_size, fit. images: folder of photos for
-    the comparison, default the sample that comes along.
+    float32 (n, classes); any n. Metadata: see onnx_card. `predict` takes the file for a model.
+    images: folder of photos for the comparison, default the sample that comes along.
     Raises ExportError: a package is missing, or the answers differ (nothing is kept then); StorageError.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
@@ -97,21 +97,16 @@ def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) 
             network,
             (torch.from_numpy(example),),
             dynamo=True,
-            input_names=["images"],
-            output_names=["probabilities"],
+            input_names=[INPUT],
+            output_names=[OUTPUT],
             dynamic_shapes={"images": {0: torch.export.Dim("n")}},
             opset_version=OPSET,
             verbose=False,
         )
     proto = program.model_proto
-    facts = {
-        "class_names": json.dumps(file.card.class_names, ensure_ascii=False),
-        "image_size": str(file.card.image_size),
-        "fit": file.card.fit,
-        "model_digest": file.card.model_digest,
-    }
-    onnx.helper.set_model_props(proto, facts)
-    return bytes(proto.SerializeToString())
+    card = OnnxCard(file.card.class_names, file.card.image_size, file.card.fit, file.card.model_digest)
+    onnx.helper.set_model_props(proto, to_metadata(card))
+    return seal(proto.SerializeToString())
 
 
 def _difference(network: nn.Module, photos: npt.NDArray[np.uint8], graph: bytes) -> float:
@@ -123,7 +118,7 @@ def _difference(network: nn.Module, photos: npt.NDArray[np.uint8], graph: bytes)
     for part in _parts(photos):
         with torch.no_grad():
             ours.append(network(torch.from_numpy(part)).numpy())
-        theirs.append(session.run(["probabilities"], {"images": part})[0])
+        theirs.append(session.run([OUTPUT], {INPUT: part})[0])
     first, second = np.concatenate(ours), np.concatenate(theirs)
     difference = float(np.abs(first - second).max())
     changed = int((first.argmax(1) != second.argmax(1)).sum())

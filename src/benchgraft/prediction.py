@@ -1,7 +1,8 @@
-"""Class probabilities of photos by a model file: any number of them, in order, in bounded memory.
+"""Class probabilities of photos by a model: any number of them, in order, in bounded memory.
 
-Photos are decoded by threads while the network works on those before. Every batch is full, so that an answer
-never depends on what else was asked.
+Photos are decoded by threads while the model works on those before. Every batch is full, so that an answer
+never depends on what else was asked: PyTorch chooses other kernels for other batches, and ONNX Runtime
+promises nothing, though at all sizes that we tried its answers were the same bits.
 """
 
 from __future__ import annotations
@@ -13,17 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
+from .classifier import Classifier, open_classifier
 from .data.decode import Fit, Undecodable, decode
 from .data.names import printable
 from .data.parallel import in_parallel
 from .data.scan import images_below
-from .model import model_file
-from .model.model_file import ModelFile
-from .model.paper_cnn import in_inference_order
-from .training.device import prepare_device
 
 BATCH_SIZE = 64
 DECODED_AT_ONCE = 32
@@ -67,45 +63,35 @@ def predict(
 ) -> Iterator[Answer]:
     """One answer for each photo, in order. A folder stands for all the photos below it, by name.
 
-    top: how many classes each answer lists. Photos are brought to the model's input by the rule that its file
-    states. Raises ModelFileError at once for a model that cannot be used; a photo that cannot be read is an
-    answer of its own.
+    model: a model file, or an ONNX file (.onnx) that `export` has made of one: the same answers without
+    importing PyTorch, on the CPU alone. top: how many classes each answer lists. Photos are brought to the
+    model's input by the rule that its file states. Raises at once ModelFileError for a model that cannot be
+    used and ConfigError for a device that cannot; a photo that cannot be read is an answer of its own.
     """
-    chosen = prepare_device(device, threads)
-    file = model_file.read(Path(model))
-    network = in_inference_order(model_file.load(file).to(chosen).eval())
-    return _answers(file, network, chosen, _files(paths), max(1, top), unsure_below)
+    classifier = open_classifier(Path(model), device, threads)
+    return _answers(classifier, _files(paths), max(1, top), unsure_below)
 
 
-def _answers(
-    file: ModelFile,
-    network: nn.Module,
-    device: torch.device,
-    paths: Iterator[str],
-    top: int,
-    unsure_below: float,
-) -> Iterator[Answer]:
-    names = file.card.class_names
+def _answers(classifier: Classifier, paths: Iterator[str], top: int, unsure_below: float) -> Iterator[Answer]:
     waiting: list[tuple[str, npt.NDArray[np.uint8] | Unreadable]] = []
-    for path, result in _decoded(paths, file.card.image_size, file.card.fit):
+    for path, result in _decoded(paths, classifier.image_size, classifier.fit):
         waiting.append((path, result))
         if sum(not isinstance(item, Unreadable) for _, item in waiting) == BATCH_SIZE:
-            yield from _answer(waiting, network, device, names, top, unsure_below)
+            yield from _answer(waiting, classifier, top, unsure_below)
             waiting = []
-    yield from _answer(waiting, network, device, names, top, unsure_below)
+    yield from _answer(waiting, classifier, top, unsure_below)
 
 
 def _answer(
     waiting: list[tuple[str, npt.NDArray[np.uint8] | Unreadable]],
-    network: nn.Module,
-    device: torch.device,
-    names: list[str],
+    classifier: Classifier,
     top: int,
     unsure_below: float,
 ) -> Iterator[Answer]:
-    """Answers of one batch, filled up with its last photo."""
+    """Answers of one batch."""
+    names = classifier.class_names
     photos = [item for _, item in waiting if not isinstance(item, Unreadable)]
-    rows = iter(probabilities(network, photos, device))
+    rows = iter(_probabilities(classifier, photos))
     for path, item in waiting:
         if isinstance(item, Unreadable):
             yield item
@@ -116,16 +102,12 @@ def _answer(
         yield Prediction(path, name if probability >= unsure_below else UNSURE, probability, tuple(best))
 
 
-@torch.no_grad()
-def probabilities(
-    network: nn.Module, photos: list[npt.NDArray[np.uint8]], device: torch.device
-) -> npt.NDArray[np.float64]:
-    """float64 (n, classes) of at most BATCH_SIZE photos, uint8 (size, size, 3) each."""
+def _probabilities(classifier: Classifier, photos: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float64]:
+    """float64 (n, classes) of at most BATCH_SIZE photos, uint8 (size, size, 3) each; the last fills up."""
     if not photos:
         return np.empty((0, 0))
     filled = photos + [photos[-1]] * (BATCH_SIZE - len(photos))
-    logits = network(torch.from_numpy(np.stack(filled)).to(device))
-    return np.asarray(logits[: len(photos)].double().softmax(1).cpu().numpy(), np.float64)
+    return classifier.probabilities(np.stack(filled))[: len(photos)]
 
 
 def _decoded(

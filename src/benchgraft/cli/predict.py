@@ -22,7 +22,7 @@ FORMATS = ("table", "csv", "jsonl")
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
+    model: Annotated[Path, typer.Argument(help="Model file, or the ONNX file (.onnx) exported from it.")],
     paths: Annotated[
         list[str], typer.Argument(help="Photos, folders of photos, or - for a list on stdin, a line each.")
     ],
@@ -36,6 +36,8 @@ def predict(
     threads: ThreadsOption = None,
 ) -> None:
     """Say what photos show. A photo that cannot be read costs one line on stderr, not the run.
+
+    An ONNX file gives the same answers on the CPU, and sooner: PyTorch is not imported.
 
     Exit codes: 0 every photo has an answer, 1 some could not be read, 2 bad input.
 

@@ -111,6 +111,11 @@ def read(path: Path) -> ModelFile:
             text = (opened.metadata() or {}).get("benchgraft")
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
+        if path.suffix.lower() == ".onnx":
+            raise ModelFileError(
+                f"{path} is an ONNX file, which only predict takes",
+                "name the .safetensors file that it was exported from",
+            ) from None
         raise ModelFileError(
             f"{path} is not a whole safetensors file: {error}", "copy it anew, or make it again"
         ) from None
