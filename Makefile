@@ -19,7 +19,7 @@ check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Against other programs, about 20 minutes: make bench DATA=DIR, with DIR/fruits-360 (docs/performance.md).
+# Against other programs, about half an hour: make bench DATA=DIR, with DIR/fruits-360 (docs/performance.md).
 # The whole paper against a run folder of `reproduce --data DIR`: BENCH="paper --ours runs/paper".
 bench: .venv/ready $(PEERS)/ready
 	$(BIN)/python benchmarks/peers/run.py --data $(DATA) --python $(PEERS)/bin/python $(BENCH)

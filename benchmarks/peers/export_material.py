@@ -1,4 +1,4 @@
-"""Write what peers are given: decoded pixels of the paper's last step, start weights, expected answers."""
+"""Write what peers are given: photos and pixels of the paper's last step, start weights, expected answers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from contenders.material import CLASSES, SIDES
 
+from benchgraft.data.classes import StageImages
 from benchgraft.experiment import config
 from benchgraft.experiment.config import shipped_path
-from benchgraft.experiment.images import open_data, stage_images
+from benchgraft.experiment.images import keys_of, open_data, stage_images
 from benchgraft.model import model_file
 from benchgraft.model.paper_cnn import Scale
 from benchgraft.onnx_export import export
@@ -34,6 +36,7 @@ def export_material(data: Path, work: Path) -> None:
         arrays[f"{split}_pixels"] = np.asarray(images.store.pixels[rows])
         arrays[f"{split}_labels"] = images.labels[split]
     np.savez(out / "images.npz", **arrays)
+    _export_files(images, data / "fruits-360", out / "photos")
     parent = model_file.read(shipped_path(PARENT))
     _export_network(parent, arrays["validation_pixels"][:ANSWERED], out)
     heads = {}
@@ -42,6 +45,18 @@ def export_material(data: Path, work: Path) -> None:
         heads[str(seed)] = model[-1].weight.detach().numpy()
     np.savez(out / "heads.npz", **heads)
     export(shipped_path(PARENT), out / "network.onnx")
+
+
+def _export_files(images: StageImages, source: Path, out: Path) -> None:
+    """Copy the JPEG files of training and validation to SIDE/CLASS/ROW.jpg, ROW their row in images.npz."""
+    if tuple(images.class_names) != CLASSES:
+        raise ValueError(f"the classes are {images.class_names}, not {CLASSES}")
+    shutil.rmtree(out, ignore_errors=True)
+    for split, side in SIDES.items():
+        for name in CLASSES:
+            (out / side / name).mkdir(parents=True)
+        for row, (key, label) in enumerate(zip(keys_of(images, split), images.labels[split], strict=True)):
+            shutil.copyfile(source / key, out / side / CLASSES[label] / f"{row:05}.jpg")
 
 
 def _export_network(parent: model_file.ModelFile, pixels: np.ndarray, out: Path) -> None:

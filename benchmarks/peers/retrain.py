@@ -71,9 +71,7 @@ def _place(bench: Bench, data: Path) -> dict[str, Any]:
 
 def measure(bench: Bench, data: Path, quick: bool) -> dict[str, Any]:
     """Rounds of all contenders with their reading's recipe. Raises RuntimeError where there is none."""
-    recipes = _recipes()["chosen"]
-    if lacking := set(READINGS) - set(recipes):
-        raise RuntimeError(f"no recipe yet for {', '.join(sorted(lacking))}: run --search")
+    recipes = chosen_recipes()
     full, short = (6, 3) if quick else (EPOCHS, SHORT)
 
     def job(contender: Contender, number: int) -> dict[str, Any]:
@@ -82,6 +80,14 @@ def measure(bench: Bench, data: Path, quick: bool) -> dict[str, Any]:
         return _place(bench, data) | recipe | {"seed": number, "epochs": epochs}
 
     return run_rounds(bench, contenders(), "retrain", job) | {"epochs": full, "recipes": recipes}
+
+
+def chosen_recipes() -> dict[str, Any]:
+    """Reading -> optimizer and rate. Raises RuntimeError where there is none."""
+    recipes: dict[str, Any] = _recipes()["chosen"]
+    if lacking := set(READINGS) - set(recipes):
+        raise RuntimeError(f"no recipe yet for {', '.join(sorted(lacking))}: run --search")
+    return recipes
 
 
 def search(bench: Bench, data: Path) -> None:
@@ -187,12 +193,12 @@ def common_target(measured: dict[str, Any]) -> float:
     """The highest validation accuracy that every contender reaches in its median round."""
     best = [
         median(max(timeline["validation_accuracy"]) for timeline in timelines)
-        for timelines in _timelines(measured).values()
+        for timelines in timelines_of(measured).values()
     ]
     return min(best)
 
 
-def _timelines(measured: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+def timelines_of(measured: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """(contender, variant) -> its timeline of each round."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for name, results in measured["results"].items():
@@ -206,7 +212,7 @@ def rows(measured: dict[str, Any]) -> list[dict[str, Any]]:
     """One line of the table for each contender, reading and variant; medians over rounds."""
     common = common_target(measured)
     lines = []
-    for (name, variant), timelines in _timelines(measured).items():
+    for (name, variant), timelines in timelines_of(measured).items():
         title, _, reading = name.partition(" | ")
         to_target = [seconds_to(t, TARGET) for t in timelines]
         to_common = [seconds_to(t, common) for t in timelines]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,13 +48,16 @@ class Bench:
 
 
 def run_one(bench: Bench, contender: Contender, question: str, job: dict[str, Any]) -> dict[str, Any]:
-    """What one process of the contender returned; {"failed": reason} if it did not return."""
+    """What one process of the contender returned; {"failed": reason} if it did not return.
+
+    The job tells it when it was started, as `time.perf_counter()` of this process.
+    """
     job = {"work": str(bench.work / "ours"), "material": str(bench.work / "material")} | contender.job | job
     with tempfile.TemporaryDirectory() as temporary:
         given, out = Path(temporary) / "job.json", Path(temporary) / "out.json"
-        given.write_text(json.dumps(job))
         python = sys.executable if contender.is_ours else bench.peers
         command = [python, str(HERE / "worker.py"), contender.module, question, str(given), str(out)]
+        given.write_text(json.dumps(job | {"started": time.perf_counter()}))
         try:
             done = subprocess.run(
                 command,

@@ -1,9 +1,10 @@
 """Measure benchgraft and its peers side by side; write JSON, Markdown and a picture into benchmarks/results.
 
-python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON [retrain train forward decode] [--rounds 5]
+python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON [QUESTION ...] [--rounds 5]
 python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON paper --ours RUN_FOLDER
 
-DIR holds fruits-360/, for `paper` cifar-100-binary/ too; RUN_FOLDER is one of `reproduce --data DIR`.
+Questions: retrain, files, train, forward, decode (default: all of them). DIR holds fruits-360/, for `paper`
+cifar-100-binary/ too; RUN_FOLDER is one of `reproduce --data DIR`.
 `--search` chooses the recipes of `retrain` anew (recipes.json); `--quick` is a smoke run of two rounds whose
 figures say nothing and which writes nothing into benchmarks/results; `--draw` makes tables and pictures again
 from the JSON that is there.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import draw
+import files
 import paper
 import retrain
 import speed
@@ -29,6 +31,7 @@ from rounds import HERE, Bench
 RESULTS = HERE.parent / "results"
 QUESTIONS = {
     "retrain": retrain.measure,
+    "files": files.measure,
     "train": speed.measure_training,
     "forward": speed.measure_forward,
     "decode": speed.measure_decoding,

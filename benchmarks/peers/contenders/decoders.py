@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 
-def _pillow(path: Path) -> np.ndarray:
+def pillow(path: Path | str) -> np.ndarray:
+    """uint8 (H, W, 3)."""
     from PIL import Image
 
     with Image.open(path) as image:
@@ -24,7 +25,7 @@ def _simplejpeg(path: Path) -> np.ndarray:
     return simplejpeg.decode_jpeg(path.read_bytes())
 
 
-DECODERS = {"pillow": _pillow, "simplejpeg": _simplejpeg}
+DECODERS = {"pillow": pillow, "simplejpeg": _simplejpeg}
 
 
 def decode(job: dict[str, Any]) -> dict[str, Any]:

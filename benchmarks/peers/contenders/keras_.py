@@ -129,14 +129,60 @@ def _cached(job: dict[str, Any], inputs: dict[str, Any], arrays: Arrays) -> dict
     for variant in material.variants(job):
         timeline = Timeline(job.get("stop_at"))
         if features is None:
-            whole = network(arrays)
-            first = keras.Model(whole.inputs, whole.get_layer(job["cut"]).output)
-            features = {k: (first.predict(x, verbose=0), y) for k, (x, y) in inputs.items()}
+            features = _features(_first(arrays, job), inputs)
             timeline.part("features")
         rest = network(arrays, frozen, job["cut"])
         _fit(rest, features, job, timeline)
         variants[variant] = timeline.result(_test(rest, features))
     return variants
+
+
+def _first(arrays: Arrays, job: dict[str, Any]) -> keras.Model:
+    whole = network(arrays)
+    return keras.Model(whole.inputs, whole.get_layer(job["cut"]).output)
+
+
+def _features(first: keras.Model, inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: (first.predict(pixels, verbose=0), y) for name, (pixels, y) in inputs.items()}
+
+
+def files(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 6: as `retrain` cold, from JPEG files, in a process whose every second counts."""
+    timeline = Timeline(started=job["started"])
+    timeline.part("start")
+    keras.utils.set_random_seed(job["seed"])
+    inputs = {name: (_decoded(paths), labels) for name, (paths, labels) in material.photos(job).items()}
+    timeline.part("decode")
+    arrays = material.retrained(material.weights(job), job)
+    first, cut, given = None, None, inputs
+    if job["cached"]:
+        first, cut = _first(arrays, job), job["cut"]
+        given = _features(first, inputs)
+        timeline.part("features")
+    model = network(arrays, tuple(job["frozen"]), cut)
+    _fit(model, given, job, timeline)
+    split = material.splits(job)["test"]
+    test = {"test": (split.pixels, split.labels)}
+    accuracy = _test(model, _features(first, test) if first else test)
+    variant = "cold" if first else "uncached"
+    decoded = {name: material.Split(*pair) for name, pair in inputs.items()}
+    return {
+        "variants": {variant: timeline.result(accuracy)},
+        "difference": _agreement(job),
+        "pixel_difference": material.check_photos(job, decoded),
+    }
+
+
+def _decoded(paths: list[str]) -> np.ndarray:
+    """tf.data as its performance guide has it, into one array."""
+    import tensorflow as tf
+
+    def read(path: Any) -> Any:
+        return tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+
+    photos = tf.data.Dataset.from_tensor_slices(paths).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = photos.batch(256).prefetch(tf.data.AUTOTUNE)
+    return np.concatenate([batch.numpy() for batch in batches])
 
 
 class _EpochSeconds(keras.callbacks.Callback):
@@ -217,16 +263,9 @@ def forward(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def decode(job: dict[str, Any]) -> dict[str, Any]:
-    """Question 4: tf.data as its performance guide has it, into one array."""
-    import tensorflow as tf
-
-    def read(path: Any) -> Any:
-        return tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
-
+    """Question 4: files to one array."""
     names = sorted(str(path) for path in Path(job["photos"]).rglob("*.jpg"))
     start = time.perf_counter()
-    photos = tf.data.Dataset.from_tensor_slices(names).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    batches = photos.batch(256).prefetch(tf.data.AUTOTUNE)
-    pixels = np.concatenate([batch.numpy() for batch in batches])
+    pixels = _decoded(names)
     seconds = time.perf_counter() - start
     return {"images_per_second": {"all": len(names) / seconds}, "sum": int(pixels[:100].sum())}

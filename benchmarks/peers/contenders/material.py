@@ -14,6 +14,12 @@ LAYERS = (
 )  # fmt: skip
 HEAD = "dense_3"
 LARGEST_DIFFERENCE = 1e-4
+CLASSES = ("apple", "pear", "noise")
+"""In the order of the labels."""
+SIDES = {"train": "Training", "validation": "Validation"}
+"""Folders of photos/, with a folder for each class and in it the files, named by their rows in images.npz."""
+LARGEST_PIXEL_DIFFERENCE = 2.0
+"""Mean over all pixels, in grey levels: JPEG decoders round in their own ways."""
 Arrays = dict[str, np.ndarray]
 
 
@@ -30,6 +36,33 @@ def splits(job: dict[str, Any]) -> dict[str, Split]:
     with np.load(Path(job["material"]) / "images.npz") as file:
         names = ("train", "validation", "test")
         return {name: Split(file[f"{name}_pixels"], file[f"{name}_labels"]) for name in names}
+
+
+def photos(job: dict[str, Any]) -> dict[str, tuple[list[str], np.ndarray]]:
+    """JPEG files of `train` and `validation` and their labels int64 (n,), in the order of `splits`."""
+    found = {}
+    for name, side in SIDES.items():
+        files = sorted((Path(job["material"]) / "photos" / side).glob("*/*.jpg"), key=lambda path: path.name)
+        labels = np.array([CLASSES.index(path.parent.name) for path in files], np.int64)
+        found[name] = ([str(path) for path in files], labels)
+    return found
+
+
+def check_photos(job: dict[str, Any], decoded: dict[str, Split]) -> float:
+    """Mean difference of the decoded photos from `splits`, in grey levels. Raises ValueError if they differ.
+
+    decoded: `train` and `validation`, in the order of `splits`.
+    """
+    differences = []
+    for name, expected in splits(job).items():
+        if name not in SIDES:
+            continue
+        if not np.array_equal(decoded[name].labels, expected.labels):
+            raise ValueError(f"{name}: the photos have other labels than the pixels in memory")
+        differences.append(np.abs(decoded[name].pixels.astype(np.int16) - expected.pixels).mean())
+    if not max(differences) <= LARGEST_PIXEL_DIFFERENCE:
+        raise ValueError(f"the photos were decoded otherwise: pixels differ by {max(differences):.1f}")
+    return float(max(differences))
 
 
 def part(job: dict[str, Any]) -> tuple[Split, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,14 @@ import numpy as np
 import torch
 from gemm import gemm_gflops
 
+from benchgraft.data.classes import StageImages
 from benchgraft.data.readers import open_source
 from benchgraft.data.store import open_store
 from benchgraft.experiment import config
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.config import Stage, shipped_path
-from benchgraft.experiment.images import open_data, stage_images
-from benchgraft.experiment.inputs import prepare_inputs
+from benchgraft.experiment.images import keys_of, open_data, stage_images
+from benchgraft.experiment.inputs import Inputs, prepare_inputs
 from benchgraft.ledger import Clock, Phase
 from benchgraft.model import model_file
 from benchgraft.model.freeze import Frozen, match_layers, split_at
@@ -28,7 +30,7 @@ from benchgraft.progress import NoProgress
 from benchgraft.training.batches import rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.evaluate import evaluate, full_batches
-from benchgraft.training.loop import Recipe, Stop, fit
+from benchgraft.training.loop import Recipe, Stop, Trained, fit
 
 from . import material
 from .timeline import Timeline
@@ -87,23 +89,77 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
         frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
         inputs = prepare_inputs("stage3", stage, 0, model, frozen, images, bench, clock, variant == "warm")
         timeline.part("features" if variant == "cold" else "prepare")
-        trained = fit(
-            inputs.module,
-            frozen,
-            inputs.rows["train"],
-            inputs.rows["validation"],
-            stage.recipe,
-            job["seed"],
-            clock,
-            _no_checkpoint(bench.folder),
-            NoProgress(),
-        )
-        frozen.verify()
+        trained = _fit(inputs, frozen, stage, job, bench, clock)
         for accuracy, end in zip(trained.position.validation_accuracy, clock.ends, strict=True):
             timeline.epoch(accuracy, end)
         tested = evaluate(inputs.module, inputs.rows["test"], stage.recipe.batch_size)
         variants[variant] = timeline.result(tested.accuracy) | {"cut": inputs.cut}
     return {"variants": variants, "difference": 0.0}
+
+
+def _fit(
+    inputs: Inputs, frozen: Frozen, stage: Stage, job: dict[str, Any], bench: Bench, clock: Clock
+) -> Trained:
+    trained = fit(
+        inputs.module,
+        frozen,
+        inputs.rows["train"],
+        inputs.rows["validation"],
+        stage.recipe,
+        job["seed"],
+        clock,
+        _no_checkpoint(bench.folder),
+        NoProgress(),
+    )
+    frozen.verify()
+    return trained
+
+
+def files(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 6: as `retrain` cold, from a folder of photos and with an empty cache, in a new process."""
+    timeline = Timeline(started=job["started"])
+    timeline.part("start")
+    Path(job["work"]).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=job["work"]) as cache:
+        return _from_files(job, Path(cache), timeline)
+
+
+def _from_files(job: dict[str, Any], cache: Path, timeline: Timeline) -> dict[str, Any]:
+    bench, clock = _bench(cache / "run", cache), _EpochClock()
+    experiment = config.load("paper")
+    photos = experiment.data["fruits360"].model_copy(
+        update={"folder": str(Path(job["material"], "photos").resolve())}
+    )
+    images = stage_images(experiment, "stage3", open_data("photos", photos, None, cache, NoProgress()))
+    timeline.part("decode")
+    stage = _stage(experiment.stages["stage3"], job)
+    model = model_file.start_from(
+        model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"], experiment.network
+    )
+    frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
+    inputs = prepare_inputs("stage3", stage, 0, model, frozen, images, bench, clock, False)
+    timeline.part("features")
+    trained = _fit(inputs, frozen, stage, job, bench, clock)
+    for accuracy, end in zip(trained.position.validation_accuracy, clock.ends, strict=True):
+        timeline.epoch(accuracy, end)
+    test = material.splits(job)["test"]
+    rows = rows_of(test.pixels, np.arange(len(test.labels)), test.labels, bench.device)
+    tested = evaluate(model, rows, stage.recipe.batch_size)
+    return {
+        "variants": {"cold": timeline.result(tested.accuracy) | {"cut": inputs.cut}},
+        "difference": 0.0,
+        "pixel_difference": material.check_photos(job, _decoded(images)),
+    }
+
+
+def _decoded(images: StageImages) -> dict[str, material.Split]:
+    """The photos in the order of their file names."""
+    found = {}
+    for split in material.SIDES:
+        order = np.argsort([key.rpartition("/")[2] for key in keys_of(images, split)])
+        pixels = np.asarray(images.store.pixels[images.rows[split][order]])
+        found[split] = material.Split(pixels, images.labels[split][order])
+    return found
 
 
 def _stage(stage: Stage, job: dict[str, Any]) -> Stage:

@@ -7,18 +7,24 @@ from typing import Any
 
 
 class Timeline:
-    """Starts when made: frameworks are imported and pixels lie in memory by then, nothing else is done."""
+    """Starts when made: frameworks are imported and pixels lie in memory by then, nothing else is done.
 
-    def __init__(self, stop_at: float | None = None) -> None:
-        """stop_at: validation accuracy at which a search stops; None runs all epochs."""
+    Or it started before: when the process was about to be started.
+    """
+
+    def __init__(self, stop_at: float | None = None, started: float | None = None) -> None:
+        """stop_at: validation accuracy at which a search stops; None runs all epochs.
+
+        started: perf_counter of the parent process, in seconds; all processes of a machine share that clock.
+        """
         self._stop_at = stop_at
-        self._started = self._last = time.perf_counter()
+        self._started = self._last = time.perf_counter() if started is None else started
         self._parts: dict[str, float] = {}
         self._ends: list[float] = []
         self._accuracy: list[float] = []
 
     def part(self, name: str) -> None:
-        """What went before, since the last part, was this (`prepare`, `features`)."""
+        """What went before, since the last part, was this (`start`, `decode`, `features`, `prepare`)."""
         now = time.perf_counter()
         self._parts[name] = now - self._last
         self._last = now

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from . import material
+from .decoders import pillow
 from .timeline import Timeline
 from .torch_network import Network, network, scaled
 
@@ -80,6 +82,42 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
         _fit(rest, features, job, timeline)
         variants[variant] = timeline.result(accuracy(rest, *features["test"]))
     return {"variants": variants, "difference": difference}
+
+
+def files(job: dict[str, Any]) -> dict[str, Any]:
+    """Question 6: as `retrain` cold, from JPEG files, in a process whose every second counts."""
+    timeline = Timeline(started=job["started"])
+    timeline.part("start")
+    torch.manual_seed(job["seed"])
+    inputs = decoded(job)
+    timeline.part("decode")
+    arrays = material.retrained(material.weights(job), job)
+    given, cut = inputs, None
+    if job["cached"]:
+        cut = job["cut"]
+        given = _features(network(arrays), cut, inputs)
+        timeline.part("features")
+    model = network(arrays, tuple(job["frozen"]), cut)
+    _fit(model, given, job, timeline)
+    test = {"test": inputs_of(job)["test"]}
+    if cut:
+        test = _features(network(arrays), cut, test)
+    variant = "cold" if cut else "uncached"
+    return {"variants": {variant: timeline.result(accuracy(model, *test["test"]))}} | checks(job, inputs)
+
+
+def decoded(job: dict[str, Any]) -> Inputs:
+    """The photos as tensors, by split; one thread, as more make Pillow slower."""
+    return {
+        name: (torch.from_numpy(np.stack([pillow(path) for path in paths])), torch.from_numpy(labels))
+        for name, (paths, labels) in material.photos(job).items()
+    }
+
+
+def checks(job: dict[str, Any], inputs: Inputs) -> dict[str, float]:
+    """After the clock: are these the photos, is this the network?"""
+    split = {name: material.Split(rows.numpy(), labels.numpy()) for name, (rows, labels) in inputs.items()}
+    return {"difference": agreement(job), "pixel_difference": material.check_photos(job, split)}
 
 
 def _features(whole: Network, cut: str, inputs: Inputs) -> Inputs:
