@@ -11,6 +11,7 @@ import draw_files
 import draw_paper
 import matplotlib
 import retrain
+import scratch
 import speed
 from cells import number, ratio, table
 
@@ -20,6 +21,7 @@ from matplotlib import pyplot as plt
 TITLES = {
     "retrain": "Retraining: 3 classes x 400 photos from the same pretrained weights",
     "files": "Retraining in a new process, from 1,470 JPEG files, everything counted",
+    "scratch": "Training from scratch to an accuracy, 3 classes x 400 photos",
     "train": "Training from scratch, images a second",
     "forward": "Answers from pixels in memory, images a second",
     "decode": "JPEG files to pixels, photos a second",
@@ -172,6 +174,12 @@ def _picture(path: Path, title: str, labels: list[str], values: list[float], axi
 TABLES = {
     "retrain": _retraining,
     "files": draw_files.table_of_parts,
+    "scratch": scratch.table_of_times,
     "paper": draw_paper.table_of_stages,
 }
-BARS = {"retrain": _retraining_bars, "files": draw_files.bars, "paper": draw_paper.bars}
+BARS = {
+    "retrain": _retraining_bars,
+    "files": draw_files.bars,
+    "scratch": scratch.bars,
+    "paper": draw_paper.bars,
+}

@@ -7,20 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contenders.material import CLASSES, SIDES
+from contenders.material import CLASSES, SEEDS, SIDES
 
 from benchgraft.data.classes import StageImages
 from benchgraft.experiment import config
 from benchgraft.experiment.config import shipped_path
 from benchgraft.experiment.images import keys_of, open_data, stage_images
 from benchgraft.model import model_file
-from benchgraft.model.paper_cnn import Scale
+from benchgraft.model.paper_cnn import Scale, build
 from benchgraft.onnx_export import export
 from benchgraft.progress import NoProgress
 
 STAGE = "stage3"
 PARENT = "shipped:stage2.safetensors"
-HEADS = 8
 ANSWERED = 64
 
 
@@ -40,9 +39,11 @@ def export_material(data: Path, work: Path) -> None:
     parent = model_file.read(shipped_path(PARENT))
     _export_network(parent, arrays["validation_pixels"][:ANSWERED], out)
     heads = {}
-    for seed in range(HEADS):
+    for seed in range(SEEDS):
         model = model_file.start_from(parent, len(images.class_names), seed, experiment.network)
         heads[str(seed)] = model[-1].weight.detach().numpy()
+        random = build(len(images.class_names), seed, experiment.network).state_dict()
+        np.savez(out / f"random-{seed}.npz", **{name: tensor.numpy() for name, tensor in random.items()})
     np.savez(out / "heads.npz", **heads)
     export(shipped_path(PARENT), out / "network.onnx")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -208,13 +209,14 @@ def timelines_of(measured: dict[str, Any]) -> dict[tuple[str, str], list[dict[st
     return found
 
 
-def rows(measured: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(measured: dict[str, Any], target: float = TARGET) -> list[dict[str, Any]]:
     """One line of the table for each contender, reading and variant; medians over rounds."""
     common = common_target(measured)
     lines = []
     for (name, variant), timelines in timelines_of(measured).items():
         title, _, reading = name.partition(" | ")
-        to_target = [seconds_to(t, TARGET) for t in timelines]
+        to_target = [seconds_to(t, target) for t in timelines]
+        epochs_to = [_epochs_to(t, target) for t in timelines]
         to_common = [seconds_to(t, common) for t in timelines]
         ran = [len(t["ends"]) for t in timelines]
         lines.append(
@@ -223,6 +225,7 @@ def rows(measured: dict[str, Any]) -> list[dict[str, Any]]:
                 "features": variant,
                 "reading": reading,
                 "to_target": _median_reached(to_target),
+                "epochs_to_target": _median_reached(epochs_to),
                 "to_common": _median_reached(to_common),
                 "common": common,
                 "warm_up": median(warm_up(t) for t in timelines),
@@ -237,7 +240,7 @@ def rows(measured: dict[str, Any]) -> list[dict[str, Any]]:
     return lines
 
 
-def _median_reached(seconds: list[float | None]) -> float | None:
+def _median_reached(seconds: Sequence[float | None]) -> float | None:
     """A round that did not reach counts as endless; None if the median round did not."""
     value = median(float("inf") if s is None else s for s in seconds)
     return None if value == float("inf") else value

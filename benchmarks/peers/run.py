@@ -3,8 +3,8 @@
 python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON [QUESTION ...] [--rounds 5]
 python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON paper --ours RUN_FOLDER
 
-Questions: retrain, files, train, forward, decode (default: all of them). DIR holds fruits-360/, for `paper`
-cifar-100-binary/ too; RUN_FOLDER is one of `reproduce --data DIR`.
+Questions: retrain, files, scratch, train, forward, decode (default: all of them). DIR holds fruits-360/, for
+`paper` cifar-100-binary/ too; RUN_FOLDER is one of `reproduce --data DIR`.
 `--search` chooses the recipes of `retrain` anew (recipes.json); `--quick` is a smoke run of two rounds whose
 figures say nothing and which writes nothing into benchmarks/results; `--draw` makes tables and pictures again
 from the JSON that is there.
@@ -24,6 +24,7 @@ import draw
 import files
 import paper
 import retrain
+import scratch
 import speed
 from export_material import export_material
 from rounds import HERE, Bench
@@ -32,6 +33,7 @@ RESULTS = HERE.parent / "results"
 QUESTIONS = {
     "retrain": retrain.measure,
     "files": files.measure,
+    "scratch": scratch.measure,
     "train": speed.measure_training,
     "forward": speed.measure_forward,
     "decode": speed.measure_decoding,

@@ -96,12 +96,11 @@ def _test(model: keras.Model, inputs: dict[str, Any]) -> float:
 
 
 def retrain(job: dict[str, Any]) -> dict[str, Any]:
-    """Question 1: the whole network each epoch, or features computed once by `predict` and kept."""
+    """Questions 1 and 2: the whole network each epoch, or features computed once by `predict` and kept."""
     keras.utils.set_random_seed(job["seed"])
     split = material.splits(job)
     inputs = {name: (part.pixels, part.labels) for name, part in split.items()}
-    pretrained = material.weights(job)
-    arrays = material.retrained(pretrained, job)
+    arrays = material.started(job)
     difference = np.nan
     if not job.get("searching"):
         difference = _agreement(job)

@@ -14,6 +14,8 @@ LAYERS = (
 )  # fmt: skip
 HEAD = "dense_3"
 LARGEST_DIFFERENCE = 1e-4
+SEEDS = 8
+"""So many different starts there are."""
 CLASSES = ("apple", "pear", "noise")
 """In the order of the labels."""
 SIDES = {"train": "Training", "validation": "Validation"}
@@ -77,10 +79,18 @@ def weights(job: dict[str, Any]) -> Arrays:
         return {name: file[name] for name in file.files}
 
 
+def started(job: dict[str, Any]) -> Arrays:
+    """Weights that a training starts from: this seed's random ones, or the pretrained with its new head."""
+    if job.get("from_scratch"):
+        with np.load(Path(job["material"]) / f"random-{job['seed'] % SEEDS}.npz") as file:
+            return {name: file[name] for name in file.files}
+    return retrained(weights(job), job)
+
+
 def retrained(pretrained: Arrays, job: dict[str, Any]) -> Arrays:
     """The same with this seed's new head for the classes of the retraining."""
     with np.load(Path(job["material"]) / "heads.npz") as file:
-        weight = file[str(job["seed"] % len(file.files))]
+        weight = file[str(job["seed"] % SEEDS)]
     return pretrained | {f"{HEAD}.weight": weight, f"{HEAD}.bias": np.zeros(len(weight), np.float32)}
 
 

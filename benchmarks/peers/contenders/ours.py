@@ -70,7 +70,9 @@ def _no_checkpoint(folder: Path) -> Checkpoint:
 
 
 def retrain(job: dict[str, Any]) -> dict[str, Any]:
-    """Question 1, cold and then warm: features computed, and taken from the cache on disk."""
+    """Question 1, cold and then warm: features computed, and taken from the cache on disk. Question 2."""
+    if job.get("from_scratch"):
+        return _from_scratch(job)
     work = Path(job["work"])
     shutil.rmtree(work / "features", ignore_errors=True)
     bench = _bench(work / "run", work)
@@ -166,14 +168,45 @@ def _stage(stage: Stage, job: dict[str, Any]) -> Stage:
     """The experiment's own stage 3, or the reading and recipe that the job names."""
     if job.get("as_shipped"):
         return stage
-    recipe = Recipe(
+    return stage.model_copy(update={"freeze": job["frozen"], "recipe": _recipe(job)})
+
+
+def _recipe(job: dict[str, Any]) -> Recipe:
+    return Recipe(
         optimizer=job["optimizer"],
         learning_rate=job["rate"],
         schedule="constant",
         batch_size=job["batch"],
         stop=Stop(epochs=job["epochs"]),
     )
-    return stage.model_copy(update={"freeze": job["frozen"], "recipe": recipe})
+
+
+def _from_scratch(job: dict[str, Any]) -> dict[str, Any]:
+    """All layers from this seed's random weights, on pixels in memory."""
+    split = material.splits(job)
+    rows = {
+        name: rows_of(part.pixels, np.arange(len(part.labels)), part.labels, torch.device("cpu"))
+        for name, part in split.items()
+    }
+    bench, clock = _bench(Path(job["work"]) / "run", Path(job["work"])), _EpochClock()
+    timeline = Timeline()
+    model = build(3, job["seed"] % material.SEEDS)
+    timeline.part("prepare")
+    trained = fit(
+        model,
+        Frozen(model, []),
+        rows["train"],
+        rows["validation"],
+        _recipe(job),
+        job["seed"],
+        clock,
+        _no_checkpoint(bench.folder),
+        NoProgress(),
+    )
+    for accuracy, end in zip(trained.position.validation_accuracy, clock.ends, strict=True):
+        timeline.epoch(accuracy, end)
+    tested = evaluate(model, rows["test"], job["batch"])
+    return {"variants": {"from scratch": timeline.result(tested.accuracy)}, "difference": 0.0}
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:

@@ -60,11 +60,11 @@ def agreement(job: dict[str, Any]) -> float:
 
 
 def retrain(job: dict[str, Any]) -> dict[str, Any]:
-    """Question 1: the whole network each epoch, or features computed once and kept."""
+    """Questions 1 and 2: the whole network each epoch, or features computed once and kept."""
     torch.manual_seed(job["seed"])
     difference = agreement(job)
     inputs = inputs_of(job)
-    arrays = material.retrained(material.weights(job), job)
+    arrays = material.started(job)
     frozen = tuple(job["frozen"])
     if not job["cached"]:
         timeline = Timeline(job.get("stop_at"))
