@@ -38,7 +38,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Train an image classifier from scratch, or transfer from a model that is there? "
-    "benchgraft measures both on the same images. Start with: benchgraft reproduce",
+    "benchgraft measures both on the same images. Start with: benchgraft reproduce. Exit codes: 0 done, 1 it "
+    "ran and found something wrong (photos that cannot be read, differences, a problem in a data set), 2 bad "
+    "input or no space, 130 interrupted.",
 )
 for command in (adapt, compare, predict, evaluate, export, prepare, reproduce, report, verify, model):
     app.command()(command)

@@ -37,7 +37,8 @@ def reproduce(
 ) -> None:
     """Run the paper's comparison: without --data its last step on the photos that come with the program.
 
-    A run folder that was interrupted is continued by the same command.
+    A run folder that was interrupted is continued by the same command. Exit codes: 0 done, 2 bad input or no
+    space, 130 interrupted.
 
     Example: benchgraft reproduce --data ~/data --out runs/paper
     """

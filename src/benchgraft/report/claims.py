@@ -20,7 +20,7 @@ from .units import estimate, points, seconds, times
 SPEEDUP_FROM = 11.5
 POINTS_FROM = 0.0145
 _UNKNOWN: Verdict = "cannot tell"
-OTHER_MACHINE = "times of two machines, so no ratio of methods"
+OTHER_MACHINE = "times of two machines or numbers of threads, so no ratio of methods"
 
 
 def judge(

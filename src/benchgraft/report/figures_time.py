@@ -122,5 +122,5 @@ def speedup(summary: Summary) -> Picture | None:
     if any(entry.ratio.has_interval for entry in summary.speedups):
         see += " The thin lines are 95 % intervals."
     if any(entry.other_machine for entry in summary.speedups):
-        see += " Times of two machines: no ratio of methods."
+        see += " Times of two machines or numbers of threads: no ratio of methods."
     return Picture("speed-up", "What the speed-up is made of", see, told + ".", svg(figure, "speed-up"))

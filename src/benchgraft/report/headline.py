@@ -74,8 +74,8 @@ def _pays(name: str, payback: Payback | None, speedup: Speedup | None) -> str:
     even = payback.break_even
     if payback.other_machine:
         return (
-            f"When {name.lower()} pays cannot be said: its preparation was timed on another machine "
-            "than the retrainings."
+            f"When {name.lower()} pays cannot be said: its preparation was timed on another machine, "
+            "or with other threads, than the retrainings."
         )
     if not even.has_interval:
         first = f"from the {ordinal(even.first)} retraining on" if even.first is not None else "never"
@@ -106,7 +106,7 @@ def _faster(name: str, speedup: Speedup | None) -> str:
     ratio = speedup.ratio
     both = f"{seconds(speedup.transfer_seconds)} instead of {seconds(speedup.scratch_seconds)}"
     if speedup.other_machine:
-        return f"A retraining took {both}, but on two machines: no ratio of methods."
+        return f"A retraining took {both}, but on two machines or with other threads: no ratio of methods."
     if not ratio.has_interval:
         return f"A retraining took {both} ({estimate(ratio.bare, times)}; {ratio.why_none})."
     text = estimate(ratio, times).replace(" (", ", 95 % interval ").removesuffix(")")

@@ -191,7 +191,7 @@ def _speedups(summary: Summary) -> list[Block]:
     ]
     lines = ["Each factor is scratch over transfer; speed-up = epochs x images an epoch x cost an image."]
     if any(entry.other_machine for entry in summary.speedups):
-        lines.append("# times of two machines: not a ratio of methods.")
+        lines.append("# times of two machines or numbers of threads: not a ratio of methods.")
     return [
         Heading("Speed-up, and what it is made of"),
         Grid(
@@ -260,7 +260,7 @@ def _paybacks(summary: Summary) -> list[Block]:
             f"{units.times(entry.at_ten)} what scratch does."
         )
         if entry.other_machine:
-            text += " Preparation was timed on another machine: no measured figure of this one."
+            text += " Preparation was timed on another machine, or with other threads: no measured figure of this one."
         elif entry.preparation_given:
             text += " Preparation was not carried out here; it was timed where the model was made."
         lines.append(text)

@@ -31,7 +31,11 @@ def told(found: Sequence[StudyStep]) -> list[str]:
     """Each step in a sentence."""
     return [
         f"{_named(step)}: {units.estimate(step.ratio, units.times)} as fast"
-        + (" (times of two machines: not a ratio of methods)" if step.other_machine else "")
+        + (
+            " (times of two machines or numbers of threads: not a ratio of methods)"
+            if step.other_machine
+            else ""
+        )
         + (f", accuracy {units.estimate(step.accuracy.bare, units.points)} points" if step.accuracy else "")
         + "."
         for step in found
@@ -68,7 +72,7 @@ def blocks(found: Sequence[StudyStep]) -> list[Block]:
         "Accuracy is after minus before."
     ]
     if any(step.other_machine for step in found):
-        lines.append("# times of two machines: not a ratio of methods.")
+        lines.append("# times of two machines or numbers of threads: not a ratio of methods.")
     return [Grid(header, rows, frozenset(range(1, len(header)))), Lines(lines)]
 
 
