@@ -18,7 +18,7 @@ from ..data.perceptual import fingerprints
 from ..data.split import refuse_overlap
 from ..errors import DivergedError, FrozenMovedError
 from ..files import digest_bytes
-from ..ledger import RunRecord, dump_json, now
+from ..ledger import Clock, RunRecord, dump_json, now
 from ..model import model_file
 from ..model.freeze import Frozen, match_layers
 from ..model.model_file import ModelCard, ModelFile
@@ -96,20 +96,7 @@ def run_stage(
         bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",
         _identity(experiment, name, seed, images, parent, mode, bench),
     )
-    try:
-        trained = fit(
-            inputs.module,
-            frozen,
-            inputs.rows["train"],
-            inputs.rows["validation"],
-            stage.recipe,
-            seed,
-            clock,
-            checkpoint,
-            bench.progress,
-        )
-    except DivergedError as error:
-        raise DivergedError(f"{name}, seed {seed}: {error.what}", *error.details) from None
+    trained = _fit(name, stage, seed, frozen, inputs, clock, checkpoint, bench)
     with clock.phase("evaluate"):
         tested = evaluate(inputs.module, inputs.rows["test"], stage.recipe.batch_size)
     frozen.verify()
@@ -121,16 +108,7 @@ def run_stage(
         return RunRecord(**record, seconds=clock.seconds(), started=started, finished=now())
 
     with clock.phase("save"):
-        card = ModelCard(
-            stage=name,
-            class_names=images.class_names,
-            network=experiment.network,
-            fit=images.store.fit,
-            group_by=experiment.data[stage.data].group_by,
-            model_digest=record["model_digest"],
-            record=finished().model_dump(mode="json", exclude={"predicted", "confidence"}),
-            ancestors=[*parent.card.ancestors, parent.card.record] if parent else [],
-        )
+        card = _card(experiment, images, parent, finished())
         model_file.write(
             path, model, card, trained_on, digests_of(images, "test"), _looks_trained_on(images, parent)
         )
@@ -138,6 +116,50 @@ def run_stage(
     checkpoint.remove()
     bench.profiler.add(done, clock)
     return StageRun(done, inputs)
+
+
+def _fit(
+    name: str,
+    stage: Stage,
+    seed: int,
+    frozen: Frozen,
+    inputs: Inputs,
+    clock: Clock,
+    checkpoint: Checkpoint,
+    bench: Bench,
+) -> Trained:
+    """Train; a run that diverged is named."""
+    rows = inputs.rows
+    try:
+        return fit(
+            inputs.module,
+            frozen,
+            rows["train"],
+            rows["validation"],
+            stage.recipe,
+            seed,
+            clock,
+            checkpoint,
+            bench.progress,
+        )
+    except DivergedError as error:
+        raise DivergedError(f"{name}, seed {seed}: {error.what}", *error.details) from None
+
+
+def _card(
+    experiment: Experiment, images: StageImages, parent: ModelFile | None, record: RunRecord
+) -> ModelCard:
+    """What the model file says about itself."""
+    return ModelCard(
+        stage=record.stage,
+        class_names=images.class_names,
+        network=experiment.network,
+        fit=images.store.fit,
+        group_by=experiment.data[experiment.stages[record.stage].data].group_by,
+        model_digest=record.model_digest,
+        record=record.model_dump(mode="json", exclude={"predicted", "confidence"}),
+        ancestors=[*parent.card.ancestors, parent.card.record] if parent else [],
+    )
 
 
 def _trained_on(

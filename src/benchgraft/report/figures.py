@@ -178,7 +178,7 @@ def _cost_in_words(payback: Payback, speedup: Speedup) -> tuple[str, str]:
     elif payback.break_even.low is not None and payback.break_even.high is None:
         see += "; so these runs cannot tell whether it pays"
     if payback.other_machine:
-        see += "; preparation was timed on another machine or with other threads, so this is no measured break-even"
+        see += "; preparation was timed on another machine or with other threads: no measured break-even"
     alt = (
         f"Time in all against number of retrainings. Scratch: {units.seconds(speedup.scratch_seconds)} each. "
         f"Transfer: {units.seconds(payback.preparation_seconds)} of preparation, then "

@@ -260,7 +260,7 @@ def _paybacks(summary: Summary) -> list[Block]:
             f"{units.times(entry.at_ten)} what scratch does."
         )
         if entry.other_machine:
-            text += " Preparation was timed on another machine, or with other threads: no measured figure of this one."
+            text += " Preparation was timed on another machine or with other threads: no figure of this one."
         elif entry.preparation_given:
             text += " Preparation was not carried out here; it was timed where the model was made."
         lines.append(text)

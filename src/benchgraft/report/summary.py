@@ -128,7 +128,7 @@ class Payback(Part):
     preparation_given: bool
     """Some of it came with the program instead of being measured in this folder."""
     other_machine: bool
-    """Some of it was timed on another machine than the retrainings, or with other threads: no measured figure."""
+    """Some of it was timed on another machine, or with other threads, than the retrainings: not measured."""
     break_even: BreakEven
     at_ten: float
     """Cost of ten retrainings, preparation included, over that of ten models from scratch."""
