@@ -9,6 +9,7 @@ from typing import Any
 
 import draw_files
 import draw_paper
+import draw_summary
 import matplotlib
 import retrain
 import scratch
@@ -31,7 +32,8 @@ OURS, PEER = "#1f6f8b", "#b9bec4"
 
 
 def draw_all(folder: Path) -> None:
-    """NAME.md and NAME.svg beside every NAME.json of a question."""
+    """NAME.md and NAME.svg beside every NAME.json of a question, and summary.md and .svg over all of them."""
+    measured_all = []
     for question, title in TITLES.items():
         path = folder / f"{question}.json"
         if not path.exists():
@@ -42,6 +44,9 @@ def draw_all(folder: Path) -> None:
         path.with_suffix(".md").write_text(text)
         bars = BARS.get(question, _speed_bars)(measured)
         _picture(path.with_suffix(".svg"), title, *bars)
+        measured_all.append(measured)
+    if measured_all:
+        draw_summary.draw(folder, _summary_facts(measured_all))
 
 
 def _ours(lines: list[dict[str, Any]], reading: str, variant: str) -> dict[str, Any]:
@@ -138,6 +143,15 @@ def _facts(measured: dict[str, Any]) -> str:
         f"Did not run: {name}: {reason.splitlines()[-1]}" for name, reason in measured["failed"].items()
     ]
     return "\n\n".join(lines)
+
+
+def _summary_facts(measured: list[dict[str, Any]]) -> str:
+    machine = measured[0]["machine"]
+    dates = sorted({each["date"][:10] for each in measured})
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {' and '.join(dates)}; medians of "
+        f"{min(each['rounds'] for each in measured)} interleaved rounds."
+    )
 
 
 def _retraining_bars(measured: dict[str, Any]) -> tuple[list[str], list[float], str]:
