@@ -26,7 +26,7 @@ from benchgraft.experiment.inputs import Inputs, prepare_inputs
 from benchgraft.ledger import Clock, Phase
 from benchgraft.model import model_file
 from benchgraft.model.freeze import Frozen, match_layers, split_at
-from benchgraft.model.paper_cnn import build
+from benchgraft.model.paper_cnn import build, in_inference_order
 from benchgraft.progress import NoProgress
 from benchgraft.training.batches import rows_of
 from benchgraft.training.checkpoint import Checkpoint
@@ -256,7 +256,8 @@ def forward(job: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         logits = model(torch.from_numpy(material.examples(job, material.splits(job)["validation"])))
         for size in job["batches"]:
-            for name, module in ((str(size), model), (f"features {size}", features)):
+            for name, part in ((str(size), model), (f"features {size}", features)):
+                module = in_inference_order(part)
                 for _ in range(2):
                     start = time.perf_counter()
                     for positions, _count in full_batches(torch.arange(len(rows)), size):
