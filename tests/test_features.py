@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchgraft.model.freeze import split_at
+from benchgraft.model.freeze import Frozen, match_layers, split_at
 from benchgraft.model.paper_cnn import build
 from benchgraft.progress import NoProgress
 from benchgraft.training import features
@@ -34,7 +34,8 @@ def _wanted(numbers: list[int]) -> list[Wanted]:
 
 
 def _cache(model, folder: Path) -> FeatureCache:
-    return FeatureCache(folder, prefix_key(model, CUT, 100, "letterbox", BATCH))
+    frozen = Frozen(model, match_layers(model.layer_names, ["conv2d_*", "batch_normalization_*"]))
+    return FeatureCache(folder, prefix_key(model, CUT, frozen, 100, "letterbox", BATCH))
 
 
 def test_only_images_not_seen_before_are_computed_and_all_features_are_as_computed_anew(model, tmp_path):

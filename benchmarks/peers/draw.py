@@ -90,7 +90,8 @@ def _retraining(measured: dict[str, Any]) -> str:
         "epochs, batch 64). `cold` computes the features, `warm` has them, `uncached` runs the whole "
         f"network each epoch. Uncached contenders ran all {epochs} epochs in the first round and fewer in "
         "the others, whose remaining epochs are reckoned from their median epoch. `validation` is the best "
-        "epoch's, `test` the last one's. Imports are not in the times."
+        "epoch's, `test` the last one's, of photos that are looked at when the clock has stopped. Imports "
+        "are not in the times."
     )
     return table(header, body) + "\n\n" + notes
 

@@ -124,15 +124,17 @@ def _agreement(job: dict[str, Any]) -> float:
 def _cached(job: dict[str, Any], inputs: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     """Transfer learning with the frozen part run once, as the guide's second workflow has it."""
     frozen = tuple(job["frozen"])
-    variants, features = {}, None
+    test = {"test": inputs.pop("test")}
+    variants, first, features = {}, None, {}
     for variant in material.variants(job):
         timeline = Timeline(job.get("stop_at"))
-        if features is None:
-            features = _features(_first(arrays, job), inputs)
+        if first is None:
+            first = _first(arrays, job)
+            features = _features(first, inputs)
             timeline.part("features")
         rest = network(arrays, frozen, job["cut"])
         _fit(rest, features, job, timeline)
-        variants[variant] = timeline.result(_test(rest, features))
+        variants[variant] = timeline.result(_test(rest, _features(first, test)))
     return variants
 
 

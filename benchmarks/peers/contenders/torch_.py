@@ -72,15 +72,17 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
         _fit(model, inputs, job, timeline)
         variants = {"uncached": timeline.result(accuracy(model, *inputs["test"]))}
         return {"variants": variants, "difference": difference}
-    variants, features = {}, None
+    test = {"test": inputs.pop("test")}
+    variants, features = {}, {}
     for variant in material.variants(job):
         timeline = Timeline(job.get("stop_at"))
-        if features is None:
+        if not features:
             features = _features(network(arrays), job["cut"], inputs)
             timeline.part("features")
         rest = network(arrays, frozen, job["cut"])
         _fit(rest, features, job, timeline)
-        variants[variant] = timeline.result(accuracy(rest, *features["test"]))
+        judged = _features(network(arrays), job["cut"], test)["test"]
+        variants[variant] = timeline.result(accuracy(rest, *judged))
     return {"variants": variants, "difference": difference}
 
 

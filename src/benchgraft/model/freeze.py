@@ -8,7 +8,7 @@ depending on the batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -63,6 +63,11 @@ class Frozen:
     def tensor_names(self) -> list[str]:
         """Names of all frozen parameters and buffers."""
         return list(self._before)
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Name of every frozen parameter and buffer -> SHA-256 of its bits, as they were at the start."""
+        return self._before
 
     @property
     def digest(self) -> str | None:

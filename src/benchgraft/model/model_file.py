@@ -73,7 +73,11 @@ class ModelFile:
 
 def state_digest(model: PaperCNN) -> str:
     """SHA-256 over name, shape and bits of every parameter and buffer."""
-    parts = {name: [list(t.shape), tensor_digest(t)] for name, t in model.state_dict().items()}
+    return _digest_of(model.state_dict())
+
+
+def _digest_of(state: Mapping[str, Tensor]) -> str:
+    parts = {name: [list(t.shape), tensor_digest(t)] for name, t in state.items()}
     return digest_bytes(dump_json(parts).encode())
 
 
@@ -142,8 +146,7 @@ def load(file: ModelFile) -> PaperCNN:
     """The network of a model file, bit for bit. Raises ModelFileError if weights and description disagree."""
     model = channels_last(PaperCNN(len(file.card.class_names), file.card.network))
     _copy_state(model, file, file.state)
-    if state_digest(model) != file.card.model_digest:
-        raise ModelFileError(f"{file.path} is damaged: its weights do not have the digest that it states")
+    _refuse_damage(file)
     return model
 
 
@@ -158,7 +161,7 @@ def start_from(
 
     carried: row of the new head -> row of the parent's that it starts as, see carried_rows.
     """
-    load(file)
+    _refuse_damage(file)
     model = channels_last(PaperCNN(class_count, config))
     initialize(model, [HEAD], seed)
     backbone = {name: t for name, t in file.state.items() if not name.startswith(f"{HEAD}.")}
@@ -189,6 +192,11 @@ def carried_rows(
             )
     row_of = {rename.get(name, name): row for row, name in enumerate(old_names)}
     return {row: row_of[name] for row, name in enumerate(new_names) if name in row_of}
+
+
+def _refuse_damage(file: ModelFile) -> None:
+    if _digest_of(file.state) != file.card.model_digest:
+        raise ModelFileError(f"{file.path} is damaged: its weights do not have the digest that it states")
 
 
 def _copy_state(model: PaperCNN, file: ModelFile, state: dict[str, Tensor]) -> None:

@@ -28,14 +28,14 @@ from ..data.mixing import mixed
 from ..errors import RunFolderError, StorageError
 from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
 from ..ledger import dump_json
-from ..model.freeze import split_at, tensor_digest
+from ..model.freeze import Frozen, tensor_digest
 from ..model.paper_cnn import PaperCNN, in_inference_order
 from ..progress import Progress
 from .batches import Augmentation, Rows
 from .device import wait_for
 from .evaluate import full_batches
 
-FORMAT = 2
+FORMAT = 3
 SAVE_EVERY_SECONDS = 5.0
 COPIED_ROWS = 4096
 RELEASED_IMAGES = 2048
@@ -127,14 +127,21 @@ def view_ids(
     return mixed(digests, int(settings[:12], 16))
 
 
-def prefix_key(model: PaperCNN, cut: str, image_size: int, fit: str, batch_size: int) -> str:
-    """64 hex digits that change whenever the features of an image could."""
-    part, _ = split_at(model, cut)
-    state = {name: tensor_digest(tensor) for name, tensor in part.state_dict().items()}
+def prefix_key(model: PaperCNN, cut: str, frozen: Frozen, image_size: int, fit: str, batch_size: int) -> str:
+    """64 hex digits that change whenever the features of an image could.
+
+    frozen: what is frozen of the model, whose digests are not made again.
+    """
     names = model.layer_names
+    part = names[: names.index(cut) + 1]
+    state = {
+        name: frozen.digests.get(name) or tensor_digest(tensor)
+        for name, tensor in model.state_dict().items()
+        if name.partition(".")[0] in part
+    }
     facts: list[Any] = [
         FORMAT,
-        names[: names.index(cut) + 1],
+        part,
         state,
         model.config.model_dump(),
         image_size,
