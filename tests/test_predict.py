@@ -230,3 +230,10 @@ def test_photos_are_shown_upright_and_whole_to_the_model(place, tmp_path):
     answer = next(predict(place / "m.safetensors", [tmp_path / "wide.png"]))
     assert isinstance(answer, Prediction)
     assert answer.class_name == "red"
+
+
+def test_export_command_says_one_line_and_nothing_aside(place):
+    pytest.importorskip("onnxruntime", reason="extra [export] is not installed")
+    pytest.importorskip("onnxscript", reason="extra [export] is not installed")
+    done = _run(place, "export", "m.safetensors", "--out", "said.onnx")
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -91,8 +93,7 @@ def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) 
     """The content of an ONNX file."""
     import onnx
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's notes on its own deprecations
+    with _quiet_exporter():
         program: Any = torch.onnx.export(
             network,
             (torch.from_numpy(example),),
@@ -107,6 +108,20 @@ def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) 
     card = OnnxCard(file.card.class_names, file.card.image_size, file.card.fit, file.card.model_digest)
     onnx.helper.set_model_props(proto, to_metadata(card))
     return seal(proto.SerializeToString())
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without the exporter's notes: on its own deprecations, and that torchvision is not there."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _difference(network: nn.Module, photos: npt.NDArray[np.uint8], graph: bytes) -> float:
