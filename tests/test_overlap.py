@@ -179,3 +179,26 @@ def test_the_ten_test_images_of_cifar_100_that_it_trains_on_are_found(real_data,
     assert [(pair.kind, pair.split, pair.other_split) for pair in exact] == [("bytes", "test", "train")] * 10
     _assert_refused(overlap, sides, "10 images to validate or test on", "and 7 more")
     assert len(apply_policy(overlap, sides, "drop-test").rows) == 10
+
+
+def test_a_grown_folder_brings_its_fingerprints_along(photos, tmp_path):
+    first = fingerprints(_opened(photos))
+    assert first.computed == 13
+    _write(photos / "train" / "a" / "0a.png", cloud(50))
+    (photos / "train" / "a" / "3.png").unlink()
+    grown = fingerprints(_opened(photos))
+    assert grown.computed == 1
+    shutil.copytree(photos, tmp_path / "elsewhere" / "photos")
+    anew = fingerprints(_opened(tmp_path / "elsewhere" / "photos"))
+    assert anew.computed == 13
+    assert np.array_equal(grown.pixels, anew.pixels)
+    assert np.array_equal(grown.perceptual, anew.perceptual)
+
+
+def test_fingerprints_of_photos_fitted_otherwise_are_not_taken(photos):
+    _write(photos / "train" / "a" / "wide.png", cloud(60).resize((100, 50)))
+    letterboxed = fingerprints(_opened(photos))
+    source = open_source(guess_format(photos), photos)
+    stretched = fingerprints(open_store(source, photos.parent / "cache", fit="stretch"))
+    assert stretched.computed == len(stretched.pixels)
+    assert not np.array_equal(stretched.pixels, letterboxed.pixels)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from ..errors import StorageError
 from ..files import write_whole
 from ..progress import NoProgress, Progress
-from .decode import Pixels
+from .decode import RULE_VERSION, Pixels
 from .reuse import PIXELS
 from .split import Digests
 from .store import Store
@@ -50,25 +51,63 @@ class Fingerprints:
 
 
 def fingerprints(store: Store, progress: Progress | None = None) -> Fingerprints:
-    """Those kept beside the store, or computed and kept; reads the pixels once, a block at a time."""
-    kept = [_read(store.folder / f"{name}.npy", len(store)) for name in _FILES]
-    if kept[0] is not None and kept[1] is not None:
-        return Fingerprints(kept[0], kept[1])
-    pixels, perceptual = np.empty(len(store), np.uint64), np.empty(len(store), np.uint64)
-    done = 0
-    with (progress or NoProgress()).track(len(store), "compare images") as advance:
-        for block in _blocks(store):
-            rows = slice(done, done + len(block))
+    """Those kept beside the store, or made and kept: images that an earlier store had bring theirs along."""
+    kept = _kept(store.folder, len(store))
+    if kept is not None:
+        return Fingerprints(*kept)
+    pixels, perceptual = np.zeros(len(store), np.uint64), np.zeros(len(store), np.uint64)
+    is_new = _carry_over(store, pixels, perceptual)
+    with (progress or NoProgress()).track(int(is_new.sum()), "compare images") as advance:
+        for rows, block in _blocks(store, is_new):
             pixels[rows] = [_digest(image) for image in block]
             perceptual[rows] = perceptual_hashes(block)
-            done += len(block)
-            advance(len(block))
+            advance(len(rows))
     for name, array in zip(_FILES, (pixels, perceptual), strict=True):
         stream = io.BytesIO()
         np.save(stream, array)
         with contextlib.suppress(StorageError):  # a read-only cache: computed again next time
             write_whole(store.folder / f"{name}.npy", stream.getvalue())
-    return Fingerprints(pixels, perceptual, len(store))
+    return Fingerprints(pixels, perceptual, int(is_new.sum()))
+
+
+def _carry_over(store: Store, pixels: Digests, perceptual: Digests) -> npt.NDArray[np.bool_]:
+    """Fill in what the neighbour with most of these images has; True where that is nothing, bool (N,)."""
+    best: tuple[int, Path, Digests] | None = None
+    for folder in store.folder.parent.glob("[0-9a-f]*"):
+        theirs = _read(folder / "digests.npy")
+        if folder == store.folder or theirs is None or not _decodes_alike(folder, store):
+            continue
+        found = int(np.isin(store.digests, theirs).sum())
+        if found and (best is None or found > best[0]) and _kept(folder, len(theirs)):
+            best = found, folder, theirs
+    if best is None:
+        return np.ones(len(store), bool)
+    _, folder, theirs = best
+    order = np.argsort(theirs, kind="stable")
+    places = order[np.searchsorted(theirs, store.digests, sorter=order).clip(max=len(theirs) - 1)]
+    is_new: npt.NDArray[np.bool_] = theirs[places] != store.digests
+    for mine, name in zip((pixels, perceptual), _FILES, strict=True):
+        kept = _read(folder / f"{name}.npy")
+        assert kept is not None
+        mine[~is_new] = kept[places[~is_new]]
+    return is_new
+
+
+def _decodes_alike(folder: Path, store: Store) -> bool:
+    """Whether equal bytes give equal pixels in both stores."""
+    try:
+        head = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        return (head["rule_version"], head["size"], head["fit"]) == (RULE_VERSION, store.size, store.fit)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _kept(folder: Path, count: int) -> tuple[Digests, Digests] | None:
+    """Both arrays that lie beside a store of so many images."""
+    pixels, perceptual = (_read(folder / f"{name}.npy") for name in _FILES)
+    if pixels is None or perceptual is None or not len(pixels) == len(perceptual) == count:
+        return None
+    return pixels, perceptual
 
 
 def perceptual_hashes(pixels: Pixels) -> Digests:
@@ -105,26 +144,31 @@ def _transform(size: int) -> npt.NDArray[np.float32]:
     return np.asarray(cosines @ average, np.float32)
 
 
-def _blocks(store: Store) -> Iterator[Pixels]:
-    """The pixels by plain reads: those of a map would stay in the process's memory."""
+def _blocks(store: Store, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.NDArray[np.int64], Pixels]]:
+    """(rows, their pixels), a block at a time, by plain reads: a map's would stay in the process's memory."""
     count = max(1, _BLOCK_PIXELS // store.size**2)
     with (store.folder / PIXELS).open("rb") as file:
         np.lib.format.read_magic(file)
         np.lib.format.read_array_header_1_0(file)
+        first = file.tell()
         for start in range(0, len(store), count):
+            inside = np.flatnonzero(wanted[start : start + count])
+            if not len(inside):
+                continue
             block = np.empty((min(count, len(store) - start), store.size, store.size, 3), np.uint8)
+            file.seek(first + start * block[0].nbytes)
             if file.readinto(block.data.cast("B")) != block.nbytes:
                 raise StorageError(f"{store.folder / PIXELS} is shorter than it was", "run again")
-            yield block
+            yield start + inside, block[inside]
 
 
 def _digest(image: Pixels) -> int:
     return int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "big")
 
 
-def _read(path: Path, count: int) -> Digests | None:
+def _read(path: Path) -> Digests | None:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return array if array.shape == (count,) and array.dtype == np.uint64 else None
+    return array if array.ndim == 1 and array.dtype == np.uint64 else None

@@ -19,6 +19,10 @@ from torch import Tensor
 
 from ..data.mixing import mixed
 
+RELEASED_IMAGES = 2048
+"""So many are read before their pages are given back. By number, not by time: a split with a tenth of the
+images, in order over the whole store, maps several images with each that it reads."""
+
 
 class Augmentation(BaseModel):
     """Seeded changes of training images."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..model.paper_cnn import in_inference_order
-from .batches import Rows
+from .batches import RELEASED_IMAGES, Rows
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,13 @@ def evaluate(module: nn.Sequential, rows: Rows, batch_size: int) -> Evaluation:
     was_training = [(m, m.training) for m in module.modules()]
     module.eval()
     layers = in_inference_order(module)
-    parts = [
-        layers(rows.take(positions))[:count]
-        for positions, count in full_batches(torch.arange(len(rows)), batch_size)
-    ]
+    parts, read = [], 0
+    for positions, count in full_batches(torch.arange(len(rows)), batch_size):
+        parts.append(layers(rows.take(positions))[:count])
+        read += count
+        if read >= RELEASED_IMAGES:
+            rows.release()
+            read = 0
     for each, mode in was_training:
         each.training = mode
     logits = torch.cat(parts).float().cpu()

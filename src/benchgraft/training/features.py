@@ -31,16 +31,13 @@ from ..ledger import dump_json
 from ..model.freeze import Frozen, tensor_digest
 from ..model.paper_cnn import PaperCNN, in_inference_order
 from ..progress import Progress
-from .batches import Augmentation, Rows
+from .batches import RELEASED_IMAGES, Augmentation, Rows
 from .device import wait_for
 from .evaluate import full_batches
 
 FORMAT = 3
 SAVE_EVERY_SECONDS = 5.0
 COPIED_ROWS = 4096
-RELEASED_IMAGES = 2048
-"""So many are read before their pages are given back. By number, not by time: a split with a tenth of the
-images, in order over the whole store, maps several images with each that it reads."""
 DEFAULT_LIMIT_BYTES = 1 << 30
 
 
