@@ -83,7 +83,7 @@ def jobs(folder: Path) -> Iterator[Job]:
     if "decode" in found:
         yield from _job("Decode JPEG files, photos a second", _best_rates(found["decode"]), True)
     if "paper" in found and (both := paper.whole(paper.rows(found["paper"]), "recipe")):
-        name = f"The whole paper, {paper.RUNS} runs of each arm"
+        name = f"The whole paper, {paper.RUNS} runs an arm (Keras reckoned)"
         yield from _job(name, {"Keras/TensorFlow": both[0], retrain.OURS: both[1]}, False)
 
 
