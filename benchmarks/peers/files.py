@@ -1,4 +1,4 @@
-"""Question 6: a retraining in a new process, from JPEG files, with nothing kept from before.
+"""Question `files`: a retraining in a new process, from JPEG files, with nothing kept from before.
 
 Everything counts: the clock starts before the process does. Contenders, readings and recipes are those of
 `retrain`; whoever keeps features computes them here. The photos lie in the page cache.

@@ -225,6 +225,8 @@ def rows(measured: dict[str, Any], target: float = TARGET) -> list[dict[str, Any
                 "features": variant,
                 "reading": reading,
                 "to_target": _median_reached(to_target),
+                "reached": sum(s is not None for s in to_target),
+                "rounds": len(to_target),
                 "epochs_to_target": _median_reached(epochs_to),
                 "to_common": _median_reached(to_common),
                 "common": common,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from .data.decode import Fit
+from .errors import ExportError
 from .files import digest_bytes
 
 INPUT, OUTPUT = "images", "probabilities"
@@ -52,7 +53,9 @@ def from_metadata(metadata: Mapping[str, str]) -> OnnxCard:
 
 
 def seal(content: bytes) -> bytes:
-    """The file's content with its digest in place of STAND_IN."""
+    """The content with its digest in place of STAND_IN. Raises ExportError if that stands there twice."""
+    if content.count(STAND_IN.encode()) != 1:
+        raise ExportError("a name in the model is the stand-in for the file's digest", "rename that class")
     return content.replace(STAND_IN.encode(), digest_bytes(content).encode())
 
 

@@ -63,10 +63,12 @@ def predict(
 ) -> Iterator[Answer]:
     """One answer for each photo, in order. A folder stands for all the photos below it, by name.
 
-    model: a model file, or an ONNX file (.onnx) that `export` has made of one: the same answers without
-    importing PyTorch, on the CPU alone. top: how many classes each answer lists. Photos are brought to the
-    model's input by the rule that its file states. Raises at once ModelFileError for a model that cannot be
-    used and ConfigError for a device that cannot; a photo that cannot be read is an answer of its own.
+    model: a model file, or an ONNX file (.onnx) that `export` has made of one: the same answers, with
+    probabilities within 1e-5, without importing PyTorch, on the CPU alone. top: how many classes each answer
+    lists. Photos are brought to the model's input by the rule that its file states.
+
+    Raises at once ModelFileError for a model that cannot be used and ConfigError for a device that cannot; a
+    photo that cannot be read is an answer of its own.
     """
     classifier = open_classifier(Path(model), device, threads)
     return _answers(classifier, _files(paths), max(1, top), unsure_below)

@@ -148,7 +148,7 @@ def _features(first: keras.Model, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def files(job: dict[str, Any]) -> dict[str, Any]:
-    """Question 6: as `retrain` cold, from JPEG files, in a process whose every second counts."""
+    """Question `files`: as `retrain` cold, from JPEG files, in a process whose every second counts."""
     timeline = Timeline(started=job["started"])
     timeline.part("start")
     keras.utils.set_random_seed(job["seed"])

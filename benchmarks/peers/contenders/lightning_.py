@@ -61,7 +61,7 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def files(job: dict[str, Any]) -> dict[str, Any]:
-    """Question 6: as `retrain`, from JPEG files, in a process whose every second counts."""
+    """Question `files`: as `retrain`, from JPEG files, in a process whose every second counts."""
     timeline = Timeline(started=job["started"])
     timeline.part("start")
     _set_up(job)

@@ -141,7 +141,7 @@ def _fit(
 
 
 def files(job: dict[str, Any]) -> dict[str, Any]:
-    """Question 6: as `retrain` cold, from a folder of photos and with an empty cache, in a new process."""
+    """Question `files`: as `retrain` cold, from a folder of photos, with an empty cache, in a new process."""
     timeline = Timeline(started=job["started"])
     timeline.part("start")
     Path(job["work"]).mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,7 @@ def _from_files(job: dict[str, Any], cache: Path, timeline: Timeline) -> dict[st
         timeline.epoch(accuracy, end)
     return {
         "variants": {"cold": timeline.result(_tested(model, stage, job)) | {"cut": inputs.cut}},
-        "difference": 0.0,
+        "difference": _agreement(job),
         "pixel_difference": material.check_photos(job, _decoded(images)),
     }
 
@@ -209,8 +209,11 @@ def _from_scratch(job: dict[str, Any]) -> dict[str, Any]:
         for name, part in split.items()
     }
     bench, clock = _bench(Path(job["work"]) / "run", Path(job["work"])), _EpochClock()
+    seed, theirs = job["seed"] % material.SEEDS, material.started(job)
+    if not all(np.array_equal(tensor, theirs[name]) for name, tensor in build(3, seed).state_dict().items()):
+        raise ValueError("the others start from other weights")
     timeline = Timeline()
-    model = build(3, job["seed"] % material.SEEDS)
+    model = build(3, seed)
     timeline.part("prepare")
     trained = fit(
         model,

@@ -50,7 +50,8 @@ app.add_typer(cache_app, name="cache")
 
 def main() -> None:
     """Run the command line; a user's mistake, or the disk's, is one message on stderr and exit code 2."""
-    # Imports make objects by the hundred thousand, none of them garbage: looking for it takes 0.1 s.
+    # Imports make objects by the hundred thousand, none of them garbage: looking for it takes 0.1 s. It stays
+    # so for the whole command, whose memory is in arrays that go without being looked for.
     gc.set_threshold(100_000)
     try:
         _run()

@@ -72,24 +72,23 @@ def fingerprints(store: Store, progress: Progress | None = None) -> Fingerprints
 
 def _carry_over(store: Store, pixels: Digests, perceptual: Digests) -> npt.NDArray[np.bool_]:
     """Fill in what the neighbour with most of these images has; True where that is nothing, bool (N,)."""
-    best: tuple[int, Path, Digests] | None = None
+    best: tuple[int, Digests, tuple[Digests, Digests]] | None = None
     for folder in store.folder.parent.glob("[0-9a-f]*"):
         theirs = _read(folder / "digests.npy")
         if folder == store.folder or theirs is None or not _decodes_alike(folder, store):
             continue
         found = int(np.isin(store.digests, theirs).sum())
-        if found and (best is None or found > best[0]) and _kept(folder, len(theirs)):
-            best = found, folder, theirs
+        kept = _kept(folder, len(theirs)) if found and (best is None or found > best[0]) else None
+        if kept is not None:
+            best = found, theirs, kept
     if best is None:
         return np.ones(len(store), bool)
-    _, folder, theirs = best
+    _, theirs, prints = best
     order = np.argsort(theirs, kind="stable")
     places = order[np.searchsorted(theirs, store.digests, sorter=order).clip(max=len(theirs) - 1)]
     is_new: npt.NDArray[np.bool_] = theirs[places] != store.digests
-    for mine, name in zip((pixels, perceptual), _FILES, strict=True):
-        kept = _read(folder / f"{name}.npy")
-        assert kept is not None
-        mine[~is_new] = kept[places[~is_new]]
+    for mine, known in zip((pixels, perceptual), prints, strict=True):
+        mine[~is_new] = known[places[~is_new]]
     return is_new
 
 
@@ -97,8 +96,9 @@ def _decodes_alike(folder: Path, store: Store) -> bool:
     """Whether equal bytes give equal pixels in both stores."""
     try:
         head = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-        return (head["rule_version"], head["size"], head["fit"]) == (RULE_VERSION, store.size, store.fit)
-    except (OSError, ValueError, KeyError):
+        rule = head["rule_version"], head["size"], head.get("fit", "letterbox")
+        return rule == (RULE_VERSION, store.size, store.fit)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
