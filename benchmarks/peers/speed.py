@@ -26,7 +26,7 @@ TRAINING = [
 ]
 FORWARD = [
     Contender("benchgraft", "ours", is_ours=True),
-    Contender("benchgraft, its ONNX file", "ours", {"onnx": True}, is_ours=True),
+    Contender("benchgraft, its ONNX file", "engines", {"engine": "benchgraft"}, is_ours=True),
     Contender("PyTorch, channels last", "torch_", {"channels_last": True}),
     Contender("PyTorch", "torch_", {"channels_last": False}),
     Contender("Keras/TensorFlow", "keras_"),

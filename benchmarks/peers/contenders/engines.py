@@ -29,7 +29,14 @@ def _openvino(path: Path) -> Answer:
     return lambda pixels: compiled(pixels)[0]
 
 
-ENGINES = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+def _benchgraft(path: Path) -> Answer:
+    """What `predict` makes of an exported file."""
+    from benchgraft.classifier import open_classifier
+
+    return open_classifier(path, "cpu", None).probabilities
+
+
+ENGINES = {"benchgraft": _benchgraft, "onnxruntime": _onnxruntime, "openvino": _openvino}
 
 
 def forward(job: dict[str, Any]) -> dict[str, Any]:

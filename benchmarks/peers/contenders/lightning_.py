@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from . import material
 from .timeline import Timeline
-from .torch_ import Inputs, accuracy, agreement, checks, decoded, inputs_of, optimizer
+from .torch_ import Inputs, accuracy, agreement, begun, checks, inputs_of, optimizer
 from .torch_network import Network, network, scaled
 
 
@@ -62,12 +62,8 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
 
 def files(job: dict[str, Any]) -> dict[str, Any]:
     """Question `files`: as `retrain`, from JPEG files, in a process whose every second counts."""
-    timeline = Timeline(started=job["started"])
-    timeline.part("start")
+    timeline, inputs, arrays = begun(job)
     _set_up(job)
-    inputs = decoded(job)
-    timeline.part("decode")
-    arrays = material.retrained(material.weights(job), job)
     model = _fit(arrays, inputs, job, timeline)
     test = accuracy(model, *inputs_of(job)["test"])
     return {"variants": {"uncached": timeline.result(test)}} | checks(job, inputs)

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from gemm import gemm_gflops
 
-from benchgraft.classifier import open_classifier
 from benchgraft.data.classes import StageImages
 from benchgraft.data.readers import open_source
 from benchgraft.data.store import open_store
@@ -268,8 +267,6 @@ def forward(job: dict[str, Any]) -> dict[str, Any]:
     """Question 3: images a second from pixels in memory, whole network and features alone."""
     split = material.splits(job)["test"]
     pixels = split.pixels[: job["images"]]
-    if job.get("onnx"):
-        return _forward_onnx(job, pixels)
     _bench(Path(job["work"]) / "run", Path(job["work"]))
     model = model_file.load(model_file.read(shipped_path(PARENT))).eval()
     rows = rows_of(pixels, np.arange(len(pixels)), split.labels[: len(pixels)], torch.device("cpu"))
@@ -286,23 +283,6 @@ def forward(job: dict[str, Any]) -> dict[str, Any]:
                     seconds = time.perf_counter() - start
                 speed[name] = len(rows) / seconds
     return {"images_per_second": speed, "difference": _agreement(job)}
-
-
-def _forward_onnx(job: dict[str, Any], pixels: np.ndarray) -> dict[str, Any]:
-    """What `predict` does with an exported file: no features come out of it."""
-    classifier = open_classifier(Path(job["material"]) / "network.onnx", "cpu", None)
-    answers = classifier.probabilities(material.examples(job, material.splits(job)["validation"]))
-    speed = {}
-    for size in job["batches"]:
-        parts = [pixels[start : start + size] for start in range(0, len(pixels), size)]
-        for _ in range(2):
-            start = time.perf_counter()
-            for part in parts:
-                classifier.probabilities(part)
-            seconds = time.perf_counter() - start
-        speed[str(size)] = len(pixels) / seconds
-    difference = material.check_agreement(job, np.log(np.maximum(answers, 1e-30)))
-    return {"images_per_second": speed, "difference": difference}
 
 
 def decode(job: dict[str, Any]) -> dict[str, Any]:

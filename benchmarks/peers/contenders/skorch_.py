@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import material
 from .timeline import Timeline
-from .torch_ import agreement, checks, decoded
+from .torch_ import agreement, begun, checks
 from .torch_network import Network, network, scaled
 
 
@@ -56,12 +56,7 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
 
 def files(job: dict[str, Any]) -> dict[str, Any]:
     """Question `files`: as `retrain`, from JPEG files, in a process whose every second counts."""
-    timeline = Timeline(started=job["started"])
-    timeline.part("start")
-    torch.manual_seed(job["seed"])
-    inputs = decoded(job)
-    timeline.part("decode")
-    arrays = material.retrained(material.weights(job), job)
+    timeline, inputs, arrays = begun(job)
     net = _classifier(arrays, Dataset(*inputs["validation"]), job, timeline)
     timeline.part("prepare")
     net.fit(*inputs["train"])

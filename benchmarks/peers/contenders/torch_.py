@@ -88,12 +88,7 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
 
 def files(job: dict[str, Any]) -> dict[str, Any]:
     """Question `files`: as `retrain` cold, from JPEG files, in a process whose every second counts."""
-    timeline = Timeline(started=job["started"])
-    timeline.part("start")
-    torch.manual_seed(job["seed"])
-    inputs = decoded(job)
-    timeline.part("decode")
-    arrays = material.retrained(material.weights(job), job)
+    timeline, inputs, arrays = begun(job)
     given, cut = inputs, None
     if job["cached"]:
         cut = job["cut"]
@@ -108,7 +103,17 @@ def files(job: dict[str, Any]) -> dict[str, Any]:
     return {"variants": {variant: timeline.result(accuracy(model, *test["test"]))}} | checks(job, inputs)
 
 
-def decoded(job: dict[str, Any]) -> Inputs:
+def begun(job: dict[str, Any]) -> tuple[Timeline, Inputs, material.Arrays]:
+    """What every contender on PyTorch does first with files: they are decoded, the start weights are read."""
+    timeline = Timeline(started=job["started"])
+    timeline.part("start")
+    torch.manual_seed(job["seed"])
+    inputs = _decoded(job)
+    timeline.part("decode")
+    return timeline, inputs, material.retrained(material.weights(job), job)
+
+
+def _decoded(job: dict[str, Any]) -> Inputs:
     """The photos as tensors, by split; one thread, as more gain little on files of 5 KB."""
     return {
         name: (torch.from_numpy(np.stack([pillow(path) for path in paths])), torch.from_numpy(labels))

@@ -23,7 +23,7 @@ from ..files import write_whole
 from ..progress import NoProgress, Progress
 from .decode import RULE_VERSION, Pixels
 from .reuse import PIXELS
-from .split import Digests
+from .split import Digests, find_rows
 from .store import Store
 
 NEAR_BITS = 2
@@ -75,20 +75,21 @@ def _carry_over(store: Store, pixels: Digests, perceptual: Digests) -> npt.NDArr
     best: tuple[int, Digests, tuple[Digests, Digests]] | None = None
     for folder in store.folder.parent.glob("[0-9a-f]*"):
         theirs = _read(folder / "digests.npy")
-        if folder == store.folder or theirs is None or not _decodes_alike(folder, store):
+        if folder == store.folder or theirs is None:
             continue
         found = int(np.isin(store.digests, theirs).sum())
-        kept = _kept(folder, len(theirs)) if found and (best is None or found > best[0]) else None
+        if found <= (best[0] if best else 0) or not _decodes_alike(folder, store):
+            continue
+        kept = _kept(folder, len(theirs))
         if kept is not None:
             best = found, theirs, kept
     if best is None:
         return np.ones(len(store), bool)
     _, theirs, prints = best
-    order = np.argsort(theirs, kind="stable")
-    places = order[np.searchsorted(theirs, store.digests, sorter=order).clip(max=len(theirs) - 1)]
-    is_new: npt.NDArray[np.bool_] = theirs[places] != store.digests
+    rows = find_rows(theirs, store.digests)
+    is_new: npt.NDArray[np.bool_] = rows < 0
     for mine, known in zip((pixels, perceptual), prints, strict=True):
-        mine[~is_new] = known[places[~is_new]]
+        mine[~is_new] = known[rows[~is_new]]
     return is_new
 
 

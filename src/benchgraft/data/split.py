@@ -110,6 +110,16 @@ def drop_shared(digests: Digests, sides: Sides, keys: Sequence[str]) -> Dropped:
     return Dropped(rows, images, without)
 
 
+def find_rows(there: Digests, wanted: Digests) -> npt.NDArray[np.int64]:
+    """Row in `there` of each digest that is wanted, -1 where it is not there; int64, as many as are wanted.
+
+    there: uint64 (n,), n > 0, in any order; of equal ones the first counts.
+    """
+    order = np.argsort(there, kind="stable")
+    rows = order[np.searchsorted(there, wanted, sorter=order).clip(max=len(order) - 1)]
+    return np.where(there[rows] == wanted, rows, -1)
+
+
 def refuse_overlap(stage: str, digests: Digests, trained_on: Digests, keys: Sequence[str]) -> None:
     """Raises DataError if an image to validate or test on (`digests`, `keys`) was trained on earlier.
 

@@ -8,6 +8,7 @@ from .certainty import certainty
 from .claims import retrainings
 from .paper_tables import paper_table
 from .runs import VARIANT_TEXT
+from .speed import OTHER_MACHINE
 from .summary import Summary
 
 
@@ -191,7 +192,7 @@ def _speedups(summary: Summary) -> list[Block]:
     ]
     lines = ["Each factor is scratch over transfer; speed-up = epochs x images an epoch x cost an image."]
     if any(entry.other_machine for entry in summary.speedups):
-        lines.append("# times of two machines or numbers of threads: not a ratio of methods.")
+        lines.append(f"# {OTHER_MACHINE}.")
     return [
         Heading("Speed-up, and what it is made of"),
         Grid(

@@ -75,6 +75,9 @@ def paybacks(folder: RunFolder) -> list[Payback]:
     return found
 
 
+OTHER_MACHINE = "times of two machines or numbers of threads: not a ratio of methods"
+
+
 def same_machine(runs: Sequence[RunRecord]) -> bool:
     """Whether all were timed on the same processor with the same threads and device."""
     return len({(run.environment.cpu, run.environment.threads, run.environment.device) for run in runs}) <= 1

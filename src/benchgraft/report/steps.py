@@ -12,7 +12,7 @@ from . import units
 from .accuracy import difference, is_of_same_images
 from .blocks import Block, Grid, Lines
 from .runs import VARIANT_TEXT, VARIANTS, Arm, RunFolder, Variant
-from .speed import factors, same_machine
+from .speed import OTHER_MACHINE, factors, same_machine
 from .statistics import ratio_of_means
 from .summary import StudyStep
 
@@ -31,11 +31,7 @@ def told(found: Sequence[StudyStep]) -> list[str]:
     """Each step in a sentence."""
     return [
         f"{_named(step)}: {units.estimate(step.ratio, units.times)} as fast"
-        + (
-            " (times of two machines or numbers of threads: not a ratio of methods)"
-            if step.other_machine
-            else ""
-        )
+        + (f" ({OTHER_MACHINE})" if step.other_machine else "")
         + (f", accuracy {units.estimate(step.accuracy.bare, units.points)} points" if step.accuracy else "")
         + "."
         for step in found
@@ -72,7 +68,7 @@ def blocks(found: Sequence[StudyStep]) -> list[Block]:
         "Accuracy is after minus before."
     ]
     if any(step.other_machine for step in found):
-        lines.append("# times of two machines or numbers of threads: not a ratio of methods.")
+        lines.append(f"# {OTHER_MACHINE}.")
     return [Grid(header, rows, frozenset(range(1, len(header)))), Lines(lines)]
 
 

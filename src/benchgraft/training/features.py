@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..cache import hold
 from ..data.mixing import mixed
+from ..data.split import find_rows
 from ..errors import RunFolderError, StorageError
 from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
 from ..ledger import dump_json
@@ -250,13 +251,6 @@ class _Old:
     array: npt.NDArray[np.float32]
     ids: npt.NDArray[np.uint64]
 
-    def rows(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        """Row of each of these images, -1 where it is not there; int64 (n,)."""
-        order = np.argsort(self.ids, kind="stable")
-        places = np.searchsorted(self.ids, ids, sorter=order).clip(max=len(order) - 1)
-        rows = order[places]
-        return np.where(self.ids[rows] == ids, rows, -1)
-
 
 class _Work:
     """One computation of features in a folder that is renamed when it is whole."""
@@ -272,7 +266,7 @@ class _Work:
     ) -> None:
         self._folder, self._prefix, self._wanted, self._batch_size = folder, prefix, wanted, batch_size
         self._ids, self._old = ids, old
-        self._sources = old.rows(ids) if old else np.full(len(ids), -1)
+        self._sources = find_rows(old.ids, ids) if old else np.full(len(ids), -1)
 
     def run(self, progress: Progress) -> int:
         """Fill the array; returns how many rows were computed (by this process)."""
