@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 from search_recipes import by_arcs
 
+from benchgraft.comparison import COMPARED_STEPS
 from benchgraft.data.classes import StageImages
 from benchgraft.experiment import config
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.config import Experiment
-from benchgraft.experiment.folder import COMPARED_STEPS, epochs_for, recipe_of
+from benchgraft.experiment.folder import epochs_for, recipe_of
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.stage import run_stage
 from benchgraft.progress import NoProgress

@@ -83,11 +83,11 @@ def _run(words: list[str], said: Path, together: Barrier, small: tuple[Path, int
 
 def call(words: Sequence[str]) -> None:
     """What the installed command does. Raises SystemExit."""
-    from benchgraft import adaptation, cli
-    from benchgraft.experiment import folder
+    from benchgraft import adaptation, cli, comparison
 
     with contextlib.ExitStack() as put_back:
-        for module, name in ((adaptation, "STEPS"), (adaptation, "UPDATE_STEPS"), (folder, "COMPARED_STEPS")):
+        lengths = (adaptation, "STEPS"), (adaptation, "UPDATE_STEPS"), (comparison, "COMPARED_STEPS")
+        for module, name in lengths:
             put_back.enter_context(mock.patch.object(module, name, 1))  # as few epochs as there may be
         put_back.enter_context(mock.patch.object(sys, "argv", ["benchgraft", *words]))
         cli.main()

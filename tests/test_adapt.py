@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 
 from benchgraft import adapt
 from benchgraft.errors import DataError, ModelFileError, RegressionError
-from benchgraft.experiment.config import shipped_path
 from benchgraft.experiment.folder import DEFAULT_PARENT
+from benchgraft.files import shipped_path
 from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.model import model_file
 from benchgraft.training.features import FeatureCache
@@ -124,7 +124,7 @@ def test_small_and_uneven_classes_are_named(tmp_path):
     photos = write_photos(tmp_path / "photos", {"red": 80, "green": 7, "blue": 1})
     result = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
     text = "\n".join(result.notes)
-    assert 'class "blue" has no test photo (1 in all): it cannot be evaluated' in text
+    assert 'without a test photo, so that nothing can be said of this class: "blue" (1 in all)' in text
     assert "uneven" in text
     assert next(each for each in result.classes if each.name == "blue").recall is None
 

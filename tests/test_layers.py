@@ -19,10 +19,12 @@ MAY_IMPORT = {
     "cache": {"errors", "files"},
     "profiling": {"errors", "files", "ledger"},
     "progress": set(),
+    "values": {"errors", "files"},
     "data": BASE,
+    "requests": BASE | {"data", "values"},
     "model": BASE,
     "training": BASE | {"data", "model"},
-    "experiment": BASE | {"data", "model", "training"},
+    "experiment": BASE | {"data", "model", "requests", "training"},
     "report": {"errors", "files", "ledger", "profiling"},
 }
 """Rooms that are not named here (the command line and what it calls) may import every room above."""
@@ -31,6 +33,8 @@ WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "profiling", "progress", 
     "onnx_card",
     "onnx_classifier",
     "prediction",
+    "requests",
+    "values",
 }
 
 

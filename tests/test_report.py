@@ -21,6 +21,7 @@ from benchgraft.errors import RunFolderError
 from benchgraft.ledger import THUMBNAILS, AnyRecord, DataRecord, ImagesRecord, Ledger, Thumbnails
 from benchgraft.report import page, run_files
 from benchgraft.report.headline import ordinal
+from benchgraft.report.seal import REPORT_FILES
 from benchgraft.report.tables import summarise
 
 
@@ -298,7 +299,7 @@ def test_equal_records_make_equal_files(tmp_path: Path) -> None:
     run_files.write(folder)
     assert (folder / "report.html").read_bytes() == first
     assert any(isinstance(record, ImagesRecord) for record in records)
-    assert run_files.texts(folder, summary).keys() == set(run_files.NAMES)
+    assert run_files.texts(folder, summary).keys() == set(REPORT_FILES)
 
 
 def test_rerun_takes_another_folder_since_its_own_one_has_everything_done() -> None:

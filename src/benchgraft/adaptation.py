@@ -15,40 +15,52 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .data.classes import ClassRules, StageImages, select
+from .data.classes import StageImages
 from .data.decode import Fit
-from .data.overlap import Policy, TrainedOn, apply_policy, find_overlap, write_pairs
-from .data.split import TEST, TRAIN, group_keys
-from .errors import DataError, RegressionError, StorageError
-from .experiment.bench import Bench, make_bench
-from .experiment.config import Damaged, experiment_record, shipped_path
+from .data.overlap import Policy, find_overlap, write_pairs
+from .data.split import group_keys
+from .data.store import Damaged
+from .errors import DataError, ModelFileError, RegressionError, RequestError, StorageError
+from .experiment.account import Account, choose_place, is_interrupted
+from .experiment.bench import Bench, bench_for
+from .experiment.config import DataConfig, Experiment
 from .experiment.folder import (
     DEFAULT_FREEZE,
     DEFAULT_PARENT,
     PHOTOS,
     STAGE,
+    UserPhotos,
     epochs_for,
     folder_experiment,
+    gated,
+    learned_by,
+    opened_photos,
     photo_words,
     photos_of,
 )
-from .experiment.images import OpenedData, images_record, open_data
+from .experiment.images import OpenedData
 from .experiment.inputs import SPLITS, Inputs
 from .experiment.stage import run_stage
-from .files import lock, write_whole
-from .ledger import ExcludedImage, ExperimentRecord, Ledger, Phase, RunRecord
+from .files import lock, shipped_path, write_kept
+from .ledger import ExcludedImage, Phase, RunRecord
 from .model import model_file
+from .model.freeze import match_layers
 from .model.model_file import ModelFile
+from .model.paper_cnn import PaperCNN
 from .progress import Progress
 from .regression import ClassChange, compare_models
 from .report.part import Part
 from .report.profile import leave_profile
 from .report.proportions import proportion
+from .report.seal import seal
 from .report.statistics import Estimate, accuracy_by_source
+from .requests import AdaptRequest, checked
 from .suspects import Suspect, find_suspects
 
-FEW_IMAGES = 10
 STEPS, UPDATE_STEPS = 400, 150
+OVERLAP = "overlap.csv"
+SAME_PHOTOS = 0.5
+"""A model is one of a folder's photos if so many of those that it was tested on are there."""
 
 
 class ClassResult(Part):
@@ -85,20 +97,26 @@ class Adapted(Part):
     """After an update: each class on the test photos of the old model, and all of them together, first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Job:
     """What the user asked for, with defaults filled in."""
 
-    folder: Path
-    parent: Path
-    freeze: tuple[str, ...]
-    update: bool
-    rename: dict[str, str]
-    seed: int
-    fit: Fit
-    damaged: Damaged
-    group_by: str | None
-    overlap: Policy
+    request: AdaptRequest
+    parent: str
+    """A path, or the name of one that comes along."""
+    old: ModelFile
+    """The parent, read."""
+    target: Path
+
+    @property
+    def is_update(self) -> bool:
+        """Whether the parent is an earlier state of the model."""
+        return self.request.update is not None
+
+    @property
+    def freeze(self) -> tuple[str, ...]:
+        """Patterns of layers."""
+        return self.request.freeze or DEFAULT_FREEZE
 
 
 def adapt(
@@ -106,11 +124,11 @@ def adapt(
     out: Path | str | None = None,
     *,
     parent: Path | str | None = None,
-    freeze: Sequence[str] = DEFAULT_FREEZE,
+    freeze: Sequence[str] | str | None = None,
     update: Path | str | None = None,
     rename: Mapping[str, str] | None = None,
     refuse_regression: bool = False,
-    fit: Fit = "letterbox",
+    fit: Fit | None = None,
     damaged: Damaged = "exclude",
     group_by: str | None = None,
     overlap: Policy = "refuse",
@@ -125,154 +143,189 @@ def adapt(
 ) -> Adapted:
     """Train a model for the class folders below `folder` and write it to `out`.
 
-    out: default NAME.safetensors in the present folder, with update the updated file. parent: default the
-    shipped stage 2 model. update: a model file that `adapt` wrote for an earlier state of the folder; it is
-    the parent then. rename: class name in the old model -> its name now. refuse_regression: keep the old file
-    if any class, or all together, got worse beyond noise. fit: how photos that are not square are brought to
-    the model's input; an update keeps the rule of its model. damaged: refuse ends the run where photos cannot
+    out: default NAME.safetensors in the present folder, with update the updated file. A file that is there is
+    kept as NAME.previous.safetensors; a model of other photos is never replaced but where `out` names it.
+    parent: default the shipped stage 2 model. freeze: patterns of its layers, default all but the dense ones.
+    update: a model file that `adapt` wrote for an earlier state of the folder; it is the parent then. rename:
+    class name in the old model -> its name now. refuse_regression: keep the old file if any class, or all
+    together, got worse beyond noise. fit: how photos that are not square are brought to the model's input,
+    default letterbox; an update keeps the rule of its model. damaged: refuse ends the run where photos cannot
     be read, exclude names them. group_by: regular expression searched in photo names; photos for which it
     finds the same stay on one side of the split, and the interval resamples them together. overlap: what
     to do with photos to validate or test on that are, by bytes or pixels, among those trained on, by the
-    parent too; photos that only look alike are told. run_folder: account and checkpoints; an interrupted
-    run goes on from there. profile: say where the time went, and leave it in the run folder as profile.md.
-    Raises UserError subclasses; RegressionError (a UserError) if a regression was refused.
+    parent too; photos that only look alike are told. run_folder: account and checkpoints of this one run,
+    default runs/adapt-NAME, or with a number behind it where another run has that; an interrupted run goes on
+    there. profile: say where the time went, and leave it in the run folder as profile.md.
+    Raises UserError subclasses: RequestError for values that cannot be; RegressionError if one was refused.
     """
-    folder = Path(folder).absolute()
-    source = Path(update or parent or shipped_path(DEFAULT_PARENT)).absolute()
-    target = Path(out or update or f"{folder.name}.safetensors")
-    job = _Job(
-        folder,
-        source,
-        tuple(freeze),
-        update is not None,
-        dict(rename or {}),
-        seed,
-        fit,
-        damaged,
-        group_by,
-        overlap,
+    request = checked(
+        AdaptRequest,
+        folder=folder,
+        out=out,
+        parent=parent,
+        freeze=freeze,
+        update=update,
+        rename=rename or {},
+        refuse_regression=refuse_regression,
+        fit=fit,
+        damaged=damaged,
+        group_by=group_by,
+        overlap=overlap,
+        seed=seed,
+        device=device,
+        threads=threads,
+        cache=cache,
+        run_folder=run_folder,
+        progress=progress,
+        say=say,
+        profile=profile,
     )
-    work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
-    bench = make_bench(work, cache, device, threads, progress, say, profile=profile)
-    with lock(work):
-        made = _adapt(job, target, bench, refuse_regression)
+    job = _job(request)
+    # Where the run takes place is known when its photos are: the same command may go on with another's.
+    bench = bench_for(request, Path())
+    config = photos_of(request, job.old.card.fit if job.is_update else fit or "letterbox", _groups(job))
+    started = time.perf_counter()
+    opened = opened_photos(config, bench, job.old if job.is_update else None)
+    _refuse_to_replace(job, opened.store.digests)
+    photos = _gated(job, config, opened)
+    seconds = time.perf_counter() - started - opened.store.decode_seconds
+    experiment = _experiment(job, photos)
+    default = _default_place(job)
+    bench = replace(
+        bench,
+        folder=choose_place(
+            request.run_folder,
+            default,
+            lambda place: is_interrupted(place, experiment, STAGE, photos.images),
+        ),
+    )
+    if bench.folder not in (default, request.run_folder):
+        bench.say(f"{default} holds another run; the account of this one: {bench.folder}")
+    with lock(bench.folder):
+        made = _adapt(job, photos, experiment, bench, seconds)
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
     return made
 
 
-def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Adapted:
-    old = model_file.read(job.parent)
-    if job.update:
-        job = replace(job, fit=old.card.fit, group_by=job.group_by or old.card.group_by)
-    started = time.perf_counter()
-    photos = photos_of(job.folder, job.fit, job.damaged, job.group_by, job.overlap == "keep")
-    opened = open_data(PHOTOS, photos, None, bench.cache, bench.progress)
-    bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
-    opened, notes = _gated(job, old, opened, bench)
-    images = _images(job, opened, notes)
-    notes += _class_notes(job, old, images)
-    seconds = time.perf_counter() - started - opened.store.decode_seconds
-    steps = UPDATE_STEPS if job.update else STEPS
-    experiment = folder_experiment(
-        photos,
+def _job(request: AdaptRequest) -> _Job:
+    """Raises ModelFileError for a parent that cannot be used, RequestError for what does not fit to it."""
+    given = request.update or request.parent
+    parent = str(given.absolute()) if given else DEFAULT_PARENT
+    old = model_file.read(shipped_path(parent))
+    if request.update and request.fit not in (None, old.card.fit):
+        raise RequestError(
+            f'fit is "{request.fit}", but {request.update} was trained with "{old.card.fit}"',
+            "leave it out, or adapt anew without update",
+        )
+    match_layers(PaperCNN(2).layer_names, request.freeze or DEFAULT_FREEZE, "freeze")
+    target = request.out or request.update or Path(f"{request.folder.absolute().name}.safetensors")
+    return _Job(request, parent, old, target)
+
+
+def _groups(job: _Job) -> str | None:
+    return job.request.group_by or (job.old.card.group_by if job.is_update else None)
+
+
+def _default_place(job: _Job) -> Path:
+    return Path("runs") / f"adapt-{job.request.folder.absolute().name}"
+
+
+def _refuse_to_replace(job: _Job, digests: npt.NDArray[np.uint64]) -> None:
+    """Raises StorageError where the default name is that of a file which is no model of these photos."""
+    if job.request.out or job.is_update or not job.target.exists():
+        return
+    try:
+        tested_on = model_file.read(job.target).tested_on
+    except ModelFileError:
+        tested_on = np.empty(0, np.uint64)
+    if not np.isin(tested_on, digests).mean() >= SAME_PHOTOS if len(tested_on) else True:
+        raise StorageError(
+            f"{job.target} is there already, and is no model of the photos in {job.request.folder}",
+            "name another file with --out, or move that one away",
+        )
+
+
+def _gated(job: _Job, config: DataConfig, opened: OpenedData) -> UserPhotos:
+    """The photos after the leak gate; the pairs that it found are left in the run folder if it refuses."""
+    learned = learned_by(job.parent, job.old, opened, job.is_update)
+    overlap = find_overlap(opened.store, opened.sides, opened.prints, [learned])
+    try:
+        photos = gated(config, opened, overlap, job.request.overlap)
+    except DataError:
+        if overlap.pairs:
+            place = choose_place(job.request.run_folder, _default_place(job), lambda _: False)
+            with lock(place):
+                write_pairs(place / OVERLAP, overlap)
+        raise
+    return replace(photos, notes=[*opened.store.notes, *photos.notes, *_class_changes(job, photos.images)])
+
+
+def _experiment(job: _Job, photos: UserPhotos) -> Experiment:
+    steps = UPDATE_STEPS if job.is_update else STEPS
+    return folder_experiment(
+        photos.config,
         job.parent,
         job.freeze,
-        epochs_for(steps, len(images.rows["train"])),
-        seed=job.seed,
-        rename=job.rename,
-        carry_over=job.update,
+        epochs_for(steps, len(photos.images.rows["train"])),
+        seed=job.request.seed,
+        rename=job.request.rename,
+        carry_over=job.is_update,
     )
-    ledger = Ledger(bench.folder)
-    if not ledger.of_kind(ExperimentRecord):
-        ledger.append(experiment_record(experiment, _command(job, target)))
-    ledger.append(opened.record())
-    ledger.append(images_record(STAGE, PHOTOS, images))
-    done = run_stage(experiment, STAGE, "transfer", job.seed, images, seconds, bench, want_warm=True)
+
+
+def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench, seconds: float) -> Adapted:
+    images = photos.images
+    account = Account(bench.folder)
+    account.begin(experiment, _command(job, photos))
+    account.take(job.parent)
+    account.tell_data(photos.opened)
+    account.tell_images(STAGE, PHOTOS, images)
+    notes = list(photos.notes)
+    if photos.overlap.pairs:
+        write_pairs(bench.folder / OVERLAP, photos.overlap)
+        notes.append(f"all pairs of photos that are equal or look alike: {bench.folder / OVERLAP}")
+    done = run_stage(experiment, STAGE, "transfer", job.request.seed, images, seconds, bench, want_warm=True)
     run = done.record
-    ledger.append(run)
+    account.ledger.append(run)
+    seal(bench.folder)
     made = model_file.read(bench.folder / run.model_file)
-    changes = _changes(job, old, run, images, bench)
-    worse = [change for change in changes if change.is_worse]
-    if worse and refuse_regression:
-        raise RegressionError(
-            f"{job.parent} is kept: the new model is worse on the photos that the old one was tested on",
-            *(change.text() for change in worse),
-            f"the new model is at {made.path}; look at the new photos, or update without --refuse-regression",
-        )
+    changes = _changes(job, run, images, bench)
+    _refuse_regression(job, changes, made.path)
     try:
-        write_whole(target, made.path.read_bytes())
+        kept = write_kept(job.target, made.path.read_bytes())
     except StorageError as error:
         raise StorageError(error.what, f"the new model is kept at {made.path}", *error.details) from error
+    if kept is not None:
+        notes.append(f"the file that {job.target} was before is kept as {kept}")
     suspects = _suspects(done.inputs, images)
-    return _result(job, target, run, opened, images, suspects, notes, changes)
+    return _result(job, run, photos, suspects, notes, changes)
 
 
-def _command(job: _Job, target: Path) -> list[str]:
+def _command(job: _Job, photos: UserPhotos) -> list[str]:
     """The command line that does this, for the account."""
-    words = ["benchgraft", "adapt", str(job.folder), "--out", str(target), "--seed", str(job.seed)]
-    words += ["--update" if job.update else "--parent", str(job.parent)]
-    words += photo_words(job.fit, job.damaged, job.group_by, job.overlap, job.freeze)
-    return words + [word for names in job.rename.items() for word in ("--rename", "=".join(names))]
+    request = job.request
+    words = ["benchgraft", "adapt", str(request.folder.absolute()), "--out", str(job.target)]
+    words += ["--seed", str(request.seed), "--update" if job.is_update else "--parent", job.parent]
+    words += photo_words(photos.config, request.overlap, job.freeze)
+    return words + [word for names in request.rename.items() for word in ("--rename", "=".join(names))]
 
 
-def _gated(job: _Job, old: ModelFile, opened: OpenedData, bench: Bench) -> tuple[OpenedData, list[str]]:
-    """The photos with their final sides, and what a user must know of them.
+def _class_changes(job: _Job, images: StageImages) -> list[str]:
+    """Which classes an update adds and drops: of a renamed folder all that was learned would be lost.
 
-    Raises DataError if a photo to judge by was trained on and that is to be refused.
+    Raises DataError if none is left of the old model's.
     """
-    store, sides, prints = opened.store, opened.sides.copy(), opened.prints
-    parent = TrainedOn(str(job.parent), old.trained_on, old.trained_on_perceptual)
-    if job.update:  # what the old model learned stays learned, what it was tested on stays a test
-        sides[np.isin(store.digests, old.trained_on)] = TRAIN
-        sides[np.isin(store.digests, old.tested_on)] = TEST
-        here = prints.perceptual[sides == TRAIN]  # compared as photos, by name
-        looks = np.setdiff1d(old.trained_on_perceptual, here)
-        parent = replace(parent, content=np.empty(0, np.uint64), perceptual=looks)
-    notes = list(store.notes)
-    for label, name in enumerate(store.class_names):
-        mine = store.labels == label
-        count = int(mine.sum())
-        if count and not (mine & (sides == TRAIN)).any():
-            sides[mine] = TRAIN
-        if not (mine & (sides == TEST)).any():
-            notes.append(
-                f'class "{name}" has no test photo ({count:,} in all): it cannot be evaluated; add photos'
-            )
-        elif count < FEW_IMAGES:
-            notes.append(f'class "{name}" has only {count:,} photos: add more before you trust its figures')
-    found = find_overlap(store, sides, prints, [parent])
-    if found.pairs:
-        place = bench.folder / "overlap.csv"
-        write_pairs(place, found)
-        notes += [*found.lines(), f"all pairs of photos that are equal or look alike: {place}"]
-    return replace(opened, dropped=apply_policy(found, sides, job.overlap)), notes
-
-
-def _images(job: _Job, opened: OpenedData, notes: list[str]) -> StageImages:
-    """The photos by split; adds to the notes. Raises DataError if they are too few."""
-    store = opened.store
-    images = select(store, opened.dropped.sides, ClassRules(), need_every_split=False)
-    for split in ("validation", "test"):
-        if not len(images.rows[split]):
-            raise DataError(
-                f"{job.folder}: {len(store):,} photos are too few to set any aside for {split}",
-                "add photos; thirty a class give a first answer",
-            )
-    most, least = (f(np.bincount(images.labels["train"])) for f in (np.max, np.min))
-    if most >= 3 * least:
-        notes.append(
-            f"classes are uneven ({most:,} to {least:,} training photos): each image is weighted by the "
-            "inverse of its class's share; look at the mean over classes"
-        )
-    return images
-
-
-def _class_notes(job: _Job, old: ModelFile, images: StageImages) -> list[str]:
-    """Which classes an update adds and drops: of a renamed folder all that was learned would be lost."""
-    if not job.update:
+    if not job.is_update:
         return []
-    before = [job.rename.get(name, name) for name in old.card.class_names]
+    before = [job.request.rename.get(name, name) for name in job.old.card.class_names]
     here = images.class_names
+    if not set(before) & set(here):
+        raise DataError(
+            f"{job.request.folder} has no class of {job.request.update}: nothing could be carried over",
+            f"classes of the model: {', '.join(before[:10])}; of the folder: {', '.join(here[:10])}",
+            "name the model's own folder, say --rename OLD=NEW where folders were renamed, or adapt anew "
+            "without --update",
+        )
     found = {
         "new classes": [name for name in here if name not in before],
         "dropped classes, without a folder now": [name for name in before if name not in here],
@@ -284,13 +337,23 @@ def _class_notes(job: _Job, old: ModelFile, images: StageImages) -> list[str]:
     ]
 
 
-def _changes(
-    job: _Job, old: ModelFile, run: RunRecord, images: StageImages, bench: Bench
-) -> list[ClassChange]:
+def _changes(job: _Job, run: RunRecord, images: StageImages, bench: Bench) -> list[ClassChange]:
     """Old against new model after an update."""
-    if not job.update:
+    if not job.is_update:
         return []
-    return compare_models(old, np.asarray(run.predicted), images, job.rename, bench.device)
+    return compare_models(job.old, np.asarray(run.predicted), images, job.request.rename, bench.device)
+
+
+def _refuse_regression(job: _Job, changes: list[ClassChange], made: Path) -> None:
+    """Raises RegressionError if the new model is worse and that was to be refused."""
+    worse = [change for change in changes if change.is_worse]
+    if worse and job.request.refuse_regression:
+        raise RegressionError(
+            f"{job.request.update} is kept: the new model is worse on the photos that the old one was tested "
+            "on",
+            *(change.text() for change in worse),
+            f"the new model is at {made}; look at the new photos, or update without --refuse-regression",
+        )
 
 
 def _suspects(inputs: Inputs, images: StageImages) -> list[Suspect]:
@@ -308,14 +371,13 @@ def _suspects(inputs: Inputs, images: StageImages) -> list[Suspect]:
 
 def _result(
     job: _Job,
-    target: Path,
     run: RunRecord,
-    opened: OpenedData,
-    images: StageImages,
+    photos: UserPhotos,
     suspects: list[Suspect],
     notes: list[str],
     changes: list[ClassChange],
 ) -> Adapted:
+    images, opened = photos.images, photos.opened
     labels = images.labels["test"]
     right = np.asarray(run.predicted) == labels
     trained = np.bincount(images.labels["train"], minlength=len(images.class_names))
@@ -330,8 +392,8 @@ def _result(
     ]
     recalls = [each.recall.value for each in classes if each.recall is not None]
     return Adapted(
-        model=target,
-        accuracy=_accuracy(right, images, job.group_by),
+        model=job.target,
+        accuracy=_accuracy(right, images, _groups(job)),
         balanced_accuracy=float(np.mean(recalls)),
         classes=classes,
         images={split: len(images.rows[split]) for split in SPLITS},

@@ -1,6 +1,7 @@
 """Every error that a user can cause, as one tree.
 
 UserError                what, where, what to do; the command prints it and ends with exit code 2
+├── RequestError         a value that a task cannot be asked for
 ├── ConfigError          an experiment file that cannot be used
 ├── DataError            a data set that cannot be read, or images that may not be used together
 ├── ModelFileError       a model file that cannot be read or does not fit
@@ -33,6 +34,10 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return "\n  ".join([self.what, *self.details])
+
+
+class RequestError(UserError):
+    """A value that a task cannot be asked for, or two that do not go together."""
 
 
 class ConfigError(UserError):

@@ -19,6 +19,7 @@ from .progress import NoProgress, Progress
 from .report.part import Part
 from .report.proportions import proportion
 from .report.statistics import Estimate
+from .requests import EvaluateRequest, checked
 from .training.batches import rows_of
 from .training.device import prepare_device
 from .training.evaluate import evaluate as run_model
@@ -96,11 +97,20 @@ def evaluate(
     include_trained: count photos too that the model was trained on.
     Raises DataError if no photo is left to judge by, ModelFileError for a model that cannot be used.
     """
-    chosen = prepare_device(device, threads)
-    file = model_file.read(Path(model))
-    folder = Path(folder)
-    source = open_source(guess_format(folder), folder)
-    place = Path(cache) if cache else default_cache()
+    request = checked(
+        EvaluateRequest,
+        model=model,
+        folder=folder,
+        include_trained=include_trained,
+        device=device,
+        threads=threads,
+        cache=cache,
+        progress=progress,
+    )
+    chosen = prepare_device(request.device, request.threads)
+    file = model_file.read(request.model)
+    source = open_source(guess_format(request.folder), request.folder)
+    place = request.cache or default_cache()
     store = open_store(source, place, file.card.image_size, progress or NoProgress(), file.card.fit)
     rows, labels, unknown = _labelled(file, store)
     trained = np.isin(store.digests[rows], file.trained_on)
@@ -116,8 +126,8 @@ def evaluate(
     right = labels == result.predicted
     bins = _calibration(result.confidence, right)
     return EvaluationReport(
-        model=Path(model),
-        folder=folder,
+        model=request.model,
+        folder=request.folder,
         photos=len(rows),
         accuracy=proportion(int(right.sum()), len(right)),
         balanced_accuracy=float(np.mean(recalls)),

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from .errors import RunFolderError, StorageError
 
 LOCK = ".lock"
+SHIPPED = "shipped:"
+"""Prefix of a file or folder that comes with the program."""
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
@@ -82,6 +84,27 @@ def write_whole(path: Path, data: bytes | str) -> None:
         _fsync_folder(path.parent)
 
 
+def write_kept(path: Path, data: bytes) -> Path | None:
+    """Write a file as write_whole does; what stood there is kept under the name of `previous_of`, returned.
+
+    None where nothing stood there, or the same bytes did. Raises StorageError.
+    """
+    with storage_errors(path):
+        if not path.is_file() or path.read_bytes() == data:
+            write_whole(path, data)
+            return None
+        kept = previous_of(path)
+        # A copy, not a rename: at no moment is there no file of this name.
+        write_whole(kept, path.read_bytes())
+        write_whole(path, data)
+    return kept
+
+
+def previous_of(path: Path) -> Path:
+    """Where the file before the present one is kept: `x.safetensors` -> `x.previous.safetensors`."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
 @contextlib.contextmanager
 def write_folder_whole(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; rename it to `path` at the end, or remove it on any error.
@@ -118,6 +141,13 @@ def allocate(path: Path) -> None:
     if hasattr(os, "posix_fallocate"):  # not on macOS
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def shipped_path(name: str) -> Path:
+    """The place of something that comes with the program, `shipped:` taken off; else the path as it is."""
+    if not name.startswith(SHIPPED):
+        return Path(name)
+    return Path(__file__).parent / "shipped" / name.removeprefix(SHIPPED)
 
 
 def default_cache() -> Path:

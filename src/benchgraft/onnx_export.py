@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from .data.decode import Undecodable, decode
 from .data.scan import images_below
 from .errors import DataError, ExportError
-from .experiment.config import shipped_path
-from .files import write_whole
+from .files import shipped_path, write_whole
 from .model import model_file
 from .model.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
 from .report.part import Part
+from .requests import ExportRequest, checked
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 LARGEST_DIFFERENCE = 1e-4
@@ -65,9 +65,10 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
         raise ExportError(
             f"export needs {', '.join(missing)}", "install them: pip install 'benchgraft[export]'"
         )
-    file = model_file.read(Path(model))
-    target = Path(out) if out else Path(model).with_suffix(".onnx")
-    photos = _photos(Path(images) if images else shipped_path("shipped:sample"), file)
+    request = checked(ExportRequest, model=model, out=out, images=images)
+    file = model_file.read(request.model)
+    target = request.out or request.model.with_suffix(".onnx")
+    photos = _photos(request.images if request.images else shipped_path("shipped:sample"), file)
     network = _Probabilities(model_file.load(file)).eval()
     content = _graph(network, photos[:2], file)
     difference = _difference(network, photos, content)

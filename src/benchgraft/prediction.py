@@ -20,6 +20,7 @@ from .data.decode import Fit, Undecodable, decode
 from .data.names import printable
 from .data.parallel import in_parallel
 from .data.scan import images_below
+from .values import as_fraction, as_model, as_paths, at_least_one, named
 
 BATCH_SIZE = 64
 DECODED_AT_ONCE = 32
@@ -54,7 +55,7 @@ Answer = Prediction | Unreadable
 
 def predict(
     model: Path | str,
-    paths: Iterable[Path | str],
+    paths: Iterable[Path | str] | Path | str,
     *,
     top: int = 1,
     unsure_below: float = 0.0,
@@ -63,15 +64,26 @@ def predict(
 ) -> Iterator[Answer]:
     """One answer for each photo, in order. A folder stands for all the photos below it, by name.
 
+    paths: one, or several, which may be as many as you like and come one by one.
     model: a model file, or an ONNX file (.onnx) that `export` has made of one: the same answers, with
     probabilities within 1e-5, without importing PyTorch, on the CPU alone. top: how many classes each answer
     lists. Photos are brought to the model's input by the rule that its file states.
 
-    Raises at once ModelFileError for a model that cannot be used and ConfigError for a device that cannot; a
-    photo that cannot be read is an answer of its own.
+    Raises at once RequestError for values that cannot be, ModelFileError for a model that cannot be used and
+    ConfigError for a device that cannot; a photo that cannot be read is an answer of its own.
     """
-    classifier = open_classifier(Path(model), device, threads)
-    return _answers(classifier, _files(paths), max(1, top), unsure_below)
+    with named("model"):
+        path = as_model(model)
+    with named("paths"):
+        given = as_paths(paths)
+    with named("top"):
+        count = at_least_one(top)
+    with named("unsure_below"):
+        least = as_fraction(unsure_below)
+    if threads is not None:
+        with named("threads"):
+            threads = at_least_one(threads)
+    return _answers(open_classifier(path, device, threads), _files(given), count, least)
 
 
 def _answers(classifier: Classifier, paths: Iterator[str], top: int, unsure_below: float) -> Iterator[Answer]:
@@ -135,12 +147,12 @@ def _decode(path: str, size: int, fit: Fit) -> npt.NDArray[np.uint8] | Unreadabl
         return Unreadable(path, printable(getattr(error, "strerror", None) or str(error)))
 
 
-def _files(paths: Iterable[Path | str]) -> Iterator[str]:
+def _files(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         if Path(path).is_dir():
             yield from _below(Path(path))
         else:
-            yield str(path)
+            yield path
 
 
 def _below(folder: Path) -> Iterator[str]:

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from .errors import UserError, did_you_mean
 from .experiment import config
-from .experiment.bench import make_bench
+from .experiment.bench import bench_for
 from .experiment.compare import Comparison
 from .experiment.config import Experiment
-from .files import write_whole
+from .files import lock, write_kept
 from .model import model_file
 from .progress import Progress
 from .report.part import Part
 from .report.profile import leave_profile
+from .report.seal import seal
+from .requests import PrepareRequest, checked
 
 
 class Prepared(Part):
@@ -51,26 +53,47 @@ def prepare(
     """Train each stage of a chain once and write the last one's model file to `out`.
 
     experiment: an experiment file, or the name of a shipped one. out: default STAGE.safetensors in the
-    present folder. stage: the last of the chain, default the parent of the arms. data: folder with the data
-    sets of the file. seed: default the file's. run_folder: default runs/prepare-NAME; one that was
-    interrupted is continued. command: for the account, default the command line that does the same.
+    present folder; a file that is there is kept as STAGE.previous.safetensors. stage: the last of the chain,
+    default the parent of the arms. data: folder with the data sets of the file. seed: default the file's.
+    run_folder: default runs/prepare-NAME; one that was interrupted is continued.
+    command: for the account, default the command line that does the same.
     profile: say where the time went, and leave it in the run folder as profile.md.
     Raises UserError subclasses.
     """
+    request = checked(
+        PrepareRequest,
+        experiment=experiment,
+        out=out,
+        stage=stage,
+        data=data,
+        seed=seed,
+        device=device,
+        threads=threads,
+        cache=cache,
+        run_folder=run_folder,
+        progress=progress,
+        say=say,
+        command=None if command is None else list(command),
+        profile=profile,
+    )
     loaded = config.load(str(experiment))
-    if seed is not None:
-        loaded = loaded.model_copy(update={"seed": seed})
-    last = _last_stage(loaded, stage, str(experiment))
-    place = Path(run_folder or Path("runs") / f"prepare-{loaded.name}")
-    bench = make_bench(place, cache, device, threads, progress, say, profile=profile)
-    words = command or [
+    if request.seed is not None:
+        loaded = loaded.model_copy(update={"seed": request.seed})
+    last = _last_stage(loaded, request.stage, str(experiment))
+    place = request.run_folder or Path("runs") / f"prepare-{loaded.name}"
+    bench = bench_for(request, place)
+    words = request.command or [
         *("benchgraft", "prepare", str(experiment), "--stage", last, "--seed", str(loaded.seed)),
         *(["--data", str(data)] if data else []),
         *("--run-folder", str(place)),
     ]
-    made = Comparison(loaded, Path(data) if data else None, bench).prepare(last, list(words))
-    target = Path(out or f"{last}.safetensors")
-    write_whole(target, made.read_bytes())
+    made = Comparison(loaded, request.data, bench).prepare(last, words)
+    with lock(place):
+        seal(place)
+    target = request.out or Path(f"{last}.safetensors")
+    kept = write_kept(target, made.read_bytes())
+    if kept is not None:
+        bench.say(f"the file that {target} was before is kept as {kept}")
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
     card = model_file.read(target).card
     records = [*card.ancestors, card.record]

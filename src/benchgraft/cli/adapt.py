@@ -18,7 +18,6 @@ from .options import (
     OverlapOption,
     ProfileOption,
     ThreadsOption,
-    one_of,
     say_aside,
 )
 
@@ -48,7 +47,7 @@ def adapt(
     refuse_regression: Annotated[
         bool, typer.Option("--refuse-regression", help="Keep the old file if the new model is worse.")
     ] = False,
-    fit: FitOption = "letterbox",
+    fit: FitOption = None,
     damaged: DamagedOption = "exclude",
     group_by: GroupOption = None,
     overlap: OverlapOption = "refuse",
@@ -70,28 +69,20 @@ def adapt(
     Example: benchgraft adapt photos/    then    benchgraft adapt photos/ --update photos.safetensors
     """
     from .. import adaptation
-    from ..data.decode import FITS
-    from ..data.overlap import POLICIES
-    from ..experiment.config import DAMAGED
-    from ..experiment.folder import DEFAULT_FREEZE
     from ..progress import for_terminal
 
-    if parent is not None and update is not None:
-        raise UserError("--parent and --update exclude each other", "an updated model is its own parent")
-    if rename and update is None:
-        raise UserError("--rename needs --update", "it says what a class of the old model is called now")
     result = adaptation.adapt(
         folder,
         out,
         parent=parent,
-        freeze=freeze or DEFAULT_FREEZE,
+        freeze=freeze,
         update=update,
         rename=_renamed(rename or []),
         refuse_regression=refuse_regression,
-        fit=one_of("--fit", fit, FITS),
-        damaged=one_of("--damaged", damaged, DAMAGED),
+        fit=fit,  # type: ignore[arg-type]  # checked there
+        damaged=damaged,  # type: ignore[arg-type]  # checked there
         group_by=group_by,
-        overlap=one_of("--overlap", overlap, POLICIES),
+        overlap=overlap,  # type: ignore[arg-type]  # checked there
         seed=seed,
         device=device,
         threads=threads,

@@ -18,7 +18,6 @@ from .options import (
     OverlapOption,
     ProfileOption,
     ThreadsOption,
-    one_of,
     say,
     say_aside,
 )
@@ -37,7 +36,7 @@ def compare(
     runs: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/compare-FOLDER")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 0,
-    fit: FitOption = "letterbox",
+    fit: FitOption = None,
     damaged: DamagedOption = "exclude",
     group_by: GroupOption = None,
     overlap: OverlapOption = "refuse",
@@ -55,22 +54,18 @@ def compare(
     Example: benchgraft compare photos/ --runs 5
     """
     from .. import comparison
-    from ..data.decode import FITS
-    from ..data.overlap import POLICIES
-    from ..experiment.config import DAMAGED
-    from ..experiment.folder import DEFAULT_FREEZE
     from ..progress import for_terminal
 
     made = comparison.compare(
         folder,
         parent=parent,
-        freeze=freeze or DEFAULT_FREEZE,
+        freeze=freeze,
         runs=runs,
         seed=seed,
-        fit=one_of("--fit", fit, FITS),
-        damaged=one_of("--damaged", damaged, DAMAGED),
+        fit=fit,  # type: ignore[arg-type]  # checked there
+        damaged=damaged,  # type: ignore[arg-type]  # checked there
         group_by=group_by,
-        overlap=one_of("--overlap", overlap, POLICIES),
+        overlap=overlap,  # type: ignore[arg-type]  # checked there
         device=device,
         threads=threads,
         cache=cache_dir,

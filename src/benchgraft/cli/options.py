@@ -25,7 +25,9 @@ ProfileOption = Annotated[
     bool,
     typer.Option("--profile", help="Say where the time went, layer by layer (profile.md in the run folder)."),
 ]
-FitOption = Annotated[str, typer.Option("--fit", help="Photos not square: letterbox, stretch, crop.")]
+FitOption = Annotated[
+    str | None, typer.Option("--fit", help="Photos not square: letterbox (default), stretch, crop.")
+]
 DamagedOption = Annotated[
     str, typer.Option("--damaged", help="Photos that cannot be read: exclude (and name them) or refuse.")
 ]

@@ -62,7 +62,7 @@ def conclude(folder: Path) -> None:
 
     Raises RunFolderError if another process works there.
     """
-    from ..report.seal import finish
+    from ..report.run_files import finish
 
     print_finished(folder, finish(folder))
 
@@ -89,10 +89,10 @@ def verify(folder: FolderArgument) -> None:
 
 def _leave_files(folder: Path, half_width: float | None) -> Summary:
     from ..report import run_files
-    from ..report.seal import reseal
+    from ..report.seal import REPORT_FILES, reseal
 
     summary = run_files.write(folder, half_width)
-    reseal(folder, run_files.NAMES)
+    reseal(folder, REPORT_FILES)
     return summary
 
 

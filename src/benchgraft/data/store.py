@@ -26,7 +26,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,8 @@ from .reuse import PIXELS, Hashes, read_hashes, write_hashes
 
 NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100}
 LARGEST_SIZE = 1024
+Damaged = Literal["exclude", "refuse"]
+DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
 _ARRAYS = ("labels", "given", "digests")
 
 
@@ -92,7 +94,7 @@ def open_store(
     size: int | None = None,
     progress: Progress | None = None,
     fit: Fit = "letterbox",
-    damaged: Literal["exclude", "refuse"] = "exclude",
+    damaged: Damaged = "exclude",
 ) -> Store:
     """The store of `source`, found under `cache` or built there.
 

@@ -13,6 +13,7 @@ from ..files import default_cache
 from ..ledger import Clock, Environment, environment
 from ..profiling import NoProfiler, Profiler
 from ..progress import NoProgress, Progress
+from ..requests import RunRequest
 from ..training.device import prepare_device, wait_for
 from ..training.features import DEFAULT_LIMIT_BYTES
 
@@ -76,4 +77,17 @@ def make_bench(
         say=say or (lambda _line: None),
         use_cache=use_cache,
         profiler=Profiler() if profile else NoProfiler(),
+    )
+
+
+def bench_for(request: RunRequest, folder: Path) -> Bench:
+    """The same for a request, in this run folder."""
+    return make_bench(
+        folder,
+        request.cache,
+        request.device,
+        request.threads,
+        request.progress,
+        request.say,
+        profile=request.profile,
     )

@@ -16,7 +16,7 @@ from typing import Any
 from ..data.classes import StageImages
 from ..data.readers import open_source
 from ..errors import ConfigError, RunFolderError
-from ..files import lock
+from ..files import lock, shipped_path
 from ..ledger import (
     DataRecord,
     ExperimentRecord,
@@ -26,7 +26,7 @@ from ..ledger import (
 )
 from ..model import model_file
 from .bench import OWN_CACHE, Bench
-from .config import Experiment, experiment_record, shipped_path
+from .config import Experiment, experiment_record
 from .images import OpenedData, data_folder, images_record, open_data, stage_images
 from .stage import run_stage, same_result
 from .thumbnails import keep_thumbnails

@@ -19,17 +19,13 @@ from pydantic_core import ErrorDetails
 from ..data.classes import ClassRules
 from ..data.decode import Fit
 from ..data.readers import Format
+from ..data.store import Damaged
 from ..errors import ConfigError, did_you_mean
 from ..ledger import ExperimentRecord, config_digest, now
 from ..model.freeze import match_layers
 from ..model.paper_cnn import ModelConfig, PaperCNN
 from ..training.loop import Recipe
 from .expand import expand
-
-Damaged = Literal["exclude", "refuse"]
-DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
-SHIPPED = "shipped:"
-"""Prefix of a file or folder that comes with the program."""
 
 
 class HoldOut(BaseModel):
@@ -69,6 +65,9 @@ class DataConfig(BaseModel):
     """Keys of images that are not to be judged by -> why; for the ledger."""
     test: float = Field(default=0.0, ge=0, lt=1)
     """Fraction that tests, where the data set does not say itself."""
+    every_class_trains: bool = False
+    """For a user's own photos: a class whose images all fell to validation and test gives them to training,
+    and no class need be in every split."""
     hold_out: HoldOut | None = None
     """Varieties that no training sees."""
 
@@ -207,13 +206,6 @@ def shipped_experiments() -> list[str]:
     """Names of the experiment files that come with the program."""
     names = [file.name for file in files(__package__).iterdir()]
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and name[0] != "_")
-
-
-def shipped_path(name: str) -> Path:
-    """The place of something that comes with the program, `shipped:` taken off; else the path as it is."""
-    if not name.startswith(SHIPPED):
-        return Path(name)
-    return Path(str(files("benchgraft"))) / "shipped" / name.removeprefix(SHIPPED)
 
 
 def load(name: str, quick: bool = False) -> Experiment:

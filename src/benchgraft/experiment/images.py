@@ -13,13 +13,14 @@ import numpy.typing as npt
 from ..data.classes import ClassRules, StageImages, select
 from ..data.perceptual import Fingerprints, fingerprints
 from ..data.readers import open_source
-from ..data.split import NOWHERE, TEST, Dropped, Sides, assign, drop_shared, group_keys
+from ..data.split import NOWHERE, TEST, TRAIN, Dropped, Sides, assign, drop_shared, group_keys
 from ..data.store import Store, open_store
 from ..data.varieties import held_out
 from ..errors import DataError
+from ..files import SHIPPED, shipped_path
 from ..ledger import DataRecord, ExcludedImage, ImageList, ImagesRecord
 from ..progress import Progress
-from .config import SHIPPED, DataConfig, Experiment, HoldOut, shipped_path
+from .config import DataConfig, Experiment, HoldOut
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def open_data(
     store, prints = _with_prints(store, progress)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)
+    if config.every_class_trains:
+        sides = with_training(store, sides)
     without: list[str] = []
     if config.hold_out:
         sides, without = _without_varieties(store, sides, config.hold_out)
@@ -86,6 +89,12 @@ def open_data(
         shared = Dropped(np.empty(0, np.int64), [], sides.copy())
     dropped = _left_out(shared, store.keys, config.leave_out)
     return OpenedData(name, store, sides, dropped, time.perf_counter() - start, prints, without)
+
+
+def with_training(store: Store, sides: Sides) -> Sides:
+    """Sides where every class has training images: one that had none gives all that it has."""
+    trained = np.bincount(store.labels[sides == TRAIN], minlength=len(store.class_names)) > 0
+    return np.where(trained[store.labels], sides, TRAIN).astype(np.int8)
 
 
 def _left_out(dropped: Dropped, keys: Sequence[str], reasons: Mapping[str, str]) -> Dropped:
@@ -121,7 +130,8 @@ def stage_images(experiment: Experiment, stage: str, opened: OpenedData) -> Stag
     """The stage's training, validation and test images."""
     name = experiment.stages[stage].classes
     rules = experiment.classes[name] if name else ClassRules()
-    return select(opened.store, opened.dropped.sides, rules, without=opened.without)
+    need_every_split = not experiment.data[experiment.stages[stage].data].every_class_trains
+    return select(opened.store, opened.dropped.sides, rules, need_every_split, without=opened.without)
 
 
 def images_record(stage: str, data: str, images: StageImages) -> ImagesRecord:

@@ -17,7 +17,7 @@ from ..data.classes import StageImages
 from ..data.perceptual import fingerprints
 from ..data.split import refuse_overlap
 from ..errors import DivergedError, FrozenMovedError
-from ..files import digest_bytes
+from ..files import digest_bytes, shipped_path
 from ..ledger import Clock, RunRecord, dump_json, now
 from ..model import model_file
 from ..model.freeze import Frozen, match_layers
@@ -29,7 +29,7 @@ from ..training.evaluate import Evaluation, evaluate
 from ..training.layer_laps import watch_layers
 from ..training.loop import Trained, fit
 from .bench import Bench
-from .config import Experiment, Stage, shipped_path
+from .config import Experiment, Stage
 from .images import digests_of, keys_of
 from .inputs import Inputs, prepare_inputs
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from ..ledger import RunRecord
 from .guide import quoted
+from .proportions import proportion
 from .runs import SCRATCH, Arm, RunFolder
 from .summary import AccuracyDifference, Payback, Speedup
-from .units import bare_points, estimate, number, seconds, times
+from .units import bare_points, estimate, number, per_cent, seconds, times
 
 ONE_RUN = "one run an arm, so no interval and no claim"
 
@@ -25,12 +27,7 @@ def answer(
     """Sentences, the most important first; of each transfer arm, by its cold runs where it has such."""
     arms = [arm for arm in folder.rivals if arm.runs]
     if not arms or folder.scratch is None or not folder.scratch.runs:
-        there = [arm.name for arm in folder.arms.values() if arm.runs]
-        return [
-            "No answer yet: "
-            + (f"only {', '.join(there)} has runs" if there else "no run of either arm is finished")
-            + f", and it takes runs of {SCRATCH} and of transfer."
-        ]
+        return _alone(folder)
     sentences = []
     for arm in arms:
         name = "Transfer" if len(arms) == 1 else f"Arm {arm.name}"
@@ -49,6 +46,32 @@ def answer(
     cannot_tell = any(not entry.together.differs_from(0.0) for entry in differences)
     elsewhere = _measured_elsewhere(folder, arms[0]) if cannot_tell else []
     return [*sentences, *elsewhere, parents_told(arms)]
+
+
+def _alone(folder: RunFolder) -> list[str]:
+    """Of a folder that cannot compare: what its models are worth, and what is missing for more."""
+    models = [(f"Arm {arm.name}", arm.once_a_seed) for arm in folder.arms.values() if arm.runs]
+    models += [(run.stage, [run]) for run in folder.preparation if not run.given and run.predicted]
+    sentences = [_worth(folder, name, run) for name, runs in models for run in runs[:1]]
+    planned = folder.scratch is not None and bool(folder.rivals)
+    if planned and any(arm.runs for arm in folder.arms.values()):
+        there = ", ".join(arm.name for arm in folder.arms.values() if arm.runs)
+        return [f"No answer yet: only {there} has runs, and it takes runs of {SCRATCH} and of transfer."]
+    if planned and not sentences:
+        return [f"No answer yet: no run is finished, and it takes runs of {SCRATCH} and of transfer."]
+    return [*sentences, "This folder compares nothing; benchgraft compare says whether transfer pays."]
+
+
+def _worth(folder: RunFolder, name: str, run: RunRecord) -> str:
+    """Accuracy of one model on its test images, and what its training took."""
+    images = folder.images_of(run)
+    tested = len(run.predicted)
+    right = proportion(round(run.accuracy * tested), tested)
+    classes = f" of {len(images.class_names):,} classes" if images else ""
+    return (
+        f"{name} gets {estimate(right, per_cent)} right of {tested:,} test images{classes} that training "
+        f"never saw, trained in {seconds(run.total_seconds)} on {run.train_images:,}."
+    )
 
 
 def parents_told(arms: Sequence[Arm]) -> str:

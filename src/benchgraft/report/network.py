@@ -6,6 +6,9 @@ from .part import Part
 from .published import Layer, published
 from .runs import RunFolder
 
+HEAD = "dense_3"
+"""The output layer, whose size follows the classes."""
+
 
 class LayerShare(Part):
     """A row of table 1; arithmetic of one image forward, multiply and add counted as two."""
@@ -31,7 +34,7 @@ class StageFreeze(Part):
 
 
 class Network(Part):
-    """Table 1 for three classes, and the stages of this folder."""
+    """Table 1 for the classes of this folder's arms, and its stages."""
 
     layers: list[LayerShare]
     stages: list[StageFreeze]
@@ -39,7 +42,8 @@ class Network(Part):
 
 def network(folder: RunFolder) -> Network:
     """From table 1 and from the names of frozen tensors in the ledger."""
-    work = {layer.name: _megaflops(layer) for layer in published().table_1.layers}
+    table = [_for_classes(layer, _classes(folder)) for layer in published().table_1.layers]
+    work = {layer.name: _megaflops(layer) for layer in table}
     total = sum(work.values())
     layers = [
         LayerShare(
@@ -49,7 +53,7 @@ def network(folder: RunFolder) -> Network:
             megaflops=work[layer.name],
             share=work[layer.name] / total,
         )
-        for layer in published().table_1.layers
+        for layer in table
     ]
     firsts = [*folder.preparation, *(arm.runs[0] for arm in folder.arms.values() if arm.runs)]
     stages = []
@@ -69,6 +73,20 @@ def network(folder: RunFolder) -> Network:
             )
         )
     return Network(layers=layers, stages=stages)
+
+
+def _classes(folder: RunFolder) -> int | None:
+    """Of the arms' first images; None where no arm has any."""
+    stages = [arm.stage for arm in folder.arms.values()]
+    return next((len(images.class_names) for images in folder.images if images.stage in stages), None)
+
+
+def _for_classes(layer: Layer, classes: int | None) -> Layer:
+    """The row of the output layer for so many classes; all others are the same for any."""
+    if layer.name != HEAD or classes is None:
+        return layer
+    [printed] = layer.output
+    return layer.model_copy(update={"output": [classes], "parameters": layer.parameters // printed * classes})
 
 
 def _megaflops(layer: Layer) -> float:

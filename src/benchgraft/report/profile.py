@@ -9,6 +9,7 @@ from ..files import lock, write_whole
 from ..ledger import Environment, Phase
 from ..profiling import NoProfiler, Profile, Profiler, StageProfile
 from . import units
+from .seal import reseal
 
 PROFILE_MD, PROFILE_JSON = "profile.md", "profile.json"
 SHOWN_SHARE = 0.02
@@ -31,8 +32,6 @@ def leave_profile(
     if profile is None:
         say("no profile: every run of this command was done before")
         return
-    from .seal import reseal  # brings matplotlib, which a command without a profile need not wait for
-
     with lock(folder):
         write_whole(folder / PROFILE_MD, "\n".join(lines(profile)) + "\n")
         write_whole(folder / PROFILE_JSON, profile.model_dump_json(indent=1) + "\n")

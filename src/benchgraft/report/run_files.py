@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..files import write_whole
+from ..files import lock, write_whole
 from ..ledger import read
 from . import page, render
+from .seal import REPORT_FILES, seal
 from .summary import Summary
 from .tables import summarise
 
-TABLES_MD, TABLES_JSON = "tables.md", "tables.json"
-NAMES = (page.FILE_NAME, TABLES_MD, TABLES_JSON)
+_, TABLES_MD, TABLES_JSON = REPORT_FILES
 
 
 def texts(folder: Path, summary: Summary) -> dict[str, str]:
@@ -28,4 +28,15 @@ def write(folder: Path, half_width: float | None = None) -> Summary:
     summary = summarise(read(folder), half_width)
     for name, text in texts(folder, summary).items():
         write_whole(folder / name, text)
+    return summary
+
+
+def finish(folder: Path) -> Summary:
+    """What ends a long run: the report's files in the run folder, and the seal over all of it.
+
+    Raises RunFolderError if another process works there: the seal would hold what that one changes.
+    """
+    with lock(folder):
+        summary = write(folder)
+        seal(folder)
     return summary

@@ -12,16 +12,16 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import RunFolderError
-from ..files import digest_bytes, lock, write_whole
+from ..files import digest_bytes, write_whole
 from ..ledger import FILE_NAME as LEDGER
 from ..ledger import THUMBNAILS
-from . import run_files
-from .summary import Summary
 
 FILE_NAME = "digests.json"
 UNCOVERED = (".lock", "checkpoints/")
 """The number of the process that worked here last, and what interrupted runs left to go on from."""
-REMADE = (*run_files.NAMES, f"{THUMBNAILS}/")
+REPORT_FILES = ("report.html", "tables.md", "tables.json")
+"""Made from the ledger, at any time again."""
+REMADE = (*REPORT_FILES, f"{THUMBNAILS}/")
 
 
 class Seal(BaseModel):
@@ -36,17 +36,6 @@ class Seal(BaseModel):
     def text(self) -> str:
         """The one form in which it is stored: another form of the same content is a change too."""
         return self.model_dump_json(indent=1) + "\n"
-
-
-def finish(folder: Path) -> Summary:
-    """What ends a long run: the report's files in the run folder, and the seal over all of it.
-
-    Raises RunFolderError if another process works there: the seal would hold what that one changes.
-    """
-    with lock(folder):
-        summary = run_files.write(folder)
-        seal(folder)
-    return summary
 
 
 def seal(folder: Path) -> None:

@@ -271,10 +271,8 @@ def _notes(folder: RunFolder) -> list[str]:
             "Fruits-360's own split holds frames of the same rotating fruit on both sides, so these "
             "accuracies are optimistic: measured on other frames of fruits that the model has seen."
         )
-    lines.append(
-        "The data are those listed above, not the paper's edition: the columns stand side by side, they are "
-        "not one experiment."
-    )
+    if folder.is_of_the_paper:
+        lines.append("Our data differ from the paper's: compare with care.")
     if any(arm.runs for arm in folder.rivals):
         lines.append(parents_told(folder.rivals))
     resumed = [

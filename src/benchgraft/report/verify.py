@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import RunFolderError
-from ..files import digest_bytes
+from ..files import digest_bytes, shipped_path
 from ..ledger import FILE_NAME as LEDGER
 from ..ledger import RunRecord, config_digest, dump_json, read
 from . import run_files
 from .runs import RunFolder, group, right_answers
-from .seal import FILE_NAME, UNCOVERED, covered, digests, read_seal
+from .seal import FILE_NAME, REPORT_FILES, UNCOVERED, covered, digests, read_seal
 from .tables import summarise
 
-SHIPPED = "shipped:"
 Digests = dict[str, list[Any]]
 """Name of a tensor -> its shape and the SHA-256 of its bits."""
 
@@ -71,7 +69,10 @@ def verify(folder: Path) -> Verification:
     except RunFolderError as error:
         found.differences.append(str(error))
         return found
-    found.look("every figure of report.html, tables.md and tables.json, recomputed", _printed(folder))
+    if any((folder / name).exists() for name in REPORT_FILES):
+        found.look("every figure of report.html, tables.md and tables.json, recomputed", _printed(folder))
+    else:
+        found.unchecked.append(f"{', '.join(REPORT_FILES)}: none was made (benchgraft report {folder})")
     found.look("accuracies of all runs, from their stored answers", _accuracies(runs))
     found.look("the digest of the configuration", _configuration(runs))
     found.look(
@@ -229,11 +230,7 @@ def _own_runs(folder: RunFolder) -> list[RunRecord]:
 
 
 def _place(folder: Path, run: RunRecord) -> Path:
-    if run.given is None:
-        return folder / run.model_file
-    if run.given.startswith(SHIPPED):
-        return Path(str(files("benchgraft"))) / "shipped" / run.given.removeprefix(SHIPPED)
-    return Path(run.given)
+    return folder / run.model_file if run.given is None else shipped_path(run.given)
 
 
 def _tensors(path: Path) -> Digests | str:

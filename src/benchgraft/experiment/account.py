@@ -1,0 +1,110 @@
+"""The account of a run folder as experiments write it: each thing is told once, however often it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ..data.classes import StageImages
+from ..errors import RunFolderError
+from ..files import shipped_path
+from ..ledger import FILE_NAME, DataRecord, ExperimentRecord, ImagesRecord, Ledger, RunRecord
+from ..model import model_file
+from .config import Experiment, experiment_record
+from .images import OpenedData, images_record
+
+
+class Account:
+    """The ledger of one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises RunFolderError for a damaged ledger."""
+        self._folder = folder
+        self.ledger = Ledger(folder)
+
+    def begin(self, experiment: Experiment, command: list[str]) -> bool:
+        """First line of a new ledger; whether there was none. Raises RunFolderError if it has another one."""
+        record = experiment_record(experiment, command)
+        there = self.ledger.of_kind(ExperimentRecord)
+        if not there:
+            self.ledger.append(record)
+        elif there[0].config_digest != record.config_digest:
+            raise RunFolderError(
+                f'{self._folder} holds another experiment ("{there[0].name}", or other settings of it)',
+                "continue it with the file it was begun with, or choose another folder with --out",
+            )
+        return not there
+
+    def take(self, given: str) -> model_file.ModelCard:
+        """Tell of a model that is there already, with all that its making took.
+
+        Whatever it was where it was made, such as an arm of `adapt`, it is preparation here.
+        """
+        card = model_file.read(shipped_path(given)).card
+        known = {run.model_digest for run in self.ledger.of_kind(RunRecord)}
+        for facts in (*card.ancestors, card.record):
+            if facts["model_digest"] not in known:
+                here: dict[str, Any] = {"arm": None, "predicted": [], "confidence": [], "given": given}
+                self.ledger.append(RunRecord.model_validate(facts | here))
+        return card
+
+    def tell_data(self, opened: OpenedData) -> bool:
+        """Tell of a data set as opened; whether it was told of now."""
+        if any(record.name == opened.name for record in self.ledger.of_kind(DataRecord)):
+            return False
+        self.ledger.append(opened.record())
+        return True
+
+    def tell_images(self, stage: str, data: str, images: StageImages) -> bool:
+        """Tell of the images of a stage; whether that was done now.
+
+        Raises RunFolderError if the folder was begun with others.
+        """
+        there = [record for record in self.ledger.of_kind(ImagesRecord) if record.stage == stage]
+        if not there:
+            self.ledger.append(images_record(stage, data, images))
+        elif there[0].digest != images.digest:
+            raise RunFolderError(
+                f"the images of {stage} are not those that {self._folder} was begun with",
+                "put the data set back as it was, or start anew in another folder with --out",
+            )
+        return not there
+
+
+def choose_place(named: Path | None, default: Path, is_open: Callable[[Path], bool]) -> Path:
+    """The run folder for one run that shares it with no other: the one named, else `default`, `default`-2 ...
+
+    The first that holds no account, or one that `is_open` says is this very run's, interrupted.
+    Raises RunFolderError if the one named holds another.
+    """
+    for place in [named] if named else _numbered(default):
+        if not (place / FILE_NAME).exists() or is_open(place):
+            return place
+    raise RunFolderError(
+        f"{named} holds the account of another run", "choose another folder with --run-folder, or remove it"
+    )
+
+
+def _numbered(default: Path) -> Iterator[Path]:
+    yield default
+    for number in count(2):
+        yield default.with_name(f"{default.name}-{number}")
+
+
+def is_interrupted(place: Path, experiment: Experiment, stage: str, images: StageImages) -> bool:
+    """Whether a folder holds this experiment on these images, begun and not finished."""
+    try:
+        account = Account(place)
+    except RunFolderError:
+        return False
+    ledger = account.ledger
+    begun = ledger.of_kind(ExperimentRecord)
+    told = [record.digest for record in ledger.of_kind(ImagesRecord) if record.stage == stage]
+    return (
+        bool(begun)
+        and begun[0].config_digest == experiment_record(experiment, []).config_digest
+        and told in ([], [images.digest])
+        and not any(run.stage == stage for run in ledger.of_kind(RunRecord) if not run.given)
+    )
