@@ -1,5 +1,5 @@
-# `make run` (environment and the main job on the photos that come with the program) and `make test`
-# (environment and all tests) are all that a user needs; `make bench`, `bench-quick`, `bench-scaling` and
+# `make run` (environment and the main job on photos of solar cells, from the package elpv-dataset) and
+# `make test` (environment and all tests) are all that a user needs; `make bench`, `bench-quick`, `bench-scaling` and
 # `bench-layers` measure speed.
 PYTHON ?= python3
 BIN := .venv/bin

@@ -2,8 +2,8 @@
 
 python benchmarks/layers.py [--rounds 5] [--epochs 3] [--batch 64] [--json FILE]
 
-Training steps of the whole network on the photos that come with the program, layer by layer (the laps of
-`--profile`), in turn with a matrix product and a copy in memory. Prints Markdown; medians of the rounds.
+Training steps of the whole network on photos of solar cells (extra benchgraft[sample]), layer by layer (the
+laps of `--profile`), in turn with a matrix product and a copy in memory. Prints Markdown; medians of rounds.
 
 A layer's limit is the longer of two times: its multiplications and additions at the speed of the matrix
 product, and the bytes that it has to move at the speed of a copy of as many (input and output once forward;
@@ -41,7 +41,7 @@ from benchgraft.training.device import prepare_device
 from benchgraft.training.layer_laps import watch_layers
 from benchgraft.training.loop import Recipe, Stop, fit
 
-CLASSES = 3
+CLASSES = 2
 COPIES = 10
 LARGE_BYTES = 1 << 29
 """Read and written by a copy far larger than the caches."""
@@ -116,8 +116,8 @@ def copy_gigabytes(moved: float) -> float:
 
 
 def _rows(work: Path, device: torch.device) -> Rows:
-    experiment = config.load("embedded")
-    opened = open_data("fruits360", experiment.data["fruits360"], None, work, NoProgress())
+    experiment = config.load("solar-cells")
+    opened = open_data("solar_cells", experiment.data["solar_cells"], None, work, NoProgress())
     images = stage_images(experiment, "scratch", opened)
     return rows_of(images.store.pixels, images.rows["train"], images.labels["train"], device)
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchgraft import export, predict
-from benchgraft.experiment.config import shipped_path
+from benchgraft.files import shipped_path
 from benchgraft.ledger import environment, now
 
 

@@ -32,11 +32,11 @@ RESULTS = Path(__file__).resolve().parent / "results"
 CLASSES = 10
 NEW_PHOTOS = 100
 SHORT_RUNS = """
-base = "embedded"
+base = "solar-cells"
 name = "short-runs"
 minutes = 1000.0
-[classes.apple_pear_noise]
-train_per_class = 32
+[classes.functional_defective]
+train_per_class = 48
 [stages]
 stage3.recipe = { batch_size = 32, stop = { epochs = 1 } }
 scratch.recipe = { batch_size = 32, stop = { epochs = 1 } }

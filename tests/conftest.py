@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def _unpacked() -> Path:
 
 def _is_whole(folder: Path) -> bool:
     return (folder / "cifar-100-binary" / "train.bin").is_file() and (folder / "fruits-360").is_dir()
+
+
+@pytest.fixture(scope="session")
+def solar_cells() -> Path:
+    """Folder of the package elpv-dataset with labels.csv and images/; skips, saying why, without it."""
+    found = find_spec("elpv_dataset")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("photos of solar cells: elpv-dataset is not installed: pip install 'benchgraft[sample]'")
+    return Path(next(iter(found.submodule_search_locations))) / "data"
 
 
 @pytest.fixture(scope="session")

@@ -37,3 +37,20 @@ def write_clouds(folder: Path, count: int, start: int = 0) -> list[Path]:
     for number, path in enumerate(paths, start):
         cloud(number).save(path)
     return paths
+
+
+def write_cells(folder: Path, counts: dict[float, int], copies: int = 0) -> Path:
+    """Generated stand-ins for photos of solar cells, in the layout of the package elpv-dataset.
+
+    counts: probability of a defect -> photos. copies: so many of the first are there twice, nearly alike.
+    """
+    (folder / "images").mkdir(parents=True)
+    probabilities = [probability for probability, count in counts.items() for _ in range(count)]
+    cells = [(probability, cloud(5000 + seed).convert("L")) for seed, probability in enumerate(probabilities)]
+    cells += [(probability, cell.point(lambda value: value ^ 1)) for probability, cell in cells[:copies]]
+    lines = []
+    for number, (probability, cell) in enumerate(cells, start=1):
+        cell.save(folder / "images" / f"cell{number:04}.png")
+        lines.append(f"images/cell{number:04}.png  {probability!r:20} mono\n")
+    (folder / "labels.csv").write_text("".join(lines))
+    return folder

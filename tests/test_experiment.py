@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from benchgraft.errors import ConfigError, FrozenMovedError, RunFolderError
 from benchgraft.experiment import config
 from benchgraft.experiment.bench import Bench
 from benchgraft.experiment.compare import Comparison
-from benchgraft.ledger import Ledger, RunRecord, environment
+from benchgraft.ledger import Ledger, RunRecord, config_digest, environment
 from benchgraft.model import model_file
 from benchgraft.model.freeze import Frozen, match_layers
 from benchgraft.model.paper_cnn import build
@@ -137,6 +140,51 @@ def test_run_folder_of_another_experiment_is_refused(tiny, tmp_path, synthetic_d
     Comparison(experiment, synthetic_data, bench).run([])
     with pytest.raises(RunFolderError, match="another experiment"):
         Comparison(experiment.model_copy(update={"seed": 9}), synthetic_data, bench).run([])
+
+
+def test_a_folder_of_0_1_0_is_continued_though_settings_came_later(tiny, tmp_path, synthetic_data):
+    bench = _bench(tmp_path / "run", tmp_path / "cache")
+    experiment = config.load(str(tiny))
+    Comparison(experiment, synthetic_data, bench).run([])
+    _rewrite(bench.folder, _without_later_settings)
+    before = (bench.folder / "ledger.jsonl").read_bytes()
+    in_other_words = experiment.model_copy(update={"about": "the same"})
+    again = Comparison(in_other_words, synthetic_data, bench).run([])
+    assert again.path.read_bytes() == before
+
+
+def test_a_folder_whose_settings_cannot_be_read_says_in_one_line_how_to_begin_anew(
+    tiny, tmp_path, synthetic_data
+):
+    bench = _bench(tmp_path / "run", tmp_path / "cache")
+    experiment = config.load(str(tiny))
+    Ledger(bench.folder).append(config.experiment_record(experiment, []))
+    _rewrite(bench.folder, lambda settings: settings | {"of_another_version": 1})
+    with pytest.raises(RunFolderError, match="cannot read: begin anew with --out FOLDER") as refused:
+        Comparison(experiment, synthetic_data, bench).run([])
+    assert "\n" not in str(refused.value)
+
+
+def _without_later_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """As 0.1.0 wrote them."""
+    assert {"subject"} <= settings.keys()
+    assert all("overlap" in data for data in settings["data"].values())
+    old = {name: value for name, value in settings.items() if name != "subject"}
+    old["data"] = {
+        name: {key: value for key, value in data.items() if key != "overlap"}
+        for name, data in settings["data"].items()
+    }
+    return old
+
+
+def _rewrite(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """The settings in the first line of a ledger, and their digest."""
+    path = folder / "ledger.jsonl"
+    first, *others = path.read_text().splitlines(keepends=True)
+    record = json.loads(first)
+    record["config"] = change(record["config"])
+    record["config_digest"] = config_digest(record["config"])
+    path.write_text(json.dumps(record) + "\n" + "".join(others))
 
 
 def test_as_published_runs_to_the_end(tmp_path, synthetic_data):

@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 from photos import cloud
 from PIL import Image
+from typer.testing import CliRunner
 
+from benchgraft.cli import app
 from benchgraft.data.overlap import Overlap, Pair, TrainedOn, apply_policy, find_overlap, write_pairs
 from benchgraft.data.perceptual import fingerprints
 from benchgraft.data.readers import guess_format, open_source
 from benchgraft.data.split import NOWHERE, TEST, Dropped, assign
 from benchgraft.data.store import Store, open_store
 from benchgraft.errors import DataError
+from benchgraft.experiment.config import DataConfig
+from benchgraft.experiment.images import open_data
+from benchgraft.ledger import DataRecord, Ledger
+from benchgraft.progress import NoProgress
 
 PLANTED = ("Test/Cherry Wax Red 1/0_100.jpg", "Training/Cherry Wax Red 1/1_100.jpg")
 """The same bytes in the data as published."""
@@ -118,6 +124,59 @@ def test_a_photo_saved_again_is_told_and_stays_whatever_the_policy(photos, polic
         "test/a/again.jpg = train/a/4.png"
     ]
     _assert_stays(apply_policy(overlap, sides, policy), sides)
+
+
+def test_drop_near_takes_out_what_looks_like_a_training_photo_and_what_equals_one(photos):
+    again = _saved_again(photos / "train" / "a" / "4.png")
+    _write(photos / "test" / "a" / "again.jpg", again, quality=75)
+    shutil.copy(photos / "train" / "a" / "5.png", photos / "test" / "a" / "copy.png")
+    store = _opened(photos)
+    overlap, sides = _found(store)
+    dropped = apply_policy(overlap, sides, "drop-near")
+    assert [(image.key, image.reason) for image in dropped.images] == [
+        ("test/a/again.jpg", "nearly the same picture as the train image train/a/4.png"),
+        ("test/a/copy.png", "the same bytes as the train image train/a/5.png"),
+    ]
+    assert (dropped.sides[dropped.rows] == NOWHERE).all()
+    assert (dropped.sides == TEST).sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("policy", "dropped"), [(None, []), ("keep", []), ("drop-test", []), ("drop-near", ["test/a/again.jpg"])]
+)
+def test_a_data_set_may_ask_for_the_gate_and_has_none_by_itself(photos, policy, dropped):
+    _write(photos / "test" / "a" / "again.jpg", _saved_again(photos / "train" / "a" / "4.png"), quality=75)
+    data = DataConfig(format="fruits360", folder=str(photos), overlap=policy)
+    opened = open_data("photos", data, None, photos.parent / "cache", NoProgress())
+    assert [image.key for image in opened.record().dropped_from_test] == dropped
+    assert len(opened.notes) == (0 if policy is None else 1)
+
+
+def test_a_data_set_that_refuses_overlap_ends_the_run(photos):
+    shutil.copy(photos / "train" / "a" / "4.png", photos / "test" / "a" / "copy.png")
+    data = DataConfig(format="fruits360", folder=str(photos), overlap="refuse")
+    with pytest.raises(DataError, match="among the training images"):
+        open_data("photos", data, None, photos.parent / "cache", NoProgress())
+
+
+@pytest.mark.parametrize("command", ["adapt", "compare"])
+def test_both_commands_for_folders_take_drop_near(command, tmp_path, monkeypatch):
+    for name in ("adaptation.STEPS", "experiment.folder.COMPARED_STEPS"):
+        monkeypatch.setattr(f"benchgraft.{name}", 1)
+    for number in range(160):
+        path, picture = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png", cloud(number)
+        _write(path, picture)
+        if number < 40:
+            _write(path.with_stem(f"{number} again"), picture.point(lambda value: value ^ 1))
+    where = {"adapt": ["--out", "m.safetensors", "--run-folder", "run"], "compare": ["--out", "run"]}
+    words = [command, "photos", "--overlap", "drop-near", "--cache-dir", "cache", *where[command]]
+    words += ["--runs", "1"] if command == "compare" else []
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    (data,) = [record for record in Ledger(tmp_path / "run").records if isinstance(record, DataRecord)]
+    assert data.dropped_from_test
+    assert all("nearly the same picture" in image.reason for image in data.dropped_from_test)
 
 
 def test_a_parents_training_photos_are_known_by_bytes_and_by_look(photos, tmp_path):

@@ -16,9 +16,12 @@ from PIL import Image
 
 from benchgraft import adapt, evaluate, export, predict
 from benchgraft.data.decode import decode
+from benchgraft.data.synthetic import draw_varied
 from benchgraft.errors import DataError, ExportError, ModelFileError
 from benchgraft.model import model_file
+from benchgraft.onnx_export import CHECKED_PHOTOS
 from benchgraft.prediction import Prediction, Unreadable
+from benchgraft.torch_classifier import TorchClassifier
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +215,14 @@ def test_exported_file_answers_as_pytorch_and_carries_the_class_names(place, tmp
     (row,) = session.run(None, {"images": pixels[None]})[0]
     answer = next(predict(place / "m.safetensors", [photo], top=3))
     assert dict(answer.top)["red"] == pytest.approx(row[2], abs=1e-5)
+
+
+def test_export_is_compared_on_pictures_of_every_class(place):
+    pictures = draw_varied(CHECKED_PHOTOS, 100, seed=0)
+    assert np.array_equal(pictures, draw_varied(CHECKED_PHOTOS, 100, seed=0))
+    assert len({picture.tobytes() for picture in pictures}) == CHECKED_PHOTOS
+    answers = TorchClassifier(place / "m.safetensors", "cpu", None).probabilities(pictures).argmax(axis=1)
+    assert set(answers.tolist()) == {0, 1, 2}
 
 
 def test_export_that_answers_otherwise_is_not_kept(place, tmp_path, monkeypatch):

@@ -182,7 +182,7 @@ def test_images_left_out_are_counted() -> None:
         for record in records
     ]
     text = flat(printed(summarise(records)))
-    assert "Left out of fruits-360: 1 unreadable images; 3 test images" in text
+    assert "Left out of fruits-360: 1 unreadable images; 3 images to validate or test on" in text
     assert "Left out of cifar-100" not in text
 
 

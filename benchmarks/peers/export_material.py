@@ -11,8 +11,8 @@ from contenders.material import CLASSES, SEEDS, SIDES
 
 from benchgraft.data.classes import StageImages
 from benchgraft.experiment import config
-from benchgraft.experiment.config import shipped_path
 from benchgraft.experiment.images import keys_of, open_data, stage_images
+from benchgraft.files import shipped_path
 from benchgraft.model import model_file
 from benchgraft.model.paper_cnn import Scale, build
 from benchgraft.onnx_export import export

@@ -153,9 +153,10 @@ def adapt(
     be read, exclude names them. group_by: regular expression searched in photo names; photos for which it
     finds the same stay on one side of the split, and the interval resamples them together. overlap: what
     to do with photos to validate or test on that are, by bytes or pixels, among those trained on, by the
-    parent too; photos that only look alike are told. run_folder: account and checkpoints of this one run,
-    default runs/adapt-NAME, or with a number behind it where another run has that; an interrupted run goes on
-    there. profile: say where the time went, and leave it in the run folder as profile.md.
+    parent too; photos that only look alike are told, and left out by "drop-near". run_folder: account and
+    checkpoints of this one run, default runs/adapt-NAME, or with a number behind it where another run
+    has that; an interrupted run goes on there. profile: say where the time went, and leave it in the
+    run folder as profile.md.
     Raises UserError subclasses: RequestError for values that cannot be; RegressionError if one was refused.
     """
     request = checked(

@@ -77,7 +77,8 @@ class DataRecord(Record):
     images: int
     excluded: list[ExcludedImage]
     dropped_from_test: list[ExcludedImage]
-    """Test images whose bytes are a training or validation image too."""
+    """Images that are not judged by, each with the reason: test images with the bytes of a training or
+    validation image; by the leak gate also validation images, and images that look like a training image."""
     decode_seconds: float
     """Time of this program's decoding; 0 where the store was there already."""
     decoded: int = 0
@@ -109,6 +110,8 @@ class ImagesRecord(Record):
     counts: dict[str, dict[str, int]]
     """Split -> class -> images."""
     test: ImageList
+    unmatched: dict[str, int] = {}
+    """Source class that no rule takes -> its images; they take part in nothing."""
 
 
 class RunRecord(Record):

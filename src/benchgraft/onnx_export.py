@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from .data.decode import Undecodable, decode
 from .data.scan import images_below
+from .data.synthetic import draw_varied
 from .errors import DataError, ExportError
-from .files import shipped_path, write_whole
+from .files import write_whole
 from .model import model_file
 from .model.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
@@ -37,7 +38,7 @@ class Exported(Part):
     path: Path
     checked_photos: int
     largest_difference: float
-    """Of any probability of any checked photo from PyTorch's."""
+    """Of any probability of any checked picture from PyTorch's."""
 
 
 class _Probabilities(nn.Module):
@@ -53,11 +54,12 @@ class _Probabilities(nn.Module):
 
 
 def export(model: Path | str, out: Path | str | None = None, *, images: Path | str | None = None) -> Exported:
-    """Write `out` (default: the model's name with .onnx) and compare it with PyTorch on real photos.
+    """Write `out` (default: the model's name with .onnx) and compare it with PyTorch on pictures.
 
     The graph takes `images`, uint8 (n, size, size, 3) RGB, scales them itself and gives `probabilities`,
     float32 (n, classes); any n. Metadata: see onnx_card. `predict` takes the file for a model.
-    images: folder of photos for the comparison, default the sample that comes along.
+    images: folder of photos for the comparison, default generated pictures, always the same: shapes on white,
+    clouds and noise of many colours.
     Raises ExportError: a package is missing, or the answers differ (nothing is kept then); StorageError.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
@@ -68,7 +70,8 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     request = checked(ExportRequest, model=model, out=out, images=images)
     file = model_file.read(request.model)
     target = request.out or request.model.with_suffix(".onnx")
-    photos = _photos(request.images if request.images else shipped_path("shipped:sample"), file)
+    size = file.card.image_size
+    photos = _photos(request.images, file) if request.images else draw_varied(CHECKED_PHOTOS, size, seed=0)
     network = _Probabilities(model_file.load(file)).eval()
     content = _graph(network, photos[:2], file)
     difference = _difference(network, photos, content)

@@ -20,9 +20,10 @@ from benchgraft.data.readers import open_source
 from benchgraft.data.store import open_store
 from benchgraft.experiment import config
 from benchgraft.experiment.bench import Bench, make_bench
-from benchgraft.experiment.config import Stage, shipped_path
+from benchgraft.experiment.config import Stage
 from benchgraft.experiment.images import keys_of, open_data, stage_images
 from benchgraft.experiment.inputs import Inputs, prepare_inputs
+from benchgraft.files import shipped_path
 from benchgraft.ledger import Clock, Phase
 from benchgraft.model import model_file
 from benchgraft.model.freeze import Frozen, match_layers, split_at

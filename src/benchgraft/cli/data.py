@@ -15,7 +15,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 
 @data_app.command("check")
 def data_check(
-    folder: Annotated[Path, typer.Argument(help="CIFAR-100 (binary), Fruits-360, or class folders.")],
+    folder: Annotated[Path, typer.Argument(help="CIFAR-100 (binary), Fruits-360, elpv, or class folders.")],
     cache_dir: CacheOption = None,
 ) -> None:
     """Say what a data set holds, and what is wrong with it. Example: benchgraft data check photos/"""

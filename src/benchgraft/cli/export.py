@@ -16,11 +16,11 @@ def export(
     format: Annotated[str, typer.Option(help="onnx.")] = "onnx",  # noqa: A002
     images: Annotated[
         Path | None,
-        typer.Option(help="Photos to compare on. Default: the sample that comes along."),
+        typer.Option(help="Photos to compare on. Default: generated pictures."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Write a model as ONNX, kept only if it answers as PyTorch does on real photos.
+    """Write a model as ONNX, kept only if it answers as PyTorch does.
 
     Needs the extra: pip install 'benchgraft[export]'. Exit codes: 0 done, 2 bad input or another answer.
 
@@ -34,6 +34,6 @@ def export(
         print(done.model_dump_json(indent=2))
     else:
         print(
-            f"{done.path}: same classes as PyTorch on {done.checked_photos:,} photos, probabilities within "
+            f"{done.path}: same classes as PyTorch on {done.checked_photos:,} pictures, probabilities within "
             f"{done.largest_difference:.1e}"
         )

@@ -36,7 +36,12 @@ GroupOption = Annotated[
     typer.Option("--group-by", help="Regular expression: photos for which it finds the same stay together."),
 ]
 OverlapOption = Annotated[
-    str, typer.Option("--overlap", help="Photos to judge by that were trained on: refuse, drop-test or keep.")
+    str,
+    typer.Option(
+        "--overlap",
+        help="What to do with test photos that the model has already seen in training: refuse, drop-test, "
+        "drop-near (near-copies too) or keep.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def reproduce(
     experiment: Annotated[
         str | None,
-        typer.Argument(help="An experiment file, or a shipped one: paper (default with --data), embedded."),
+        typer.Argument(help="A file, or a name: paper (default with --data), solar-cells (without)."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with cifar-100-binary/ and fruits-360/.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME")] = None,
@@ -35,7 +35,9 @@ def reproduce(
     quick: Annotated[bool, typer.Option("--quick", help="The file's smaller version of itself.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
 ) -> None:
-    """Run the paper's comparison: without --data its last step on the photos that come with the program.
+    """Run the paper's comparison: without --data its last step, on photos of solar cells.
+
+    Those photos come with the package elpv-dataset, which the extra `sample` installs.
 
     A run folder that was interrupted is continued by the same command. Exit codes: 0 done, 2 bad input or no
     space, 130 interrupted.
@@ -46,7 +48,7 @@ def reproduce(
     from ..experiment.compare import Comparison
     from ..report.profile import leave_profile
 
-    loaded = config.load(experiment or ("paper" if data else "embedded"), quick)
+    loaded = config.load(experiment or ("paper" if data else "solar-cells"), quick)
     changes = {
         key: value
         for key, value in (("runs", runs), ("parents", parents), ("seed", seed))

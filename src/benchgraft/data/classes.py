@@ -6,7 +6,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -64,6 +64,8 @@ class StageImages:
     """Over content, label and split of every row, and the class names."""
     notes: list[str]
     """Classes that have fewer images than asked for."""
+    unmatched: dict[str, int] = field(default_factory=dict)
+    """Source class that no rule takes -> its images; they take part in nothing."""
 
     @property
     def sources(self) -> list[str]:
@@ -96,9 +98,17 @@ class StageImages:
         for name in self.class_names:
             numbers = ", ".join(f"{counts[split][name]:,} {split}" for split in SPLITS)
             sources = self.matched[name]
-            shown = ", ".join(sources[:6]) + (f" and {len(sources) - 6} more" if len(sources) > 6 else "")
-            lines.append(f"{name:{width}}  {numbers}  <- {len(sources)}: {shown}")
+            lines.append(f"{name:{width}}  {numbers}  <- {len(sources)}: {_first_names(sources)}")
+        if self.unmatched:
+            lines.append(
+                f"{sum(self.unmatched.values()):,} images are left out, as no rule names their class: "
+                + _first_names([f"{name} ({count:,})" for name, count in self.unmatched.items()])
+            )
         return lines + self.notes
+
+
+def _first_names(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def words(name: str) -> list[str]:
@@ -211,7 +221,18 @@ def select(
     stage_labels = {split: labels[chosen] for split, chosen in rows.items()}
     _refuse_gaps(names, stage_labels, need_every_split)
     digest = _digest(names, store, rows, stage_labels)
-    return StageImages(store, names, matched, rows, stage_labels, digest, notes)
+    unmatched = _unmatched(store, label_of, without)
+    return StageImages(store, names, matched, rows, stage_labels, digest, notes, unmatched)
+
+
+def _unmatched(store: Store, label_of: Rows, without: Collection[str]) -> dict[str, int]:
+    """Images of each source class that has no label and is not taken out for another reason."""
+    counts = np.bincount(store.labels, minlength=len(store.class_names)).tolist()
+    return {
+        name: count
+        for name, count, label in zip(store.class_names, counts, label_of.tolist(), strict=True)
+        if label < 0 and name not in without
+    }
 
 
 def _draw(

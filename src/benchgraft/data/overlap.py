@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,8 @@ from .split import NOWHERE, TEST, TRAIN, VALIDATION, Digests, Dropped, Sides
 from .store import Store
 
 Kind = Literal["bytes", "pixels", "near"]
-Policy = Literal["refuse", "drop-test", "keep"]
-POLICIES: tuple[Policy, ...] = ("refuse", "drop-test", "keep")
+Policy = Literal["refuse", "drop-test", "drop-near", "keep"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 _NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
 _SAID: dict[str, str] = {
     "bytes": "the same bytes",
@@ -112,14 +112,14 @@ def find_overlap(
 
 
 def apply_policy(overlap: Overlap, sides: Sides, policy: Policy = "refuse") -> Dropped:
-    """What takes part after the gate. Near-duplicates stay in any case: `overlap.lines()` is the warning.
+    """What takes part after the gate.
 
     "refuse": raises DataError if an image has the bytes or pixels of a training image; "drop-test": takes
-    those out of validation and test, named; "keep": changes nothing.
+    those out of validation and test, named; "drop-near": near-duplicates too; "keep": changes nothing. Where
+    near-duplicates stay, `overlap.lines()` is the warning.
     """
-    exact = [
-        (row, pair) for row, pair in zip(overlap.rows, overlap.pairs, strict=True) if pair.kind != "near"
-    ]
+    found = list(zip(overlap.rows, overlap.pairs, strict=True))
+    exact = [(row, pair) for row, pair in found if pair.kind != "near"]
     if policy == "refuse" and exact:
         rows = {row for row, _ in exact}
         shown = [f"{pair.key} = {pair.other} ({_SAID[pair.kind]})" for _, pair in exact[:_SHOWN]]
@@ -128,10 +128,11 @@ def apply_policy(overlap: Overlap, sides: Sides, policy: Policy = "refuse") -> D
             f"{len(rows):,} images to validate or test on are among the training images",
             *shown,
             *more,
-            "leave them out with --overlap drop-test, or mend the folders",
+            "leave them out with --overlap drop-test (in an experiment file: overlap), or mend the folders",
         )
+    out = {"drop-test": exact, "drop-near": found}.get(policy, [])
     dropped: dict[int, ExcludedImage] = {}
-    for row, pair in exact if policy == "drop-test" else []:
+    for row, pair in sorted(out, key=lambda entry: entry[1].kind == "near"):  # the stronger reason is told
         whose = (
             "a training image of model" if pair.other_split == "model" else f"the {pair.other_split} image"
         )

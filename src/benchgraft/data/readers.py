@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from ..errors import DataError, did_you_mean
-from . import cifar100, cifar100_python
+from . import cifar100, cifar100_python, elpv
 from .decode import RULE_VERSION, Undecodable, decode
 from .names import class_name as name_of_class
 from .names import printable
@@ -40,7 +40,7 @@ __all__ = [
     "open_source",
 ]
 
-Format = Literal["cifar100", "fruits360", "folder"]
+Format = Literal["cifar100", "fruits360", "folder", "elpv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _SIDES: dict[str, Given] = {
     "training": "train",
@@ -91,7 +91,8 @@ def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of 
     """List a data set.
 
     `format`: "cifar100" (binary version; Python version, packed or not), "fruits360" (class folders in
-    folders train, test, validation, by any of their usual names) or "folder" (of class folders).
+    folders train, test, validation, by any of their usual names), "folder" (of class folders) or "elpv"
+    (photos of solar cells with labels.csv).
 
     A root whose only fitting content lies one level deeper (as archives unpack) is opened there.
     Raises DataError: unknown format, missing, empty or unreadable folder, wrong layout.
@@ -102,7 +103,8 @@ def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of 
     if format == "cifar100":
         return _open_cifar100(root)
     need_folder(root)
-    return _open_fruits360(root) if format == "fruits360" else _open_folder(root)
+    openers = {"fruits360": _open_fruits360, "folder": _open_folder, "elpv": _open_elpv}
+    return openers[format](root)
 
 
 def guess_format(root: Path) -> Format:
@@ -113,6 +115,8 @@ def guess_format(root: Path) -> Format:
     need_folder(root)
     if _descend(root, _has_cifar100) is not None:
         return "cifar100"
+    if _descend(root, elpv.has_layout) is not None:
+        return "elpv"
     return "fruits360" if _descend(root, _has_sides) is not None else "folder"
 
 
@@ -254,6 +258,36 @@ def _source(format: str, root: Path, found: list[ClassFolder], ignored: Ignored)
         return sorted(samples, key=lambda sample: sample.key)
 
     return Source(format, root, _signature(format, root, facts), notes, make_samples)
+
+
+def _open_elpv(root: Path) -> Source:
+    folder = _descend(root, elpv.has_layout) or root
+    labels = elpv.read_labels(folder)
+    stat = (folder / elpv.LABELS).stat()
+    ignored = Ignored()
+    found: dict[str, ImageFile] = {}
+    facts: list[object] = [[elpv.LABELS, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]]
+    for place in sorted({str(label.path.parent) for label in labels}):
+        if (folder / place).resolve() != folder.resolve() / place or not (folder / place).is_dir():
+            continue  # its photos are told below, as not there: links are not followed
+        files = sorted(list_folder(str(folder / place), ignored)[1])
+        facts.append([place, files])
+        found |= {str(PurePosixPath(place) / file.name): file for file in files}
+    class_of = {str(label.path): label.class_name for label in labels}
+    for path in sorted(class_of.keys() - found.keys()):
+        ignored.add(f"photos named in {elpv.LABELS} that are not there as plain files", str(folder / path))
+    for path in sorted(found.keys() - class_of.keys()):
+        ignored.add(f"photos without a line in {elpv.LABELS}", str(folder / path))
+    paths = sorted(class_of.keys() & found.keys())
+    if not paths:
+        raise DataError(f"{folder} holds no photo that {elpv.LABELS} names", *ignored.notes(folder))
+
+    def make_samples() -> list[Sample]:
+        return [
+            Sample(printable(path), class_of[path], None, folder / path, file=found[path]) for path in paths
+        ]
+
+    return Source("elpv", folder, _signature("elpv", folder, facts), ignored.notes(folder), make_samples)
 
 
 def _signature(format: str, root: Path, facts: object) -> str:  # noqa: A002

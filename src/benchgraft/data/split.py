@@ -84,10 +84,10 @@ def group_keys(keys: Sequence[str], pattern: str, digests: Digests) -> Digests:
 
 @dataclass(frozen=True, eq=False)
 class Dropped:
-    """Test images that training or validation has too."""
+    """Images that were to be judged by and are not: training has them too."""
 
     rows: npt.NDArray[np.int64]
-    """Sorted rows that were TEST."""
+    """Sorted rows that were TEST (of the leak gate, VALIDATION too)."""
     images: list[ExcludedImage]
     """The same, by name, for the ledger."""
     sides: Sides

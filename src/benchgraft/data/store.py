@@ -42,7 +42,7 @@ from .packing import Pack, hash_files, hashes_of, pack_cifar100
 from .readers import Source
 from .reuse import PIXELS, Hashes, read_hashes, write_hashes
 
-NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100}
+NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100, "elpv": 100}
 LARGEST_SIZE = 1024
 Damaged = Literal["exclude", "refuse"]
 DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
@@ -98,7 +98,7 @@ def open_store(
 ) -> Store:
     """The store of `source`, found under `cache` or built there.
 
-    `size` is the side in pixels, None for the format's own (CIFAR-100 32, Fruits-360 and folders 100); `fit`
+    `size` is the side in pixels, None for the format's own (CIFAR-100 32, all others 100); `fit`
     the way of photos that are not square (CIFAR-100's are). Images that cannot be decoded are left out and
     listed in `excluded`, none is replaced; with damaged="refuse" one such image is an error.
     Raises DataError: no image can be used, a file changed while it was read; StorageError: the cache cannot

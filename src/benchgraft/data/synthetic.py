@@ -95,6 +95,24 @@ def draw(name: str, size: int, random: np.random.Generator) -> Pixels:
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
+def draw_varied(count: int, size: int, seed: int) -> Pixels:
+    """Pictures as unlike each other as can be, uint8 (count, size, size, 3); equal arguments, equal pictures.
+
+    In turn a shape on white, clouds (few to many spots of any colours), the one over the other, and noise.
+    """
+    random, names = np.random.default_rng(seed), tuple(_LOOKS)
+    pictures = np.empty((count, size, size, 3), np.uint8)
+    for number in range(count):
+        shape = draw(names[number // 4 % len(names)], size, random)[..., random.permutation(3)]
+        spots = int(random.integers(1, 12))
+        coarse = Image.fromarray(random.integers(0, 256, (spots, spots, 3), np.uint8))
+        clouds = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
+        noise = random.integers(0, 256, (size, size, 3), np.uint8)
+        on_clouds = np.where((shape < 255).any(axis=2, keepdims=True), shape, clouds)
+        pictures[number] = (shape, clouds, on_clouds, noise)[number % 4]
+    return pictures
+
+
 def _write_things(folder: Path, seed: int, counts: dict[str, int]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part, side in cifar100.PARTS.items():

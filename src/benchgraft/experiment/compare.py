@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..data.classes import StageImages
 from ..data.readers import open_source
 from ..errors import ConfigError, RunFolderError
@@ -71,19 +73,15 @@ class Comparison:
 
         Raises DataError before a new one is begun if a data set is missing or holds no image.
         """
-        record = experiment_record(self._experiment, command)
         there = self._ledger.of_kind(ExperimentRecord)
-        if there and there[0].config_digest != record.config_digest:
-            raise RunFolderError(
-                f'{self._bench.folder} holds another experiment ("{there[0].name}", or other settings of it)',
-                "continue it with the file it was begun with, or choose another folder with --out",
-            )
-        if not there:
+        if there:
+            _refuse_another(there[0], self._experiment, self._bench.folder)
+        else:
             trained = [self._experiment.stages[name] for name in stages]
             for data in dict.fromkeys(stage.data for stage in trained if not stage.model_file):
                 config = self._experiment.data[data]
                 open_source(config.format, data_folder(config, self._data_root))
-            self._ledger.append(record)
+            self._ledger.append(experiment_record(self._experiment, command))
 
     def _prepare(self, stage: str, seed: int) -> None:
         given = self._experiment.stages[stage].model_file
@@ -194,10 +192,33 @@ class Comparison:
     def _tell(self, opened: OpenedData) -> None:
         store, say = opened.store, self._bench.say
         say(f"{opened.name}: {len(store):,} images of {len(store.class_names)} classes")
-        for note in store.notes:
+        for note in (*store.notes, *opened.notes):
             say(f"{opened.name}: {note}")
         left_out = [*store.excluded, *opened.dropped.images]
         for image in left_out[:10]:
             say(f"{opened.name}: left out {image.key}: {image.reason}")
         if len(left_out) > 10:
             say(f"{opened.name}: and {len(left_out) - 10} more, see the ledger")
+
+
+def _refuse_another(there: ExperimentRecord, experiment: Experiment, folder: Path) -> None:
+    """Raises RunFolderError if a folder was begun with another experiment, or with other settings of it.
+
+    Meanings are compared, not digests: settings that came later have a default that means what was before.
+    """
+    try:
+        begun = Experiment.model_validate(there.config)
+    except ValidationError:
+        raise RunFolderError(
+            f"{folder} was begun with settings that this version cannot read: begin anew with --out FOLDER"
+        ) from None
+    if _meaning(begun) != _meaning(experiment):
+        raise RunFolderError(
+            f'{folder} holds another experiment ("{there.name}", or other settings of it)',
+            "continue it with the file it was begun with, or choose another folder with --out",
+        )
+
+
+def _meaning(experiment: Experiment) -> dict[str, Any]:
+    """All that figures depend on. How many runs is no part of it: a folder may be continued with more."""
+    return experiment.model_dump(mode="json", exclude={"runs", "minutes", "about"})

@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from ..data.classes import ClassRules
 from ..data.decode import Fit
+from ..data.overlap import Policy
 from ..data.readers import Format
 from ..data.store import Damaged
 from ..errors import ConfigError, did_you_mean
@@ -49,7 +50,7 @@ class DataConfig(BaseModel):
 
     format: Format
     folder: str
-    """Below the --data folder, or `shipped:NAME`."""
+    """Below the --data folder; or `shipped:NAME`; or `package:NAME`, the data of an installed package."""
     validation: float = Field(default=0.1, gt=0, lt=1)
     """Fraction of the training images that validate, chosen by content hash: the same in every stage."""
     fit: Fit = "letterbox"
@@ -61,6 +62,9 @@ class DataConfig(BaseModel):
     object) stay on one side of the split."""
     keep_overlap: bool = False
     """Whether images may be judged by that were trained on before; the figures are then worth less."""
+    overlap: Policy | None = None
+    """What the leak gate (data/overlap.py) does with images to judge by that equal a training image, or look
+    like one; None: there is no gate, and test images with the bytes of a training image are left out."""
     leave_out: dict[str, str] = {}
     """Keys of images that are not to be judged by -> why; for the ledger."""
     test: float = Field(default=0.0, ge=0, lt=1)
@@ -70,6 +74,11 @@ class DataConfig(BaseModel):
     and no class need be in every split."""
     hold_out: HoldOut | None = None
     """Varieties that no training sees."""
+
+    @property
+    def may_keep_overlap(self) -> bool:
+        """Whether images may be judged by that were trained on, however that is said."""
+        return self.keep_overlap or self.overlap == "keep"
 
 
 class Stage(BaseModel):
@@ -151,6 +160,8 @@ class Experiment(BaseModel):
     about: str = ""
     published: bool = False
     """Whether this is the paper's comparison, so that its printed figures and claims are put beside it."""
+    subject: str = ""
+    """What the photos show where that is not the paper's fruit: the report then says so."""
     seed: int = 0
     runs: int = Field(default=10, ge=1)
     """Runs of each arm, seeds seed, seed + 1, ..."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data.classes import ClassRules, StageImages, select
+from ..data.overlap import apply_policy, find_overlap
 from ..data.perceptual import Fingerprints, fingerprints
 from ..data.readers import open_source
 from ..data.split import NOWHERE, TEST, TRAIN, Dropped, Sides, assign, drop_shared, group_keys
@@ -22,6 +24,11 @@ from ..ledger import DataRecord, ExcludedImage, ImageList, ImagesRecord
 from ..progress import Progress
 from .config import DataConfig, Experiment, HoldOut
 
+PACKAGE = "package:"
+"""Prefix of a data set that an installed Python package brings along."""
+_EXTRAS = {"elpv_dataset": "benchgraft[sample]"}
+"""Package -> the extra that installs it."""
+
 
 @dataclass(frozen=True)
 class OpenedData:
@@ -30,13 +37,15 @@ class OpenedData:
     name: str
     store: Store
     sides: Sides
-    """Side of each image, before test images with the bytes of a training image were dropped."""
+    """Side of each image, before any was dropped."""
     dropped: Dropped
     open_seconds: float
     prints: Fingerprints
     """Of the store's images."""
     without: list[str]
     """Classes that no stage on these data has: held-out varieties that take part in nothing."""
+    notes: tuple[str, ...] = ()
+    """What the leak gate found, in lines to print."""
 
     def record(self) -> DataRecord:
         """For the ledger."""
@@ -54,7 +63,9 @@ class OpenedData:
 
 
 def data_folder(config: DataConfig, root: Path | None) -> Path:
-    """Where a data set lies. Raises DataError if it needs --data and there is none."""
+    """Where a data set lies. Raises DataError if it needs --data, or a package, and there is none."""
+    if config.folder.startswith(PACKAGE):
+        return package_folder(config.folder.removeprefix(PACKAGE))
     if config.folder.startswith(SHIPPED) or Path(config.folder).is_absolute():
         return shipped_path(config.folder)
     if root is None:
@@ -65,13 +76,25 @@ def data_folder(config: DataConfig, root: Path | None) -> Path:
     return root / config.folder
 
 
+def package_folder(name: str) -> Path:
+    """Folder `data` of an installed package, which is found and not imported. Raises DataError."""
+    found = find_spec(name) if name.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise DataError(
+            f"these photos come with the package {name}, which is not installed: pip install "
+            f"'{_EXTRAS.get(name, name)}'"
+        )
+    return Path(next(iter(found.submodule_search_locations))) / "data"
+
+
 def open_data(
     name: str, config: DataConfig, root: Path | None, cache: Path, progress: Progress
 ) -> OpenedData:
-    """Open the store, cut the split once for all stages, drop test images that are training images too
-    (unless they are to be kept) and what the configuration leaves out.
+    """Open the store, cut the split once for all stages, drop images that are not to be judged by: what
+    training has too, as the configuration wants it, and what the configuration names.
 
     What the fingerprints cost is told with the decoding: like this it is done once for all runs.
+    Raises DataError if training has an image to judge by too and that is to be refused.
     """
     start = time.perf_counter()
     source = open_source(config.format, data_folder(config, root))
@@ -84,11 +107,21 @@ def open_data(
     without: list[str] = []
     if config.hold_out:
         sides, without = _without_varieties(store, sides, config.hold_out)
-    shared = drop_shared(store.digests, sides, store.keys)
-    if config.keep_overlap:
-        shared = Dropped(np.empty(0, np.int64), [], sides.copy())
+    shared, notes = _without_trained_on(config, store, sides, prints)
     dropped = _left_out(shared, store.keys, config.leave_out)
-    return OpenedData(name, store, sides, dropped, time.perf_counter() - start, prints, without)
+    return OpenedData(name, store, sides, dropped, time.perf_counter() - start, prints, without, notes)
+
+
+def _without_trained_on(
+    config: DataConfig, store: Store, sides: Sides, prints: Fingerprints
+) -> tuple[Dropped, tuple[str, ...]]:
+    """By the leak gate where there is one, with what it found; else test images with equal bytes alone."""
+    if config.overlap is not None:
+        found = find_overlap(store, sides, prints)
+        return apply_policy(found, sides, config.overlap), tuple(found.lines())
+    if config.keep_overlap:
+        return Dropped(np.empty(0, np.int64), [], sides.copy()), ()
+    return drop_shared(store.digests, sides, store.keys), ()
 
 
 def with_training(store: Store, sides: Sides) -> Sides:
@@ -144,6 +177,7 @@ def images_record(stage: str, data: str, images: StageImages) -> ImagesRecord:
         matched=images.matched,
         counts=images.counts(),
         test=ImageList(keys=images.keys, sources=images.sources, labels=images.labels["test"].tolist()),
+        unmatched=images.unmatched,
     )
 
 

@@ -85,7 +85,7 @@ def run_stage(
     clock, started = bench.clock(), now()
     clock.add({"decode": open_seconds})
     parent = parent_file(experiment, stage, seed, bench)
-    trained_on = _trained_on(name, images, parent, experiment.data[stage.data].keep_overlap)
+    trained_on = _trained_on(name, images, parent, experiment.data[stage.data].may_keep_overlap)
     model = _start(experiment, stage, parent, images.class_names, seed).to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
     if isinstance(clock, LapClock):

@@ -15,6 +15,11 @@ from .runs import SCRATCH, Arm, RunFolder
 from .summary import AccuracyDifference, Payback, Speedup
 from .units import bare_points, estimate, number, per_cent, seconds, times
 
+_SEEN = {
+    "fruits360": " on frames of fruits it has seen",
+    "elpv": " on cells of modules that it may have seen",
+}
+"""Format -> what the test images are to a model, where the data set's split gives them away."""
 ONE_RUN = "one run an arm, so no interval and no claim"
 
 
@@ -45,7 +50,18 @@ def answer(
         sentences.append("Preparation was not carried out here; it was timed where the model was made.")
     cannot_tell = any(not entry.together.differs_from(0.0) for entry in differences)
     elsewhere = _measured_elsewhere(folder, arms[0]) if cannot_tell else []
-    return [*sentences, *elsewhere, parents_told(arms)]
+    return [*sentences, *elsewhere, *subject_told(folder), parents_told(arms)]
+
+
+def subject_told(folder: RunFolder) -> list[str]:
+    """That the paper's figures stand beside photos of something else, where they do."""
+    subject = folder.experiment.config.get("subject")
+    if not subject or not folder.is_of_the_paper:
+        return []
+    return [
+        f"These are photos of {subject}, not of fruit: the paper's figures stand beside them for its claims "
+        "alone."
+    ]
 
 
 def _alone(folder: RunFolder) -> list[str]:
@@ -175,7 +191,7 @@ def _where(folder: RunFolder, arm: Arm) -> str:
     """What kind of images the accuracy is of, where that makes it look better than it is."""
     images = folder.images_of(arm.runs[0])
     data = folder.data.get(images.data) if images else None
-    return " on frames of fruits it has seen" if data and data.format == "fruits360" else ""
+    return _SEEN.get(data.format, "") if data else ""
 
 
 def ordinal(count: int) -> str:

@@ -9,7 +9,9 @@ from .claims import retrainings
 from .paper_tables import paper_table
 from .runs import VARIANT_TEXT
 from .speed import OTHER_MACHINE
-from .summary import Summary
+from .summary import StageData, Summary
+
+MOST_NAMED = 6
 
 
 def blocks(summary: Summary) -> list[Block]:
@@ -151,19 +153,30 @@ def data(summary: Summary) -> list[Block]:
         + ")."
         for entry in summary.labelled
     ]
-    left_out = {
-        entry.data: (entry.unusable, entry.shared) for entry in summary.data if entry.unusable or entry.shared
-    }
-    lines = labelled + [
-        f"Left out of {name}: {unusable:,} unreadable images; "
-        f"{shared:,} test images with the bytes of a training image."
-        for name, (unusable, shared) in left_out.items()
-    ]
+    lines = [*labelled, *dict.fromkeys(line for entry in summary.data for line in _left_out(entry))]
     return (
         [Heading("Data as measured"), Grid(columns, rows, frozenset(range(2, 7))), Lines(lines)]
         if rows
         else []
     )
+
+
+def _left_out(data: StageData) -> list[str]:
+    """Of the data set, and by the rules of the stage; each with its name in the ledger."""
+    lines = []
+    if data.unusable or data.shared:
+        lines.append(
+            f"Left out of {data.data}: {data.unusable:,} unreadable images; {data.shared:,} images to "
+            "validate or test on that equal, or look like, a training image (the ledger names them)."
+        )
+    if data.unmatched:
+        counts = [f"{name} {count:,}" for name, count in list(data.unmatched.items())[:MOST_NAMED]]
+        more = f" and {len(data.unmatched) - MOST_NAMED} more" if len(data.unmatched) > MOST_NAMED else ""
+        lines.append(
+            f"Left out of {data.data}, as no rule names their class: {sum(data.unmatched.values()):,} images "
+            f"({', '.join(counts)}{more})."
+        )
+    return lines
 
 
 def _speedups(summary: Summary) -> list[Block]:

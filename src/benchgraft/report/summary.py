@@ -42,7 +42,9 @@ class StageData(Part):
     unusable: int
     """Images of the whole data set that could not be read and take part in nothing."""
     shared: int
-    """Test images of the whole data set left out since training or validation has the same bytes."""
+    """Images of the whole data set not judged by, since training has them too, or ones that look alike."""
+    unmatched: dict[str, int]
+    """Source class that no rule takes -> its images."""
     matched: list[ClassData]
 
 

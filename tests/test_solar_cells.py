@@ -1,0 +1,208 @@
+"""Photos of solar cells from a package: its layout, and the paper's last step on them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from photos import write_cells
+from typer.testing import CliRunner
+
+from benchgraft.cli import app, main
+from benchgraft.data.readers import guess_format, open_source
+from benchgraft.data.store import open_store
+from benchgraft.errors import DataError
+from benchgraft.experiment import config
+from benchgraft.experiment.images import package_folder
+from benchgraft.ledger import DataRecord, ImagesRecord, Ledger, RunRecord
+from benchgraft.report.verify import verify
+
+TINY = """
+base = "solar-cells"
+name = "few-cells"
+runs = 1
+[classes.functional_defective]
+train_per_class = 24
+validation_per_class = 4
+test_per_class = 6
+[stages]
+stage3.recipe = { batch_size = 32, stop = { epochs = 1 } }
+scratch.recipe = { batch_size = 32, stop = { epochs = 1 } }
+"""
+COUNTS = {0.0: 60, 1.0: 60, 0.3333333333333333: 7, 0.6666666666666666: 3}
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    return write_cells(tmp_path / "cells", {0.0: 3, 1.0: 2, 0.3333333333333333: 1, 0.6666666666666666: 1})
+
+
+def test_classes_are_the_certain_probabilities_and_each_uncertain_one(cells: Path) -> None:
+    source = open_source("elpv", cells)
+    assert {sample.key: sample.class_name for sample in source.samples} == {
+        "images/cell0001.png": "functional",
+        "images/cell0002.png": "functional",
+        "images/cell0003.png": "functional",
+        "images/cell0004.png": "defective",
+        "images/cell0005.png": "defective",
+        "images/cell0006.png": "uncertain 0.33",
+        "images/cell0007.png": "uncertain 0.67",
+    }
+    assert {sample.given for sample in source.samples} == {None}
+    assert source.notes == []
+
+
+def test_the_folder_and_the_one_above_it_are_known_by_their_layout(cells: Path) -> None:
+    assert guess_format(cells) == guess_format(cells.parent) == "elpv"
+    assert open_source("elpv", cells.parent).root == cells
+    result = CliRunner().invoke(
+        app, ["data", "check", str(cells), "--cache-dir", str(cells.parent / "cache")]
+    )
+    assert "elpv, 7 images of 100 x 100 in 4 classes" in result.output
+
+
+def test_class_folders_beside_another_labels_csv_stay_class_folders(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("file,class\na/0.png,a\n")
+    for name in ("a", "b"):
+        write_cells(tmp_path / name, {0.0: 1})
+    assert guess_format(tmp_path) == "folder"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "images/cell0001.png",
+        "images/cell0001.png 1.5 mono",
+        "images/cell0001.png nan mono",
+        "images/cell0001.png high mono",
+        "/images/cell0001.png 0.0 mono",
+        "../cells/images/cell0001.png 0.0 mono",
+    ],
+)
+def test_a_line_that_is_no_label_is_named(cells: Path, line: str) -> None:
+    lines = (cells / "labels.csv").read_text().splitlines()
+    (cells / "labels.csv").write_text("\n".join([*lines[:2], line, *lines[3:]]))
+    with pytest.raises(DataError, match=r"labels\.csv, line 3: '.*' is no path, probability"):
+        open_source("elpv", cells)
+
+
+def test_a_photo_named_twice_is_refused(cells: Path) -> None:
+    with (cells / "labels.csv").open("a") as file:
+        file.write("images/cell0001.png 1.0 mono\n")
+    with pytest.raises(DataError, match=r"line 8: images/cell0001\.png is named twice"):
+        open_source("elpv", cells)
+
+
+def test_photos_that_are_not_there_links_and_photos_without_a_label_are_counted(cells: Path) -> None:
+    (cells / "images" / "cell0001.png").unlink()
+    (cells / "images" / "cell0002.png").rename(cells / "elsewhere.png")
+    (cells / "images" / "cell0002.png").symlink_to(cells / "elsewhere.png")
+    shutil.copy(cells / "images" / "cell0003.png", cells / "images" / "more.png")
+    source = open_source("elpv", cells)
+    assert len(source.samples) == 5
+    assert source.notes == [
+        "1 links ignored, such as images/cell0002.png",
+        "2 photos named in labels.csv that are not there as plain files ignored, such as images/cell0001.png",
+        "1 photos without a line in labels.csv ignored, such as images/more.png",
+    ]
+
+
+def test_another_label_moves_a_photo_without_decoding_it_again(cells: Path) -> None:
+    cache = cells.parent / "cache"
+    assert open_store(open_source("elpv", cells), cache).decoded == 7
+    assert open_store(open_source("elpv", cells), cache).decode_seconds == 0
+    text = (cells / "labels.csv").read_text()
+    (cells / "labels.csv").write_text(text.replace("cell0001.png  0.0", "cell0001.png  1.0"))
+    store = open_store(open_source("elpv", cells), cache)
+    assert (store.decoded, store.reused) == (0, 7)
+    assert store.class_names[store.labels[0]] == "defective"
+
+
+def test_the_package_holds_what_its_description_says(solar_cells: Path) -> None:
+    assert package_folder("elpv_dataset") == solar_cells
+    source = open_source(guess_format(solar_cells), solar_cells)
+    assert Counter(sample.class_name for sample in source.samples) == {
+        "functional": 1508,
+        "defective": 715,
+        "uncertain 0.33": 295,
+        "uncertain 0.67": 106,
+    }
+    assert source.notes == []
+
+
+def test_the_experiment_runs_on_the_package_without_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    write_cells(site / "elpv_dataset" / "data", COUNTS, copies=20)
+    (site / "elpv_dataset" / "__init__.py").write_text("raise RuntimeError('not to be imported')\n")
+    folder = _reproduce(tmp_path, site, monkeypatch)
+    ledger = Ledger(folder)
+    (data,) = ledger.of_kind(DataRecord)
+    assert data.dropped_from_test
+    assert all("nearly the same picture as the" in image.reason for image in data.dropped_from_test)
+    assert {run.arm for run in ledger.of_kind(RunRecord)} == {None, "transfer", "scratch"}
+    for images in ledger.of_kind(ImagesRecord):
+        assert images.class_names == ["functional", "defective"]
+        assert images.counts["train"] == {"functional": 24, "defective": 24}
+        assert images.unmatched == {"uncertain 0.33": 7, "uncertain 0.67": 3}
+        assert set(images.test.sources) == {"functional", "defective"}
+    assert verify(folder).differences == []
+
+
+def test_the_report_says_what_the_photos_show_and_judges_the_papers_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solar_cells: Path
+) -> None:
+    site = tmp_path / "site" / "elpv_dataset" / "data"
+    (site / "images").mkdir(parents=True)
+    lines = (solar_cells / "labels.csv").read_text().splitlines(keepends=True)[::16]
+    (site / "labels.csv").write_text("".join(lines))
+    for line in lines:
+        shutil.copy(solar_cells / line.split()[0], site / "images")
+    (site.parent / "__init__.py").touch()
+    folder = _reproduce(tmp_path, site.parents[1], monkeypatch)
+    text = " ".join((folder / "tables.md").read_text().split())
+    assert "photos of solar cells, not of fruit" in text
+    assert "which solar module a cell is from" in text
+    assert "it took about 12 times less" in text
+    assert "as no rule names their class" in text
+    assert "rotating fruit" not in text
+
+
+@pytest.mark.parametrize("words", [["reproduce"], ["reproduce", "--dry-run"]])
+def test_without_the_package_one_line_says_what_to_install(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchgraft.experiment.images.find_spec", lambda _name: None)
+    monkeypatch.setattr(sys, "argv", ["benchgraft", *words])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.err == (
+        "error: these photos come with the package elpv_dataset, which is not installed: "
+        "pip install 'benchgraft[sample]'\n"
+    )
+    assert not list(tmp_path.rglob("ledger.jsonl"))
+
+
+def _reproduce(place: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The run folder of the tiny experiment, where the package lies in `site`."""
+    monkeypatch.syspath_prepend(site)
+    (place / "few.toml").write_text(TINY)
+    assert config.load(str(place / "few.toml")).data["solar_cells"].folder == "package:elpv_dataset"
+    words = [
+        "reproduce",
+        str(place / "few.toml"),
+        "--out",
+        str(place / "run"),
+        "--cache-dir",
+        str(place / "c"),
+    ]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    return place / "run"
