@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchgraft.data.synthetic import write_synthetic
 
@@ -53,3 +55,12 @@ def synthetic_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
     write_synthetic(folder, seed=0)
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks and sets so small that threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
