@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchgraft.data.synthetic import write_synthetic
 
@@ -63,3 +65,12 @@ def synthetic_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
     write_synthetic(folder, seed=0)
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks and sets so small that threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,28 +203,6 @@ def test_as_published_runs_to_the_end(tmp_path, synthetic_data):
         "scratch",
     }
     summarise(ledger.records)
-
-
-def test_killed_and_interrupted_process_goes_on_to_the_same_weights(tiny, tmp_path, synthetic_data):
-    def command(out: str) -> list[str]:
-        return [
-            *(sys.executable, "-m", "benchgraft", "reproduce", str(tiny), "--data", str(synthetic_data)),
-            *("--out", str(tmp_path / out), "--cache-dir", str(tmp_path / "cache"), "--threads", "1"),
-        ]
-
-    subprocess.run(command("whole"), check=True, capture_output=True)
-    for delay, number in ((2.0, signal.SIGINT), (2.5, signal.SIGKILL), (3.5, signal.SIGKILL)):
-        process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(delay)
-        os.kill(process.pid, number)
-        process.wait()
-    subprocess.run(command("killed"), check=True, capture_output=True)
-    whole, killed = _runs(Ledger(tmp_path / "whole")), _runs(Ledger(tmp_path / "killed"))
-    assert whole.keys() == killed.keys()
-    for key, run in whole.items():
-        assert killed[key].model_digest == run.model_digest
-        assert killed[key].loss == run.loss
-        assert killed[key].predicted == run.predicted
 
 
 def test_a_frozen_tensor_that_moves_fails_the_run():
