@@ -66,16 +66,24 @@ def data_folder(config: DataConfig, root: Path | None) -> Path:
 
 
 def open_data(
-    name: str, config: DataConfig, root: Path | None, cache: Path, progress: Progress
+    name: str,
+    config: DataConfig,
+    root: Path | None,
+    cache: Path,
+    progress: Progress,
+    white_level: int | None = None,
 ) -> OpenedData:
     """Open the store, cut the split once for all stages, drop test images that are training images too
     (unless they are to be kept) and what the configuration leaves out.
 
+    white_level: of the model that is to be updated; None: found from the photos.
     What the fingerprints cost is told with the decoding: like this it is done once for all runs.
     """
     start = time.perf_counter()
     source = open_source(config.format, data_folder(config, root))
-    store = open_store(source, cache, progress=progress, fit=config.fit, damaged=config.damaged)
+    store = open_store(
+        source, cache, progress=progress, fit=config.fit, damaged=config.damaged, white_level=white_level
+    )
     store, prints = _with_prints(store, progress)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)
