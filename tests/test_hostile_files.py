@@ -346,7 +346,7 @@ def test_links_are_never_followed(root: Path, tmp_path: Path) -> None:
     assert opened.class_names == ["cat", "dog"]
     told = "\n".join(opened.notes)
     assert "3 links ignored, such as cat/" in told
-    assert 'the class folder "fox" is a link and not followed: 1 photo left out; put' in told
+    assert 'the folder "fox" is a link and not followed: 1 photo left out; put' in told
 
 
 def test_folder_of_links_only_says_so(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ def test_class_folders_that_are_links_are_named_with_their_photos_and_not_follow
     (outside / "fox" / "more").symlink_to(tmp_path)
     (photos / "fox").symlink_to(outside / "fox")
     assert open_source("folder", photos).notes == [
-        'the class folder "fox" is a link and not followed: 6 photos left out; '
+        'the folder "fox" is a link and not followed: 6 photos left out; '
         "put the folders themselves in place of the links"
     ]
     (photos / "elk").symlink_to(outside / "elk")
@@ -311,11 +311,25 @@ def test_class_folders_that_are_links_are_named_with_their_photos_and_not_follow
     assert set(report.counts) == {"red", "green"}
     assert any(
         note.startswith(
-            "2 class folders are links and not followed, 7 photos left out: "
-            '"elk" (1 photo), "fox" (6 photos); '
+            '2 folders are links and not followed, 7 photos left out: "elk" (1 photo), "fox" (6 photos); '
         )
         for note in report.notes
     )
+
+
+def test_folders_beside_those_of_a_split_are_named_with_their_photos(tmp_path):
+    data = tmp_path / "data"
+    write_photos(data / "train", {"red": 2, "green": 2})
+    write_photos(data / "test", {"red": 1, "green": 1}, start=9)
+    write_photos(data, {"more/red": 3})
+    (data / "valid").symlink_to(write_photos(tmp_path / "elsewhere", {"red": 4}))
+    (data / "loose.png").write_bytes(b"x")
+    assert open_source(guess_format(data), data).notes == [
+        "1 image outside class folders ignored, such as loose.png",
+        'the folder "valid" is a link and not followed: 4 photos left out; '
+        "put the folders themselves in place of the links",
+        'the folder "more" lies beside those of the split: 3 photos left out',
+    ]
 
 
 def test_a_link_to_a_huge_folder_is_counted_to_a_bound(tmp_path, monkeypatch):

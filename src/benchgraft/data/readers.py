@@ -192,8 +192,9 @@ def _open_fruits360(root: Path) -> Source:
             *_what_is_there(root),
             'for a folder of class folders without a split, say format = "folder"',
         )
-    scan = Scan()
-    for name, given in _sides(folder).items():
+    scan, sides = Scan(), _sides(folder)
+    scan.add_beside(folder, sides)
+    for name, given in sides.items():
         scan.add(folder / name, given, f"{name}/")
     group_classes(scan.found)
     return _source("fruits360", folder, scan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,8 +18,9 @@ Given = Literal["train", "test", "validation"]
 """The side on which a data set puts an image."""
 SHOWN = 5
 LOOKED_AT = 50_000
-"""So many files and folders behind a link are looked at to say how many photos it leaves out."""
+"""So many files and folders are looked at to say how many photos are left out with their folders."""
 _HIDDEN = (".", "__MACOSX")
+_NO_LINKS = "; put the folders themselves in place of the links"
 LINKS, HIDDEN, SPECIAL = "links", "hidden files or folders", "special files (pipes, devices, sockets)"
 RAW, FOREIGN = "raw photos of cameras (export them as JPEG)", "files that are no images by name"
 LOOSE = "images outside class folders"
@@ -181,52 +182,54 @@ class Scan:
     found: list[ClassFolder] = field(default_factory=list)
     ignored: Ignored = field(default_factory=Ignored)
     linked: list[tuple[str, int, bool]] = field(default_factory=list)
-    """Class folders that are links, with the photos that they leave out, and whether those are all."""
+    """Folders that are links, with the photos that they leave out, and whether those are all."""
+    beside: list[tuple[str, int, bool]] = field(default_factory=list)
+    """Folders beside those of a split, likewise."""
     may_look_at: int = field(default_factory=lambda: LOOKED_AT)
 
     def add(self, folder: Path, given: Given | None, prefix: str) -> None:
         """Take in the class folders below `folder`, and all below them. Raises DataError."""
-        listing = list_folder(str(folder), self.ignored)
-        for file in listing.files:
-            self.ignored.add(LOOSE, str(folder / file.name))
-        for name in sorted(listing.links):
-            self._add_link(folder / name, prefix + name)
-        for name in sorted(listing.folders):
+        for name in self._folders(folder, prefix):
             for level in walk(str(folder / name), self.ignored):
                 inside = (name, *level.inside)
                 below = f"{prefix}{'/'.join(inside)}/"
                 self.found.append(ClassFolder(name, given, below, Path(level.path), level.files, inside))
 
-    def _add_link(self, path: Path, name: str) -> None:
-        if path.name.startswith(_HIDDEN) or not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir() may raise
-            self.ignored.add(LINKS, str(path))
-            return
-        count, looked_at, is_all = _photos_below(path, self.may_look_at)
+    def add_beside(self, folder: Path, sides: Collection[str]) -> None:
+        """Count what else lies in a folder that holds those of a split. Raises DataError."""
+        for name in self._folders(folder, ""):
+            if name not in sides:
+                self.beside.append((printable(name), *self._count(folder / name)))
+
+    def _folders(self, folder: Path, prefix: str) -> list[str]:
+        """Those that can be looked into, by name; the rest is counted."""
+        listing = list_folder(str(folder), self.ignored)
+        for file in listing.files:
+            self.ignored.add(LOOSE, str(folder / file.name))
+        for name in sorted(listing.links):
+            path = folder / name
+            if name.startswith(_HIDDEN) or not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir() may raise
+                self.ignored.add(LINKS, str(path))
+            else:
+                self.linked.append((printable(prefix + name), *self._count(path)))
+        return sorted(listing.folders)
+
+    def _count(self, folder: Path) -> tuple[int, bool]:
+        """How many photos are left out with a folder, and whether those are all."""
+        count, looked_at, is_all = _photos_below(folder, self.may_look_at)
         self.may_look_at -= looked_at
-        self.linked.append((printable(name), count, is_all))
+        return count, is_all
 
     def notes(self, root: Path) -> list[str]:
         """What was passed over, and what was taken from deeper than usual; to print."""
         return [
             *self.ignored.notes(root),
-            *self._link_notes(),
+            *_left_out(self.linked, "is a link and not followed", "are links and not followed", _NO_LINKS),
+            *_left_out(self.beside, "lies beside those of the split", "lie beside those of the split"),
             *self._depth_notes(root),
             *self._group_notes(),
             *self._empty_notes(),
         ]
-
-    def _link_notes(self) -> list[str]:
-        if not self.linked:
-            return []
-        names = [f'"{name}" ({_at_least(count, is_all)})' for name, count, is_all in self.linked]
-        total = _at_least(
-            sum(count for _, count, _ in self.linked), all(is_all for *_, is_all in self.linked)
-        )
-        if len(names) == 1:
-            said = f'the class folder "{self.linked[0][0]}" is a link and not followed: {total} left out'
-        else:
-            said = f"{len(names):,} class folders are links and not followed, {total} left out: {some(names)}"
-        return [f"{said}; put the folders themselves in place of the links"]
 
     def _depth_notes(self, root: Path) -> list[str]:
         deep = [item for item in self.found if item.files and len(item.inside) > item.depth]
@@ -265,6 +268,19 @@ class Scan:
         if len(empty) == 1:
             return [f"the class folder {empty[0]} holds no image"]
         return [f"{len(empty):,} class folders hold no image: {some(empty)}"] if empty else []
+
+
+def _left_out(
+    folders: list[tuple[str, int, bool]], is_one: str, are_several: str, advice: str = ""
+) -> list[str]:
+    """One line on folders that are left out with all that is in them."""
+    if not folders:
+        return []
+    total = _at_least(sum(count for _, count, _ in folders), all(is_all for *_, is_all in folders))
+    if len(folders) == 1:
+        return [f'the folder "{folders[0][0]}" {is_one}: {total} left out{advice}']
+    names = some([f'"{name}" ({_at_least(count, is_all)})' for name, count, is_all in folders])
+    return [f"{len(folders):,} folders {are_several}, {total} left out: {names}{advice}"]
 
 
 def _at_least(count: int, is_all: bool) -> str:
