@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from benchgraft.data import decode as module
-from benchgraft.data.decode import Undecodable, decode
+from benchgraft.data.decode import Rule, decode
+from benchgraft.data.formats import Undecodable
 
 SIZE = 100
 
@@ -55,9 +56,9 @@ OTHER = {
 
 @pytest.mark.parametrize("raw", [*PLAIN.values(), *OTHER.values()], ids=[*PLAIN, *OTHER])
 def test_pixels_and_conversions_are_those_of_pillow(raw, monkeypatch):
-    quick = decode(raw, SIZE)
+    quick = decode(raw, Rule(SIZE))
     monkeypatch.setattr(module, "_plain_jpeg", lambda *_: None)
-    thorough = decode(raw, SIZE)
+    thorough = decode(raw, Rule(SIZE))
     assert quick[1] == thorough[1]
     assert np.array_equal(quick[0], thorough[0])
 
@@ -73,7 +74,7 @@ def test_a_cut_jpeg_meets_the_same_fate_as_with_pillow(end, monkeypatch):
 
     def fate() -> str | bytes:
         try:
-            return decode(raw, SIZE)[0].tobytes()
+            return decode(raw, Rule(SIZE))[0].tobytes()
         except Undecodable as reason:
             return str(reason)
 

@@ -15,7 +15,7 @@ from photos import write_photos
 from PIL import Image
 
 from benchgraft import adapt, evaluate, export, predict
-from benchgraft.data.decode import decode
+from benchgraft.data.decode import Rule, decode
 from benchgraft.data.synthetic import draw_varied
 from benchgraft.errors import DataError, ExportError, ModelFileError
 from benchgraft.model import model_file
@@ -211,7 +211,7 @@ def test_exported_file_answers_as_pytorch_and_carries_the_class_names(place, tmp
     facts = session.get_modelmeta().custom_metadata_map
     assert json.loads(facts["class_names"]) == ["blue", "green", "red"]
     photo = place / "new" / "red" / "0500.png"
-    pixels = decode(photo.read_bytes(), 100)[0]
+    pixels = decode(photo.read_bytes(), Rule(100))[0]
     (row,) = session.run(None, {"images": pixels[None]})[0]
     answer = next(predict(place / "m.safetensors", [photo], top=3))
     assert dict(answer.top)["red"] == pytest.approx(row[2], abs=1e-5)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .data.decode import Fit
+from .data.decode import Rule
 
 ONNX_SUFFIX = ".onnx"
 
@@ -21,12 +21,8 @@ class Classifier(Protocol):
         """In the order of the columns of the probabilities."""
 
     @property
-    def image_size(self) -> int:
-        """Side in pixels of the squares that it takes."""
-
-    @property
-    def fit(self) -> Fit:
-        """How a photo of another shape is brought to that square."""
+    def rule(self) -> Rule:
+        """How photos become the pixels that it takes."""
 
     def probabilities(self, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Photos, uint8 (n, size, size, 3) RGB, to float64 (n, classes)."""

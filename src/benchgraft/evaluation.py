@@ -80,6 +80,8 @@ class EvaluationReport(Part):
     trained_on: int
     """Photos left out since the model, or a parent of it, was trained on the same bytes."""
     excluded: list[ExcludedImage]
+    notes: list[str]
+    """What was passed over in the folder, and what looks like a mistake."""
 
 
 def evaluate(
@@ -111,7 +113,10 @@ def evaluate(
     file = model_file.read(request.model)
     source = open_source(guess_format(request.folder), request.folder)
     place = request.cache or default_cache()
-    store = open_store(source, place, file.card.image_size, progress or NoProgress(), file.card.fit)
+    card = file.card
+    store = open_store(
+        source, place, card.image_size, progress or NoProgress(), card.fit, white_level=card.white_level
+    )
     rows, labels, unknown = _labelled(file, store)
     trained = np.isin(store.digests[rows], file.trained_on)
     if not include_trained:
@@ -139,6 +144,7 @@ def evaluate(
         unknown_classes=unknown,
         trained_on=0 if include_trained else int(trained.sum()),
         excluded=store.excluded,
+        notes=store.notes,
     )
 
 

@@ -1,7 +1,7 @@
 """What an ONNX file of ours carries beside its graph, for whoever writes or reads one. No torch.
 
-Metadata: class_names (JSON), image_size, fit, model_digest (of the model file's weights), and file_digest:
-the SHA-256 of the whole file with STAND_IN in that digest's own place.
+Metadata: class_names (JSON), image_size, fit, white_level, model_digest (of the model file's weights), and
+file_digest: the SHA-256 of the whole file with STAND_IN in that digest's own place.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
-from .data.decode import Fit
+from .data.decode import FITS, Rule
+from .data.grey import FULL_RANGE, LEVELS
 from .errors import ExportError
 from .files import digest_bytes
 
@@ -27,8 +27,8 @@ class OnnxCard:
 
     class_names: list[str]
     """In the order of the columns of the probabilities."""
-    image_size: int
-    fit: Fit
+    rule: Rule
+    """How photos become the pixels that it takes."""
     model_digest: str
 
 
@@ -36,8 +36,9 @@ def to_metadata(card: OnnxCard) -> dict[str, str]:
     """The file's metadata before `seal`, which puts its digest in."""
     return {
         "class_names": json.dumps(card.class_names, ensure_ascii=False),
-        "image_size": str(card.image_size),
-        "fit": card.fit,
+        "image_size": str(card.rule.size),
+        "fit": card.rule.fit,
+        "white_level": str(card.rule.white_level),
         "model_digest": card.model_digest,
         FILE_DIGEST: STAND_IN,
     }
@@ -48,8 +49,10 @@ def from_metadata(metadata: Mapping[str, str]) -> OnnxCard:
     names = json.loads(metadata["class_names"])
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise ValueError("class_names is no list of names")
-    fits: dict[str, Fit] = {fit: fit for fit in get_args(Fit)}
-    return OnnxCard(names, int(metadata["image_size"]), fits[metadata["fit"]], metadata["model_digest"])
+    fit = FITS[FITS.index(metadata["fit"])]
+    # Files of earlier versions state no white level: all that there was is the full range.
+    level = LEVELS[LEVELS.index(int(metadata.get("white_level", FULL_RANGE)))]
+    return OnnxCard(names, Rule(int(metadata["image_size"]), fit, level), metadata["model_digest"])
 
 
 def seal(content: bytes) -> bytes:

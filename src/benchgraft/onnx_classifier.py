@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .data.decode import Fit
+from .data.decode import Rule
 from .data.names import printable
 from .data.parallel import usable_cores
 from .errors import ConfigError, ModelFileError
@@ -39,8 +39,7 @@ class OnnxClassifier:
         self._session = _session(path, content, threads)
         card = _card(path, content, self._session)
         self.class_names: list[str] = card.class_names
-        self.image_size: int = card.image_size
-        self.fit: Fit = card.fit
+        self.rule: Rule = card.rule
 
     def probabilities(self, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Photos, uint8 (n, size, size, 3) RGB, to float64 (n, classes)."""

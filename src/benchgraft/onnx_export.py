@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from .data.decode import Undecodable, decode
+from .data.decode import Rule, decode
+from .data.formats import Undecodable
 from .data.scan import images_below
 from .data.synthetic import draw_varied
 from .errors import DataError, ExportError
@@ -82,15 +83,19 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
 def _photos(folder: Path, file: ModelFile) -> npt.NDArray[np.uint8]:
     """At most CHECKED_PHOTOS photos of the folder, evenly from all of them."""
     names = list(images_below(folder))
-    photos = []
+    rule, photos = _rule(file), []
     for name in names[:: max(1, len(names) // CHECKED_PHOTOS)][:CHECKED_PHOTOS]:
         try:
-            photos.append(decode((folder / name).read_bytes(), file.card.image_size, file.card.fit)[0])
+            photos.append(decode((folder / name).read_bytes(), rule)[0])
         except Undecodable:
             continue
     if len(photos) < 2:
         raise DataError(f"{folder} has no two photos to compare with", "name another folder with --images")
     return np.stack(photos)
+
+
+def _rule(file: ModelFile) -> Rule:
+    return Rule(file.card.image_size, file.card.fit, file.card.white_level)
 
 
 def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) -> bytes:
@@ -109,7 +114,7 @@ def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) 
             verbose=False,
         )
     proto = program.model_proto
-    card = OnnxCard(file.card.class_names, file.card.image_size, file.card.fit, file.card.model_digest)
+    card = OnnxCard(file.card.class_names, _rule(file), file.card.model_digest)
     onnx.helper.set_model_props(proto, to_metadata(card))
     return seal(proto.SerializeToString())
 

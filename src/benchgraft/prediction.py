@@ -7,19 +7,22 @@ promises nothing, though at all sizes that we tried its answers were the same bi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .classifier import Classifier, open_classifier
-from .data.decode import Fit, Undecodable, decode
+from .data.decode import CLIPPED, FINDINGS, ONE_COLOUR, Pixels, Rule, decode
+from .data.formats import Undecodable
 from .data.names import printable
 from .data.parallel import in_parallel
-from .data.scan import images_below
+from .data.scan import Ignored, images_below, photos
+from .errors import DataError
 from .values import as_fraction, as_model, as_paths, at_least_one, named
 
 BATCH_SIZE = 64
@@ -27,6 +30,10 @@ DECODED_AT_ONCE = 32
 UNSURE = "unsure"
 LARGEST_FILE = 1 << 28
 """Bytes; what is larger is no photo."""
+_SAID = {
+    ONE_COLOUR: "of nearly one colour",
+    CLIPPED: "of 16-bit grey beyond the white of the model, where what is brighter is lost",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Prediction:
     """Of the likeliest class."""
     top: tuple[tuple[str, float], ...]
     """The likeliest classes with their probabilities, the likeliest first."""
+    findings: tuple[str, ...] = ()
+    """What looks like a mistake in the photo: see data/decode.py, FINDINGS."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,14 @@ class Unreadable:
 Answer = Prediction | Unreadable
 
 
+class _Photo(NamedTuple):
+    """One that was decoded, uint8 (size, size, 3)."""
+
+    path: str
+    pixels: Pixels
+    findings: tuple[str, ...]
+
+
 def predict(
     model: Path | str,
     paths: Iterable[Path | str] | Path | str,
@@ -61,13 +78,15 @@ def predict(
     unsure_below: float = 0.0,
     device: str = "auto",
     threads: int | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[Answer]:
     """One answer for each photo, in order. A folder stands for all the photos below it, by name.
 
     paths: one, or several, which may be as many as you like and come one by one.
     model: a model file, or an ONNX file (.onnx) that `export` has made of one: the same answers, with
     probabilities within 1e-5, without importing PyTorch, on the CPU alone. top: how many classes each answer
-    lists. Photos are brought to the model's input by the rule that its file states.
+    lists. Photos are brought to the model's input by the rule that its file states. say: takes, after the
+    last answer, a line for each kind of thing passed over in folders, or that looks like a mistake in photos.
 
     Raises at once RequestError for values that cannot be, ModelFileError for a model that cannot be used and
     ConfigError for a device that cannot; a photo that cannot be read is an answer of its own.
@@ -83,81 +102,100 @@ def predict(
     if threads is not None:
         with named("threads"):
             threads = at_least_one(threads)
-    return _answers(open_classifier(path, device, threads), _files(given), count, least)
+    return _answers(open_classifier(path, device, threads), given, count, least, say or (lambda _line: None))
 
 
-def _answers(classifier: Classifier, paths: Iterator[str], top: int, unsure_below: float) -> Iterator[Answer]:
-    waiting: list[tuple[str, npt.NDArray[np.uint8] | Unreadable]] = []
-    for path, result in _decoded(paths, classifier.image_size, classifier.fit):
-        waiting.append((path, result))
-        if sum(not isinstance(item, Unreadable) for _, item in waiting) == BATCH_SIZE:
+def _answers(
+    classifier: Classifier,
+    paths: Iterable[str],
+    top: int,
+    unsure_below: float,
+    say: Callable[[str], None],
+) -> Iterator[Answer]:
+    waiting: list[_Photo | Unreadable] = []
+    passed, found = Ignored(), Ignored()
+    for photo in _decoded(_files(paths, passed), classifier.rule):
+        waiting.append(photo)
+        if isinstance(photo, _Photo):
+            for finding in photo.findings:
+                found.add(finding, photo.path)
+        if sum(isinstance(item, _Photo) for item in waiting) == BATCH_SIZE:
             yield from _answer(waiting, classifier, top, unsure_below)
             waiting = []
     yield from _answer(waiting, classifier, top, unsure_below)
+    for line in passed.notes():
+        say(line)
+    for finding, count in found.kinds.items():
+        say(f"{photos(count)} {_SAID[finding]}, such as {printable(found.first[finding])}")
 
 
 def _answer(
-    waiting: list[tuple[str, npt.NDArray[np.uint8] | Unreadable]],
-    classifier: Classifier,
-    top: int,
-    unsure_below: float,
+    waiting: list[_Photo | Unreadable], classifier: Classifier, top: int, unsure_below: float
 ) -> Iterator[Answer]:
     """Answers of one batch."""
     names = classifier.class_names
-    photos = [item for _, item in waiting if not isinstance(item, Unreadable)]
-    rows = iter(_probabilities(classifier, photos))
-    for path, item in waiting:
+    rows = iter(_probabilities(classifier, [item.pixels for item in waiting if isinstance(item, _Photo)]))
+    for item in waiting:
         if isinstance(item, Unreadable):
             yield item
             continue
         row = next(rows)
         best = [(names[place], float(row[place])) for place in np.argsort(-row, kind="stable")[:top].tolist()]
         name, probability = best[0]
-        yield Prediction(path, name if probability >= unsure_below else UNSURE, probability, tuple(best))
+        name = name if probability >= unsure_below else UNSURE
+        yield Prediction(item.path, name, probability, tuple(best), item.findings)
 
 
-def _probabilities(classifier: Classifier, photos: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float64]:
+def _probabilities(classifier: Classifier, pixels: list[Pixels]) -> npt.NDArray[np.float64]:
     """float64 (n, classes) of at most BATCH_SIZE photos, uint8 (size, size, 3) each; the last fills up."""
-    if not photos:
+    if not pixels:
         return np.empty((0, 0))
-    filled = photos + [photos[-1]] * (BATCH_SIZE - len(photos))
-    return classifier.probabilities(np.stack(filled))[: len(photos)]
+    filled = pixels + [pixels[-1]] * (BATCH_SIZE - len(pixels))
+    return classifier.probabilities(np.stack(filled))[: len(pixels)]
 
 
-def _decoded(
-    paths: Iterator[str], size: int, fit: Fit
-) -> Iterator[tuple[str, npt.NDArray[np.uint8] | Unreadable]]:
+def _decoded(paths: Iterator[str | Unreadable], rule: Rule) -> Iterator[_Photo | Unreadable]:
     """Photos in order, a bounded number decoded ahead."""
     groups = iter(lambda: list(islice(paths, DECODED_AT_ONCE)), [])
-    for group in in_parallel(lambda group: [(path, _decode(path, size, fit)) for path in group], groups):
+    for group in in_parallel(lambda group: [_decode(path, rule) for path in group], groups):
         yield from group
 
 
-def _decode(path: str, size: int, fit: Fit) -> npt.NDArray[np.uint8] | Unreadable:
+def _decode(path: str | Unreadable, rule: Rule) -> _Photo | Unreadable:
+    if isinstance(path, Unreadable):
+        return path
     try:
         file = Path(path)
-        if file.is_dir():
-            return Unreadable(path, "a folder without photos")
         if file.stat().st_size > LARGEST_FILE:
             return Unreadable(path, f"larger than {LARGEST_FILE:,} bytes")
-        return decode(file.read_bytes(), size, fit)[0]
+        pixels, conversions = decode(file.read_bytes(), rule)
     except Undecodable as error:
         return Unreadable(path, str(error))
     except (OSError, ValueError) as error:
         return Unreadable(path, printable(getattr(error, "strerror", None) or str(error)))
+    return _Photo(path, pixels, tuple(name for name in conversions if name in FINDINGS))
 
 
-def _files(paths: Iterable[str]) -> Iterator[str]:
+def _files(paths: Iterable[str], passed: Ignored) -> Iterator[str | Unreadable]:
     for path in paths:
         if Path(path).is_dir():
-            yield from _below(Path(path))
+            yield from _below(Path(path), passed)
         else:
             yield path
 
 
-def _below(folder: Path) -> Iterator[str]:
-    """All photos below a folder, sorted; itself if there are none. Foreign files are passed over."""
-    names = images_below(folder)
-    first = next(names, None)
-    yield str(folder if first is None else folder / first)
-    yield from (str(folder / name) for name in names)
+def _below(folder: Path, passed: Ignored) -> Iterator[str | Unreadable]:
+    """All photos below a folder, by name; a folder without any, or that cannot be listed, is an answer."""
+    here = Ignored()
+    unlisted: list[tuple[str, DataError]] = []
+    count = 0
+    for name in images_below(folder, here, unlisted):
+        count += 1
+        yield str(folder / name)
+    for place, error in unlisted:
+        yield Unreadable(place, error.what)
+    if count:
+        passed.add_all(here)
+    elif not unlisted:
+        reason = "; ".join(["a folder without photos", *here.notes(folder)])
+        yield Unreadable(str(folder), reason)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .data.decode import Fit
+from .data.decode import Rule
 from .model import model_file
 from .model.paper_cnn import in_inference_order
 from .training.device import prepare_device
@@ -23,8 +23,7 @@ class TorchClassifier:
         file = model_file.read(path)
         self._network = in_inference_order(model_file.load(file).to(self._device).eval())
         self.class_names: list[str] = file.card.class_names
-        self.image_size: int = file.card.image_size
-        self.fit: Fit = file.card.fit
+        self.rule = Rule(file.card.image_size, file.card.fit, file.card.white_level)
 
     @torch.no_grad()
     def probabilities(self, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

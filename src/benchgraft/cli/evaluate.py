@@ -48,6 +48,8 @@ def evaluate(
 
 
 def _lines(found: EvaluationReport) -> list[str]:
+    from ..data.findings import left_out_lines
+    from ..data.scan import photos, some
     from ..report import units
 
     error = units.per_cent(found.calibration_error)
@@ -58,9 +60,11 @@ def _lines(found: EvaluationReport) -> list[str]:
     ]
     if found.trained_on:
         lines.append(f"left out: {found.trained_on:,} photos that the model was trained on")
-    lines += [f"left out {image.key}: {image.reason}" for image in found.excluded]
-    for name, count in found.unknown_classes.items():
-        lines.append(f'left out: {count:,} photos of "{name}", which is no class of the model')
+    lines += left_out_lines(found.excluded)
+    unknown = [f'"{name}" ({photos(count)})' for name, count in found.unknown_classes.items()]
+    if unknown:
+        lines.append(f"left out, as they are no classes of the model: {some(unknown)}")
+    lines += [f"note: {note}" for note in found.notes]
     width = max(len(each.name) for each in found.classes)
     for each in found.classes:
         figures = [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EXIT_FAULT
-from .options import DeviceOption, ThreadsOption, one_of
+from .options import DeviceOption, ThreadsOption, one_of, say_aside
 
 if TYPE_CHECKING:
     from ..prediction import Prediction
@@ -47,7 +47,13 @@ def predict(
 
     chosen = one_of("--format", "jsonl" if json else format, FORMATS)
     answers = prediction.predict(
-        model, _expanded(paths), top=top, unsure_below=unsure_below, device=device, threads=threads
+        model,
+        _expanded(paths),
+        top=top,
+        unsure_below=unsure_below,
+        device=device,
+        threads=threads,
+        say=lambda line: say_aside(f"note: {line}"),
     )
     write = {"table": _table, "csv": _csv, "jsonl": _jsonl}[chosen]
     unreadable = 0

@@ -19,7 +19,7 @@ from ..ledger import ExcludedImage
 from ..progress import Progress
 from .decode import RULE_VERSION
 from .packing import Pack
-from .reuse import JOURNAL, Journal, known_in_leftovers, known_in_store
+from .reuse import JOURNAL, Journal, Known, known_in_leftovers, known_in_store
 from .rows import Written, write_rows
 
 FORMAT_VERSION = 1
@@ -44,7 +44,7 @@ def build(
     folder = stores / pack.key
     with known_in_leftovers(stores, place) as (known, leftovers):
         if last_key:
-            known = known_in_store(stores / last_key) | known
+            known = _known_before(pack, stores / last_key) | known
         # The journal is closed, and with that its lock given up, when the folder has its final name: until
         # then another process would take it for the leftover of a killed one, and remove it.
         with (
@@ -68,6 +68,25 @@ def build(
     return written.decoded
 
 
+def _known_before(pack: Pack, folder: Path) -> Known:
+    """The images of an earlier store; without those of 16-bit grey if white was another value there."""
+    known = known_in_store(folder)
+    if pack.peak and white_level_of(folder) != pack.rule.white_level:
+        for sha256, peak in zip(pack.sha256, pack.peaks.tolist(), strict=True):
+            if peak:
+                known.pop(sha256, None)
+    return known
+
+
+def white_level_of(folder: Path) -> int | None:
+    """Of a store; None where that cannot be read, or is of a version that knew none."""
+    try:
+        level = json.loads((folder / "store.json").read_bytes()).get("white_level")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return level if isinstance(level, int) else None
+
+
 def _write_rest(pack: Pack, written: Written, folder: Path, format: str) -> None:  # noqa: A002
     """Everything but the pixels."""
     kept = np.array(written.kept, np.int64)
@@ -83,12 +102,15 @@ def _write_rest(pack: Pack, written: Written, folder: Path, format: str) -> None
         "rule_version": RULE_VERSION,
         "key": pack.key,
         "format": format,
-        "size": pack.size,
-        "fit": pack.fit,
+        "size": pack.rule.size,
+        "fit": pack.rule.fit,
+        "white_level": pack.rule.white_level,
+        "grey16_peak": pack.peak,
         "class_names": pack.class_names,
         "keys": [pack.keys[row] for row in written.kept],
         "excluded": [[item.key, item.reason] for item in written.excluded],
         "conversions": dict(sorted(written.conversions.items())),
+        "findings": written.findings,
         "arrays_digest": digest_of(*arrays.values()),
         "bytes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
     }

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..ledger import ExcludedImage
 from ..progress import Progress
+from .findings import equal_rows
 from .readers import Source
+from .scan import SHOWN, some
 from .store import Store, open_store
 
 _SIDE_NAMES = {0: "train", 1: "test", -1: "not split"}
 _VALIDATION = 2
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ class CheckReport:
             found.append(f"only one class: {', '.join(self.counts)}; two or more are needed")
         empty = [name for name, sides in self.counts.items() if not sum(sides.values())]
         if empty:
-            found.append(f"no usable image in {_some(empty)}")
+            found.append(f"no usable image in {some(empty)}")
         if self.single_image_classes:
-            found.append(f"one image only in {_some(self.single_image_classes)}: nothing to test on")
+            found.append(f"one image only in {some(self.single_image_classes)}: nothing to test on")
         return found
 
     @property
@@ -138,11 +137,7 @@ def _duplicates(store: Store) -> tuple[list[list[str]], list[list[str]], list[li
     across: list[list[str]] = []
     within: list[list[str]] = []
     conflicts: list[list[str]] = []
-    order = np.argsort(store.digests, kind="stable")
-    ordered = store.digests[order]
-    for rows in np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1):
-        if len(rows) < 2:
-            continue
+    for rows in equal_rows(store):
         keys = [store.keys[row] for row in rows.tolist()]
         (across if len(set(store.given[rows].tolist())) > 1 else within).append(keys)
         if len(set(store.labels[rows].tolist())) > 1:
@@ -153,9 +148,5 @@ def _duplicates(store: Store) -> tuple[list[list[str]], list[list[str]], list[li
 def _group(title: str, items: list[str]) -> list[str]:
     if not items:
         return []
-    more = [f"  ... and {len(items) - _SHOWN:,} more"] if len(items) > _SHOWN else []
-    return [f"{title}:", *(f"  {item}" for item in items[:_SHOWN]), *more]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    more = [f"  ... and {len(items) - SHOWN:,} more"] if len(items) > SHOWN else []
+    return [f"{title}:", *(f"  {item}" for item in items[:SHOWN]), *more]

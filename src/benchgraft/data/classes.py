@@ -207,7 +207,9 @@ def select(
     matched = match([name for name in store.class_names if name not in without], rules)
     names = list(matched)
     if len(names) < 2:
-        raise DataError(f"only one class: {', '.join(names)}", "two or more are needed to tell them apart")
+        raise DataError(
+            f"only one class: {', '.join(names)}", "two or more are needed to tell them apart", *store.notes
+        )
     label_of = np.full(len(store.class_names), -1, np.int64)
     for label, name in enumerate(names):
         label_of[[store.class_names.index(source) for source in matched[name]]] = label

@@ -13,16 +13,18 @@ import numpy.typing as npt
 
 from ..progress import Progress
 from . import cifar100
-from .decode import Fit, Pixels, rule_of
+from .decode import Fit, Pixels, Rule
+from .formats import missing_reader
+from .grey import level_of, peak_of
 from .parallel import in_parallel, pieces
 from .readers import Sample, Source, load_cifar100
-from .reuse import Facts, Hashes, name_below
+from .reuse import Facts, Hashes, Seen, name_below
 
 MAX_FILE_BYTES = 200_000_000
 """A larger file is left out unread."""
 _HASHED_AT_ONCE = 256
 _GIVEN = {"train": 0, "test": 1, "validation": 2, None: -1}
-_UNREADABLE = b"\0" * 32
+_NOTHING_SEEN = Seen(b"\0" * 32, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +32,7 @@ class Pack:
     """All that goes into a store, before decoding; one row a sample, in key order."""
 
     key: str
-    size: int
-    fit: Fit
+    rule: Rule
     keys: list[str]
     class_names: list[str]
     labels: npt.NDArray[np.int32]
@@ -42,8 +43,15 @@ class Pack:
     """Files to decode; empty where `pixels` is there already."""
     unreadable: dict[int, str]
     """Row -> why its file cannot be read."""
+    peaks: npt.NDArray[np.int32]
+    """Largest value of each photo of 16-bit grey, 0 of all others: see grey.peak_of."""
     pixels: tuple[Pixels, ...] = ()
     """CIFAR-100: its parts, (n, 32, 32, 3)."""
+
+    @property
+    def peak(self) -> int:
+        """Largest value of all photos of 16-bit grey; 0 where there are none."""
+        return int(self.peaks.max(initial=0))
 
 
 def hash_files(
@@ -52,34 +60,42 @@ def hash_files(
     progress: Progress,
     fit: Fit = "letterbox",
     earlier: Hashes | None = None,
+    white_level: int | None = None,
 ) -> Pack:
-    """Read every file once for its SHA-256, but for those that `earlier` has with the same size and times."""
+    """Read every file once for its SHA-256, but for those that `earlier` has with the same size and times.
+
+    white_level: None finds it from the photos of 16-bit grey, which are decoded for it.
+    """
     samples = source.samples
     paths = [sample.path for sample in samples]
-    sha256 = _known_hashes(source, earlier or Hashes())
-    new = [row for row, digest in enumerate(sha256) if digest is None]
+    seen = _known(source, earlier or Hashes())
+    new = [row for row, known in enumerate(seen) if known is None]
     unreadable: dict[int, str] = {}
     with progress.track(len(new), "read images") as advance:
         parts = pieces(new, _HASHED_AT_ONCE)
-        for part in in_parallel(lambda rows: [(row, *_hash(paths[row])) for row in rows], parts):
-            for row, digest, reason in part:
-                sha256[row] = digest
+        for part in in_parallel(lambda rows: [(row, *_look(paths[row])) for row in rows], parts):
+            for row, found, reason in part:
+                seen[row] = found
                 if reason:
                     unreadable[row] = reason
             advance(len(part))
-    return _pack_of(samples, paths, [digest or _UNREADABLE for digest in sha256], unreadable, size, fit)
+    whole = [found or _NOTHING_SEEN for found in seen]
+    peaks = np.array([found.peak for found in whole], np.int32)
+    level = level_of(int(peaks.max(initial=0))) if white_level is None else white_level
+    return _pack_of(samples, [found.sha256 for found in whole], unreadable, peaks, Rule(size, fit, level))
 
 
 def hashes_of(source: Source, pack: Pack) -> Hashes:
     """What the next opening of the same folder need not read again."""
-    files: dict[bytes, tuple[Facts, bytes]] = {}
+    files: dict[bytes, tuple[Facts, Seen]] = {}
     for row, sample in enumerate(source.samples):
         if sample.file is not None and row not in pack.unreadable:
-            files[name_below(source.root, sample.path)] = (sample.file.facts, pack.sha256[row])
+            seen = Seen(pack.sha256[row], int(pack.peaks[row]))
+            files[name_below(source.root, sample.path)] = (sample.file.facts, seen)
     return Hashes(pack.key, files)
 
 
-def _known_hashes(source: Source, earlier: Hashes) -> list[bytes | None]:
+def _known(source: Source, earlier: Hashes) -> list[Seen | None]:
     return [
         earlier.find(name_below(source.root, sample.path), sample.file.facts) if sample.file else None
         for sample in source.samples
@@ -88,11 +104,10 @@ def _known_hashes(source: Source, earlier: Hashes) -> list[bytes | None]:
 
 def _pack_of(
     samples: list[Sample],
-    paths: list[Path],
     sha256: list[bytes],
     unreadable: dict[int, str],
-    size: int,
-    fit: Fit,
+    peaks: npt.NDArray[np.int32],
+    rule: Rule,
 ) -> Pack:
     class_names = sorted({sample.class_name for sample in samples})
     number = {name: label for label, name in enumerate(class_names)}
@@ -100,17 +115,17 @@ def _pack_of(
     given = np.array([_GIVEN[sample.given] for sample in samples], np.int8)
     keys = [sample.key for sample in samples]
     return Pack(
-        key=_content_key(rule_of(size, fit), keys, class_names, labels, given, sha256),
-        size=size,
-        fit=fit,
+        key=_content_key(rule.text(bool(peaks.any())), keys, class_names, labels, given, sha256),
+        rule=rule,
         keys=keys,
         class_names=class_names,
         labels=labels,
         given=given,
         digests=_first_eight(sha256),
         sha256=sha256,
-        paths=paths,
+        paths=[sample.path for sample in samples],
         unreadable=unreadable,
+        peaks=peaks,
     )
 
 
@@ -132,9 +147,8 @@ def pack_cifar100(source: Source, size: int) -> Pack:
         pixels.append(part.pixels())
     all_labels, all_given = np.concatenate(labels), np.concatenate(given)
     return Pack(
-        key=_content_key(rule_of(size), keys, class_names, all_labels, all_given, sha256),
-        size=size,
-        fit="letterbox",
+        key=_content_key(Rule(size).text(False), keys, class_names, all_labels, all_given, sha256),
+        rule=Rule(size),
         keys=keys,
         class_names=class_names,
         labels=all_labels,
@@ -143,21 +157,28 @@ def pack_cifar100(source: Source, size: int) -> Pack:
         sha256=sha256,
         paths=[],
         unreadable={},
+        peaks=np.zeros(len(keys), np.int32),
         pixels=tuple(pixels),
     )
 
 
-def _hash(path: Path) -> tuple[bytes, str]:
-    """SHA-256 of the file and "", or zeros and why it cannot be read."""
+def _look(path: Path) -> tuple[Seen, str]:
+    """What the file's bytes say and "", or nothing and why it cannot be read.
+
+    A photo whose reader is not installed counts as one that cannot be read: once it is installed, this store
+    is not to be found again.
+    """
     try:
         # open(), not Path.open(), which takes twice as long for small files
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             length = os.fstat(file.fileno()).st_size
             if length > MAX_FILE_BYTES:
-                return _UNREADABLE, f"too large: a file of {length:,} bytes, limit {MAX_FILE_BYTES:,}"
-            return hashlib.sha256(file.read()).digest(), ""
+                return _NOTHING_SEEN, f"too large: a file of {length:,} bytes, limit {MAX_FILE_BYTES:,}"
+            raw = file.read()
     except OSError as error:
-        return _UNREADABLE, f"cannot be read: {error.strerror or error}"
+        return _NOTHING_SEEN, f"cannot be read: {error.strerror or error}"
+    reason = missing_reader(raw)
+    return (_NOTHING_SEEN, reason) if reason else (Seen(hashlib.sha256(raw).digest(), peak_of(raw)), "")
 
 
 def _first_eight(sha256: Sequence[bytes]) -> npt.NDArray[np.uint64]:

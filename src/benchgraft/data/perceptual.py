@@ -98,7 +98,9 @@ def _decodes_alike(folder: Path, store: Store) -> bool:
     try:
         head = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         rule = head["rule_version"], head["size"], head.get("fit", "letterbox")
-        return rule == (RULE_VERSION, store.size, store.fit)
+        # Where neither, or one of them alone, has 16-bit grey, the two share none of it.
+        is_level = not store.grey16_peak or head.get("white_level") == store.white_level
+        return bool(is_level and rule == (RULE_VERSION, store.size, store.fit))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 

@@ -13,20 +13,11 @@ from typing import Literal, get_args
 
 from ..errors import DataError, did_you_mean
 from . import cifar100, cifar100_python, elpv
-from .decode import RULE_VERSION, Undecodable, decode
+from .decode import RULE_VERSION, decode
+from .formats import Undecodable
 from .names import class_name as name_of_class
 from .names import printable
-from .scan import (
-    ClassFolder,
-    Given,
-    Ignored,
-    ImageFile,
-    class_folders,
-    leaves,
-    list_folder,
-    name_by_leaf,
-    need_folder,
-)
+from .scan import LINKS, Given, Ignored, ImageFile, Scan, group_classes, list_folder, need_folder
 
 __all__ = [
     "FORMATS",
@@ -205,44 +196,38 @@ def _open_fruits360(root: Path) -> Source:
             *_what_is_there(root),
             'for a folder of class folders without a split, say format = "folder"',
         )
-    ignored = Ignored()
-    found: list[ClassFolder] = []
-    for name, given in _sides(folder).items():
-        found += class_folders(folder / name, given, f"{name}/", ignored, depth=2)
-    name_by_leaf(found)
-    return _source("fruits360", folder, found, ignored)
+    scan, sides = Scan(), _sides(folder)
+    scan.add_beside(folder, sides)
+    for name, given in sides.items():
+        scan.add(folder / name, given, f"{name}/")
+    group_classes(scan.found)
+    return _source("fruits360", folder, scan)
 
 
 def _open_folder(root: Path) -> Source:
-    ignored = Ignored()
-    found = class_folders(root, None, "", ignored, depth=1)
-    if not any(item.files for item in found) and _has_sides(root):
+    scan = Scan()
+    scan.add(root, None, "")
+    if _has_sides(root) and not any(item.files for item in scan.found if len(item.inside) == 1):
         raise DataError(
             f"{root} holds a split (training and test folders), not class folders",
             'say format = "fruits360", or name one of the two folders',
         )
-    return _source("folder", root, found, ignored)
+    return _source("folder", root, scan)
 
 
-def _source(format: str, root: Path, found: list[ClassFolder], ignored: Ignored) -> Source:  # noqa: A002
-    full = [item for item in found if item.files]
-    notes = ignored.notes(root)
+def _source(format: str, root: Path, scan: Scan) -> Source:  # noqa: A002
+    full = [item for item in scan.found if item.files]
+    notes = scan.notes(root)
     if not full:
         raise DataError(
             f"{root} holds no images in class folders",
             *_what_is_there(root),
             *notes,
-            "expected: one folder a class with .jpg, .png, .bmp, .webp, .gif or .tif files in it"
-            + ("; links are not followed, copy the files" if ignored.kinds["links"] else ""),
+            "expected: one folder a class with .jpg, .png, .heic, .webp, .tif, .bmp or .gif files in it"
+            + (
+                "; links are not followed, copy the files" if scan.ignored.kinds[LINKS] or scan.linked else ""
+            ),
         )
-    names = {item.class_name for item in full}
-    notes += [
-        f"the class folder {printable(item.prefix)} holds no image"
-        for item in found
-        if not item.files and item.class_name in names | leaves(found)
-    ]
-    for item in full:
-        item.files.sort()  # the order of a folder listing is nobody's promise
     facts = [[item.prefix, item.files] for item in full]
 
     def make_samples() -> list[Sample]:

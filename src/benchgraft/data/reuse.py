@@ -1,6 +1,7 @@
 """What earlier work on a folder is worth: hashes of files that did not change, pixels of images seen before.
 
-stores/seen/PLACE.npz   for one folder and rule: size, times and SHA-256 of every file, and its last store
+stores/seen/PLACE.npz   for one folder and rule: size, times and SHA-256 of every file, the largest value of
+                        those of 16-bit grey, and its last store
 rows.jsonl in a store   what its rows of pixels were made from, written with them, stretch by stretch; it
                         stands in the folder of a build that was killed as well
 """
@@ -44,17 +45,25 @@ Known = dict[bytes, Earlier]
 """SHA-256 of an image's bytes -> what it came to."""
 
 
+class Seen(NamedTuple):
+    """What the bytes of a file say of it."""
+
+    sha256: bytes
+    peak: int
+    """Largest value of a photo of 16-bit grey, 0 of all others: see grey.peak_of."""
+
+
 @dataclass
 class Hashes:
     """The files of one folder as they were last time."""
 
     key: str = ""
     """Key of the store that they led to."""
-    files: dict[bytes, tuple[Facts, bytes]] = field(default_factory=dict)
-    """Path below the folder -> facts and SHA-256."""
+    files: dict[bytes, tuple[Facts, Seen]] = field(default_factory=dict)
+    """Path below the folder -> facts and what was seen."""
 
-    def find(self, name: bytes, facts: Facts) -> bytes | None:
-        """The SHA-256 of a file whose size and times are the same as last time."""
+    def find(self, name: bytes, facts: Facts) -> Seen | None:
+        """What was seen in a file whose size and times are the same as last time."""
         known = self.files.get(name)
         return known[1] if known and known[0] == facts else None
 
@@ -66,9 +75,15 @@ def read_hashes(path: Path) -> Hashes:
             names = arrays["names"].tobytes().split(b"\0")
             facts, sha256 = arrays["facts"].tolist(), arrays["sha256"].tobytes()
             key = arrays["key"].tobytes().decode("ascii")
+            if "peaks" not in arrays:  # of an earlier version: the files are read once more
+                return Hashes(key)
+            peaks = arrays["peaks"].tolist()
         digests = [sha256[start : start + 32] for start in range(0, len(sha256), 32)]
-        rows = zip(names, facts, digests, strict=True)
-        return Hashes(key, {name: ((fact[0], fact[1], fact[2]), digest) for name, fact, digest in rows})
+        rows = zip(names, facts, digests, peaks, strict=True)
+        return Hashes(
+            key,
+            {name: ((fact[0], fact[1], fact[2]), Seen(digest, peak)) for name, fact, digest, peak in rows},
+        )
     except Exception:  # zipfile and numpy raise whatever they stumble on in a damaged file
         return Hashes()
 
@@ -81,7 +96,8 @@ def write_hashes(path: Path, hashes: Hashes) -> None:
         key=np.frombuffer(hashes.key.encode("ascii"), np.uint8),
         names=np.frombuffer(b"\0".join(hashes.files), np.uint8),  # no file name holds a zero byte
         facts=np.array([facts for facts, _ in hashes.files.values()], np.int64).reshape(-1, 3),
-        sha256=np.frombuffer(b"".join(digest for _, digest in hashes.files.values()), np.uint8),
+        sha256=np.frombuffer(b"".join(seen.sha256 for _, seen in hashes.files.values()), np.uint8),
+        peaks=np.array([seen.peak for _, seen in hashes.files.values()], np.int32),
     )
     write_whole(path, stream.getvalue())
 

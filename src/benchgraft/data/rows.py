@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import DataError, StorageError
 from ..ledger import ExcludedImage
 from ..progress import Progress
-from .decode import Pixels, Undecodable, decode, pillow_warnings_off
+from .decode import FINDINGS, Pixels, decode
+from .formats import Undecodable, pillow_warnings_off
 from .packing import Pack
 from .parallel import in_parallel
 from .reuse import JOURNAL, PIXELS, Earlier, Journal, Known
@@ -32,6 +33,8 @@ class Written:
     """Rows of the pack, ascending."""
     excluded: list[ExcludedImage] = field(default_factory=list)
     conversions: Counter[str] = field(default_factory=Counter)
+    findings: dict[str, list[int]] = field(default_factory=dict)
+    """Finding -> the rows of the store that it is told of."""
     decoded: int = 0
     """Images that were decoded, or tried; the others were copied."""
 
@@ -55,7 +58,7 @@ def write_rows(pack: Pack, known: Known, folder: Path, journal: Journal, progres
     raises. The number of rows is known at the end only, so the header is written twice.
     """
     written = Written()
-    shape = (pack.size, pack.size, 3)
+    shape = (pack.rule.size, pack.rule.size, 3)
     with (folder / PIXELS).open("wb") as file, progress.track(len(pack.keys), "decode images") as advance:
         start = _write_header(file, (len(pack.keys), *shape))
         for piece in _pieces_of(pack, known):
@@ -81,10 +84,14 @@ def _note(journal: Journal, pack: Pack, piece: _Piece) -> None:
 
 
 def _count(written: Written, pack: Pack, piece: _Piece) -> None:
+    for row, converted in enumerate(piece.converted, len(written.kept)):
+        for name in converted:
+            if name in FINDINGS:
+                written.findings.setdefault(name, []).append(row)
+            else:
+                written.conversions[name] += 1
     written.kept += piece.kept
     written.excluded += [ExcludedImage(key=pack.keys[row], reason=why) for row, why in piece.excluded]
-    for converted in piece.converted:
-        written.conversions.update(converted)
     written.decoded += piece.decoded
 
 
@@ -103,7 +110,7 @@ def _pieces_of(pack: Pack, known: Known) -> Iterator[_Piece]:
 
 def _stretches(pack: Pack, known: Known) -> Iterator[list[int]]:
     """The rows in order, cut where known and new images meet, and into pieces of bounded size."""
-    longest = {True: max(1, COPIED_BYTES // (3 * pack.size**2)), False: DECODED_AT_ONCE}
+    longest = {True: max(1, COPIED_BYTES // (3 * pack.rule.size**2)), False: DECODED_AT_ONCE}
     rows: list[int] = []
     was_known = False
     for row, sha256 in enumerate(pack.sha256):
@@ -123,7 +130,7 @@ def _some(pack: Pack, known: Known, rows: list[int]) -> _Piece:
 
 
 def _decode_some(pack: Pack, rows: Sequence[int]) -> _Piece:
-    pixels = np.empty((len(rows), pack.size, pack.size, 3), np.uint8)
+    pixels = np.empty((len(rows), pack.rule.size, pack.rule.size, 3), np.uint8)
     kept: list[int] = []
     conversions: list[tuple[str, ...]] = []
     excluded: list[tuple[int, str]] = []
@@ -131,7 +138,7 @@ def _decode_some(pack: Pack, rows: Sequence[int]) -> _Piece:
         try:
             if row in pack.unreadable:
                 raise Undecodable(pack.unreadable[row])
-            pixels[len(kept)], converted = decode(_same_bytes(pack, row), pack.size, pack.fit)
+            pixels[len(kept)], converted = decode(_same_bytes(pack, row), pack.rule)
         except Undecodable as reason:
             excluded.append((row, str(reason)))
         else:
@@ -153,8 +160,8 @@ def _same_bytes(pack: Pack, row: int) -> bytes:
 
 def _copy_some(pack: Pack, rows: Sequence[int], earlier: Sequence[Earlier]) -> _Piece:
     usable = [item for item in earlier if not item.reason]
-    pixels = np.empty((len(usable), pack.size, pack.size, 3), np.uint8)
-    row_bytes = 3 * pack.size**2
+    pixels = np.empty((len(usable), pack.rule.size, pack.rule.size, 3), np.uint8)
+    row_bytes = 3 * pack.rule.size**2
     start = 0
     while start < len(usable):
         first, end = usable[start], start + 1

@@ -24,7 +24,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -37,7 +37,9 @@ from ..files import storage_errors, write_whole
 from ..ledger import ExcludedImage
 from ..progress import NoProgress, Progress
 from .building import FORMAT_VERSION, build, digest_of, first_of
-from .decode import Fit, rule_of
+from .decode import Fit, Rule, look_of
+from .findings import findings_of
+from .grey import FULL_RANGE
 from .packing import Pack, hash_files, hashes_of, pack_cifar100
 from .readers import Source
 from .reuse import PIXELS, Hashes, read_hashes, write_hashes
@@ -46,6 +48,8 @@ NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100, "elpv": 100}
 LARGEST_SIZE = 1024
 Damaged = Literal["exclude", "refuse"]
 DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
+_SEEN_VERSION = 2
+"""Raised with the rules for listing and hashing, so that what an older version saw is not believed."""
 _ARRAYS = ("labels", "given", "digests")
 
 
@@ -79,9 +83,20 @@ class Store:
     """Images decoded in this opening, excluded ones among them."""
     reused: int = 0
     """Images taken as they were decoded earlier, excluded ones among them; the two make up all images."""
+    white_level: int = FULL_RANGE
+    """The value of 16-bit grey that became 255."""
+    grey16_peak: int = 0
+    """Largest value of its photos of 16-bit grey; 0: it holds none."""
+    findings: dict[str, list[int]] = field(default_factory=dict)
+    """What looks like a mistake (decode.FINDINGS) -> rows that it is told of."""
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def look(self) -> str:
+        """What decides on pixels beside their number, as text for keys."""
+        return look_of(self.fit, self.white_level, self.grey16_peak > 0)
 
 
 class _DamagedError(Exception):
@@ -95,19 +110,24 @@ def open_store(
     progress: Progress | None = None,
     fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
+    white_level: int | None = None,
 ) -> Store:
     """The store of `source`, found under `cache` or built there.
 
     `size` is the side in pixels, None for the format's own (CIFAR-100 32, all others 100); `fit`
     the way of photos that are not square (CIFAR-100's are). Images that cannot be decoded are left out and
-    listed in `excluded`, none is replaced; with damaged="refuse" one such image is an error.
+    listed in `excluded`, none is replaced; with damaged="refuse" one such image is an error. `white_level` is
+    the value of 16-bit grey that becomes 255, None: found from the photos (grey.py), 255 to 65,535.
     Raises DataError: no image can be used, a file changed while it was read; StorageError: the cache cannot
     be written; ConfigError: BENCHGRAFT_CACHE_GB is no number.
     """
     size = _checked_size(source.format, size)
     if source.format == "cifar100":
         fit = "letterbox"
-    store = _find_or_build(source, Path(cache) / "stores", size, fit, progress or NoProgress())
+    store = _find_or_build(source, Path(cache) / "stores", size, fit, white_level, progress or NoProgress())
+    if white_level is not None:  # the model's stays, also where no photo needs it today
+        store = replace(store, white_level=white_level)
+    store = replace(store, notes=store.notes + findings_of(store, is_level_given=white_level is not None))
     if damaged == "refuse" and store.excluded:
         raise DataError(
             f"{len(store.excluded):,} of {len(store) + len(store.excluded):,} images cannot be used",
@@ -117,10 +137,12 @@ def open_store(
     return store
 
 
-def _find_or_build(source: Source, stores: Path, size: int, fit: Fit, progress: Progress) -> Store:
+def _find_or_build(
+    source: Source, stores: Path, size: int, fit: Fit, white_level: int | None, progress: Progress
+) -> Store:
     limit = limit_bytes()  # a wrong one is told before the work, not after it
-    rule = str(size) if fit == "letterbox" else f"{size} {fit}"
-    seen = stores / "seen" / hashlib.sha256(f"{source.signature} {rule}".encode()).hexdigest()
+    rule = f"{_SEEN_VERSION} {source.signature} {size} {fit} {white_level}"
+    seen = stores / "seen" / hashlib.sha256(rule.encode()).hexdigest()
     notes = list(source.notes)
     key = _read_key(seen)
     if key is not None:
@@ -128,18 +150,20 @@ def _find_or_build(source: Source, stores: Path, size: int, fit: Fit, progress: 
         if store is not None:
             return replace(store, notes=notes, reused=_all_images(store))
     started = time.perf_counter()
-    place = _place(source, rule_of(size, fit))
+    place = _place(source, Rule(size, fit).text(is_wide=False))
     last = stores / "seen" / f"{place}.npz"
     hashes = read_hashes(last)
-    pack = _pack(source, size, progress, fit, hashes)
+    pack = _pack(source, size, progress, fit, hashes, white_level)
     store = _open_or_clear(stores / pack.key, pack.key, notes)
     decoded = 0
     if store is None:
-        decoded = build(pack, stores, source.format, place, hashes.key, progress)
+        at_level = f"{place} {pack.rule.white_level}" if pack.peak else place
+        decoded = build(pack, stores, source.format, at_level, hashes.key, progress)
         store = _open_built(stores / pack.key, pack.key)
         make_room(stores.parent, limit)
     # Only now: a signature must never lead to a store that is not there yet.
-    _remember(seen, last, hashes_of(source, pack))
+    # And not where a file could not be read, which is tried anew each time.
+    _remember(None if pack.unreadable else seen, last, hashes_of(source, pack))
     return replace(
         store,
         notes=notes,
@@ -171,11 +195,13 @@ def _checked_size(format: str, size: int | None) -> int:  # noqa: A002
     return size
 
 
-def _pack(source: Source, size: int, progress: Progress, fit: Fit, hashes: Hashes) -> Pack:
+def _pack(
+    source: Source, size: int, progress: Progress, fit: Fit, hashes: Hashes, white_level: int | None
+) -> Pack:
     """What there is to store, with the content key; bytes are read, nothing is decoded yet."""
     if source.format == "cifar100":
         return pack_cifar100(source, size)
-    return hash_files(source, size, progress, fit, hashes)
+    return hash_files(source, size, progress, fit, hashes, white_level)
 
 
 def _read_key(seen: Path) -> str | None:
@@ -186,9 +212,10 @@ def _read_key(seen: Path) -> str | None:
     return key if len(key) == 64 and key.isalnum() else None
 
 
-def _remember(seen: Path, last: Path, hashes: Hashes) -> None:
+def _remember(seen: Path | None, last: Path, hashes: Hashes) -> None:
     try:
-        write_whole(seen, hashes.key + "\n")
+        if seen is not None:
+            write_whole(seen, hashes.key + "\n")
         if hashes.files:
             write_hashes(last, hashes)
     except StorageError:
@@ -236,6 +263,7 @@ def _open(folder: Path, key: str) -> Store:
         if digest_of(labels, given, digests) != head["arrays_digest"]:
             raise _DamagedError("labels or digests are not those written")
         count, size = len(head["keys"]), int(head["size"])
+        grey16_peak = head.get("grey16_peak", 0)
         if pixels.shape != (count, size, size, 3) or pixels.dtype != np.uint8:
             raise _DamagedError(f"pixels.npy has shape {pixels.shape}")
         return Store(
@@ -254,6 +282,9 @@ def _open(folder: Path, key: str) -> Store:
             notes=[],
             decode_seconds=0.0,
             fit=head.get("fit", "letterbox"),
+            white_level=head["white_level"] if grey16_peak else FULL_RANGE,
+            grey16_peak=grey16_peak,
+            findings=head.get("findings", {}),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise _DamagedError(str(error).partition("\n")[0][:100] or type(error).__name__) from None

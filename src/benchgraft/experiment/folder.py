@@ -68,11 +68,13 @@ def photos_of(request: PhotosRequest, fit: Fit, group_by: str | None) -> DataCon
 
 
 def opened_photos(config: DataConfig, bench: Bench, old: ModelFile | None = None) -> OpenedData:
-    """Open and split a user's photos. old: of an update: its photos stay where they were.
+    """Open and split a user's photos. old: of an update: its photos stay where they were,
+    and white in 16-bit grey stays what it was.
 
     Raises DataError if they cannot be used.
     """
-    opened = open_data(PHOTOS, config, None, bench.cache, bench.progress)
+    level = old.card.white_level if old else None
+    opened = open_data(PHOTOS, config, None, bench.cache, bench.progress, level)
     bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
     if old is None:
         return opened

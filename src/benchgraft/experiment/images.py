@@ -88,17 +88,25 @@ def package_folder(name: str) -> Path:
 
 
 def open_data(
-    name: str, config: DataConfig, root: Path | None, cache: Path, progress: Progress
+    name: str,
+    config: DataConfig,
+    root: Path | None,
+    cache: Path,
+    progress: Progress,
+    white_level: int | None = None,
 ) -> OpenedData:
     """Open the store, cut the split once for all stages, drop images that are not to be judged by: what
     training has too, as the configuration wants it, and what the configuration names.
 
+    white_level: of the model that is to be updated; None: found from the photos.
     What the fingerprints cost is told with the decoding: like this it is done once for all runs.
     Raises DataError if training has an image to judge by too and that is to be refused.
     """
     start = time.perf_counter()
     source = open_source(config.format, data_folder(config, root))
-    store = open_store(source, cache, progress=progress, fit=config.fit, damaged=config.damaged)
+    store = open_store(
+        source, cache, progress=progress, fit=config.fit, damaged=config.damaged, white_level=white_level
+    )
     store, prints = _with_prints(store, progress)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)

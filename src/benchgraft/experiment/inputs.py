@@ -73,7 +73,7 @@ def prepare_inputs(
             for view in range(augmentation.view_count if split == "train" else 1)
         ]
         first, rest = split_at(model, cut)
-        key = features.prefix_key(model, cut, frozen, images.store.size, images.store.fit, batch_size)
+        key = features.prefix_key(model, cut, frozen, images.store.size, images.store.look, batch_size)
         place, reuse = bench.cache, want_warm
         if stage.cache == "own":
             place, reuse = bench.own_cache(seed), True

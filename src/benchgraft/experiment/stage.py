@@ -155,6 +155,7 @@ def _card(
         class_names=images.class_names,
         network=experiment.network,
         fit=images.store.fit,
+        white_level=images.store.white_level,
         group_by=experiment.data[experiment.stages[record.stage].data].group_by,
         model_digest=record.model_digest,
         record=record.model_dump(mode="json", exclude={"predicted", "confidence"}),

@@ -3,7 +3,7 @@
 The file holds the state of the network, `trained_on` (the first 8 bytes of the SHA-256 of every image that
 took part in training, this stage's and its parents'), `trained_on_perceptual` (their perceptual hashes),
 `tested_on` (the first 8 bytes of the SHA-256 of this stage's test images), and one JSON text `benchgraft`
-with a ModelCard. Files of format 1 have no perceptual hashes.
+with a ModelCard. Files of format 1 have no perceptual hashes, those before format 3 no white level.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -28,7 +28,7 @@ from ..ledger import dump_json
 from .freeze import tensor_digest
 from .paper_cnn import HEAD, IMAGE_SIZE, ModelConfig, PaperCNN, channels_last, initialize
 
-FORMAT = 2
+FORMAT = 3
 TRAINED_ON = "trained_on"
 TRAINED_ON_PERCEPTUAL = "trained_on_perceptual"
 TESTED_ON = "tested_on"
@@ -45,6 +45,8 @@ class ModelCard(BaseModel):
     image_size: int = IMAGE_SIZE
     fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
     """How a photo of another shape is brought to the square that the network takes."""
+    white_level: int = Field(default=65535, ge=255, le=65535)
+    """The value of 16-bit grey that becomes 255: one for the photos trained on and those to answer."""
     group_by: str | None = None
     """What kept photos of one object on one side of the split; an update must do the same."""
     network: ModelConfig

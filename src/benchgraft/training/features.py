@@ -125,10 +125,10 @@ def view_ids(
     return mixed(digests, int(settings[:12], 16))
 
 
-def prefix_key(model: PaperCNN, cut: str, frozen: Frozen, image_size: int, fit: str, batch_size: int) -> str:
+def prefix_key(model: PaperCNN, cut: str, frozen: Frozen, image_size: int, look: str, batch_size: int) -> str:
     """64 hex digits that change whenever the features of an image could.
 
-    frozen: what is frozen of the model, whose digests are not made again.
+    frozen: what is frozen of the model, whose digests are not made again. look: how photos became pixels.
     """
     names = model.layer_names
     part = names[: names.index(cut) + 1]
@@ -143,7 +143,7 @@ def prefix_key(model: PaperCNN, cut: str, frozen: Frozen, image_size: int, fit: 
         state,
         model.config.model_dump(),
         image_size,
-        fit,
+        look,
         batch_size,
         "float32",
         torch.__version__,
