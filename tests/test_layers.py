@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "profiling": {"errors", "files", "ledger"},
     "progress": set(),
     "data": BASE,
-    "model": BASE,
+    "model": BASE | {"data"},
     "training": BASE | {"data", "model"},
     "experiment": BASE | {"data", "model", "training"},
     "report": {"errors", "files", "ledger", "profiling"},

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .data.classes import ClassRules, StageImages, select
 from .data.decode import Fit
+from .data.names import resolve_renames
 from .data.overlap import Policy, TrainedOn, apply_policy, find_overlap, write_pairs
 from .data.split import TEST, TRAIN, group_keys
 from .errors import DataError, RegressionError, StorageError
@@ -108,7 +109,7 @@ def adapt(
     parent: Path | str | None = None,
     freeze: Sequence[str] = DEFAULT_FREEZE,
     update: Path | str | None = None,
-    rename: Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | Sequence[str] | None = None,
     refuse_regression: bool = False,
     fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
@@ -138,14 +139,14 @@ def adapt(
     Raises UserError subclasses; RegressionError (a UserError) if a regression was refused.
     """
     folder = Path(folder).absolute()
-    source = Path(update or parent or shipped_path(DEFAULT_PARENT)).absolute()
+    source = shipped_path(str(update or parent or DEFAULT_PARENT)).absolute()
     target = Path(out or update or f"{folder.name}.safetensors")
     job = _Job(
         folder,
         source,
         tuple(freeze),
         update is not None,
-        dict(rename or {}),
+        {},
         seed,
         fit,
         damaged,
@@ -155,14 +156,21 @@ def adapt(
     work = Path(run_folder or Path("runs") / f"adapt-{folder.name}")
     bench = make_bench(work, cache, device, threads, progress, say, profile=profile)
     with lock(work):
-        made = _adapt(job, target, bench, refuse_regression)
+        made = _adapt(job, rename or {}, target, bench, refuse_regression)
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
     return made
 
 
-def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Adapted:
+def _adapt(
+    job: _Job,
+    rename: Mapping[str, str] | Sequence[str],
+    target: Path,
+    bench: Bench,
+    refuse_regression: bool,
+) -> Adapted:
     old = model_file.read(job.parent)
     if job.update:
+        job = replace(job, rename=resolve_renames(rename, old.card.class_names))
         job = replace(job, fit=old.card.fit, group_by=job.group_by or old.card.group_by)
     started = time.perf_counter()
     photos = photos_of(job.folder, job.fit, job.damaged, job.group_by, job.overlap == "keep")

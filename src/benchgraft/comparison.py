@@ -9,7 +9,7 @@ from .data.decode import Fit
 from .data.overlap import Policy
 from .experiment.bench import make_bench
 from .experiment.compare import Comparison
-from .experiment.config import Damaged
+from .experiment.config import SHIPPED, Damaged
 from .experiment.folder import (
     DEFAULT_FREEZE,
     DEFAULT_PARENT,
@@ -65,7 +65,9 @@ def compare(
     folder = Path(folder).absolute()
     place = Path(run_folder or Path("runs") / f"compare-{folder.name}")
     bench = make_bench(place, cache, device, threads, progress, say, profile=profile)
-    given = Path(parent).absolute() if parent else DEFAULT_PARENT
+    given = str(parent or DEFAULT_PARENT)
+    if not given.startswith(SHIPPED):
+        given = str(Path(given).absolute())
     photos = photos_of(folder, fit, damaged, group_by, overlap == "keep")
     experiment = comparison_of_folder(photos, bench, given, freeze, runs, seed, overlap)
     words = ["benchgraft", "compare", str(folder), "--out", str(place)]

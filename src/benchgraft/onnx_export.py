@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from .data.decode import Undecodable, decode
 from .data.scan import images_below
 from .errors import DataError, ExportError
-from .experiment.config import shipped_path
-from .files import write_whole
+from .files import SHIPPED, shipped_path, write_whole
 from .model import model_file
 from .model.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
@@ -66,7 +65,7 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
             f"export needs {', '.join(missing)}", "install them: pip install 'benchgraft[export]'"
         )
     file = model_file.read(Path(model))
-    target = Path(out) if out else Path(model).with_suffix(".onnx")
+    target = Path(out) if out else Path(str(model).removeprefix(SHIPPED)).with_suffix(".onnx")
     photos = _photos(Path(images) if images else shipped_path("shipped:sample"), file)
     network = _Probabilities(model_file.load(file)).eval()
     content = _graph(network, photos[:2], file)

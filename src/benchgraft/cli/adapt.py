@@ -18,9 +18,10 @@ from .options import (
     OverlapOption,
     ProfileOption,
     ThreadsOption,
+    file_option,
     one_of,
-    say_aside,
 )
+from .output import print_json, print_lines, say_aside
 
 if TYPE_CHECKING:
     from ..adaptation import Adapted
@@ -32,7 +33,7 @@ def adapt(
     folder: Annotated[Path, typer.Argument(help="Folder of class folders (one a class).")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Model file to write. Default: FOLDER.safetensors, or the updated one."),
+        file_option("Model file to write. Default: FOLDER.safetensors, or the updated one."),
     ] = None,
     parent: Annotated[
         Path | None, typer.Option(help="Model file to start from. Default: the one that comes along.")
@@ -64,8 +65,8 @@ def adapt(
 ) -> None:
     """Train a model on a folder of labelled photos: model file, accuracy, and photos worth a second look.
 
-    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input or a refused
-    regression, 130 interrupted.
+    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input, no space or
+    a refused regression, 130 interrupted.
 
     Example: benchgraft adapt photos/    then    benchgraft adapt photos/ --update photos.safetensors
     """
@@ -86,7 +87,7 @@ def adapt(
         parent=parent,
         freeze=freeze or DEFAULT_FREEZE,
         update=update,
-        rename=_renamed(rename or []),
+        rename=rename,
         refuse_regression=refuse_regression,
         fit=one_of("--fit", fit, FITS),
         damaged=one_of("--damaged", damaged, DAMAGED),
@@ -101,17 +102,10 @@ def adapt(
         say=say_aside,
         profile=profile,
     )
-    print(result.model_dump_json(indent=2) if json else "\n".join(_lines(result)))
-
-
-def _renamed(pairs: list[str]) -> dict[str, str]:
-    renamed = {}
-    for pair in pairs:
-        old, sign, new = pair.partition("=")
-        if not (old and sign and new):
-            raise UserError(f'--rename "{pair}" is not OLD=NEW', 'for example --rename "apple=red apple"')
-        renamed[old] = new
-    return renamed
+    if json:
+        print_json(result)
+    else:
+        print_lines(_lines(result))
 
 
 def _lines(result: Adapted) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.classes import StageImages
+from ..data.names import printable
 from ..data.readers import open_source
 from ..errors import ConfigError, RunFolderError
 from ..files import lock
@@ -106,7 +107,12 @@ class Comparison:
         known = {run.model_digest for run in self._ledger.of_kind(RunRecord)}
         for facts in (*card.ancestors, card.record):
             if facts["model_digest"] not in known:
-                here: dict[str, Any] = {"arm": None, "predicted": [], "confidence": [], "given": given}
+                here: dict[str, Any] = {
+                    "arm": None,
+                    "predicted": [],
+                    "confidence": [],
+                    "given": printable(given),
+                }
                 self._ledger.append(RunRecord.model_validate(facts | here))
         self._bench.say(f"{stage}: {given}, test accuracy {card.record['accuracy']:.2%}")
 

@@ -18,8 +18,11 @@ from pydantic_core import ErrorDetails
 
 from ..data.classes import ClassRules
 from ..data.decode import Fit
+from ..data.names import printable, storable
 from ..data.readers import Format
 from ..errors import ConfigError, did_you_mean
+from ..files import SHIPPED as SHIPPED
+from ..files import shipped_path as shipped_path
 from ..ledger import ExperimentRecord, config_digest, now
 from ..model.freeze import match_layers
 from ..model.paper_cnn import ModelConfig, PaperCNN
@@ -28,8 +31,6 @@ from .expand import expand
 
 Damaged = Literal["exclude", "refuse"]
 DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
-SHIPPED = "shipped:"
-"""Prefix of a file or folder that comes with the program."""
 
 
 class HoldOut(BaseModel):
@@ -191,14 +192,14 @@ class Experiment(BaseModel):
 
 def experiment_record(experiment: Experiment, command: list[str]) -> ExperimentRecord:
     """First line of a ledger."""
-    config = experiment.model_dump(mode="json")
+    config = storable(experiment.model_dump(mode="json"))
     return ExperimentRecord(
-        name=experiment.name,
+        name=printable(experiment.name),
         protocol=experiment.protocol,
         config=config,
         config_digest=config_digest(config),
         arms=experiment.arms,
-        command=command,
+        command=[printable(word) for word in command],
         started=now(),
     )
 
@@ -207,13 +208,6 @@ def shipped_experiments() -> list[str]:
     """Names of the experiment files that come with the program."""
     names = [file.name for file in files(__package__).iterdir()]
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and name[0] != "_")
-
-
-def shipped_path(name: str) -> Path:
-    """The place of something that comes with the program, `shipped:` taken off; else the path as it is."""
-    if not name.startswith(SHIPPED):
-        return Path(name)
-    return Path(str(files("benchgraft"))) / "shipped" / name.removeprefix(SHIPPED)
 
 
 def load(name: str, quick: bool = False) -> Experiment:
