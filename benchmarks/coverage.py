@@ -1,12 +1,13 @@
 """How often the report's 95 % intervals hold the truth, by simulation on invented data.
 
-Runs: the t-interval and, beside it, the percentile bootstrap over runs; a permutation test of two equal arms.
-Two arms: times are log-normal (sd 5 % and 20 % of the mean, then 25 % in both), accuracies normal; n = 3, 5,
-10, 30 runs an arm. Source classes: 10, 20, 30, 100 of them, of 2 to 20 images each, each with its own
-difficulty (beta distributed); beside the report's interval stand the percentiles of the same bootstrap, and
-the interval that takes images as independent. Both at once, as claims are judged: 60 source classes, and runs
-that are all a little better or worse. Where no interval is given, none is
-counted; the share of experiments with one stands in brackets if it is not all.
+Mean times: log-normal, sd 5 % and 25 % of the mean, n = 2, 3, 5, 10, 30 runs; beside the report's interval
+stand Student's, and the percentile bootstrap over runs. Runs: the t-interval of accuracies; a permutation
+test of two equal arms. Two arms: times are log-normal (sd 5 % and 20 % of the mean, then 25 % in both),
+accuracies normal; n = 3, 5, 10, 30 runs an arm. Source classes: 10, 20, 30, 100 of them, of 2 to 20 images
+each, each with its own difficulty (beta distributed); beside the report's interval stand the percentiles of
+the same bootstrap, and the interval that takes images as independent. Both at once, as claims are judged: 60
+source classes, and runs that are all a little better or worse. Where no interval is given, none is counted;
+the share of experiments with one stands in brackets if it is not all.
 
     python benchmarks/coverage.py [--repeats 4000] [--json FILE]
 
@@ -32,6 +33,7 @@ from benchgraft.report.statistics import Estimate, Floats
 LOST = 0.02
 """Share of the first model's right answers that the second loses."""
 RUNS = (3, 5, 10, 30)
+TIMED_RUNS = (2, *RUNS)
 SOURCES = (10, 20, 30, 100)
 Generator = np.random.Generator
 
@@ -60,6 +62,25 @@ def holds(estimate: Estimate, truth: float) -> bool | None:
     return estimate.low <= truth <= estimate.high
 
 
+def over_times(repeats: int) -> Iterator[tuple[str, int, Rate]]:
+    """(what, runs, fraction of intervals that hold the true mean time)."""
+    for spread in (0.05, 0.25):
+        for runs in TIMED_RUNS:
+            generator = np.random.default_rng(runs)
+            found: dict[str, list[bool | None]] = {}
+            for repeat in range(repeats):
+                times = lognormal(generator, 20.0, spread, runs)
+                found.setdefault("report's interval (log)", []).append(
+                    holds(statistics.mean_time_interval(times), 20.0)
+                )
+                found.setdefault("Student's", []).append(holds(statistics.mean_interval(times), 20.0))
+                if repeat % 4 == 0:
+                    drawn = percentiles_over_runs(times, generator)
+                    found.setdefault("percentile bootstrap", []).append(holds(drawn, 20.0))
+            for name, results in found.items():
+                yield f"mean time, sd {100 * spread:.0f} %, {name}", runs, rate(results)
+
+
 def over_runs(repeats: int) -> Iterator[tuple[str, int, Rate]]:
     """(what, runs an arm, fraction of intervals that hold the truth)."""
     for runs in RUNS:
@@ -69,14 +90,7 @@ def over_runs(repeats: int) -> Iterator[tuple[str, int, Rate]]:
             first, second = generator.normal(0.97, 0.004, runs), generator.normal(0.94, 0.012, runs)
             mean.append(holds(statistics.mean_interval(list(first)), 0.97))
             difference.append(holds(statistics.difference_of_means(list(first), list(second)), 0.03))
-        yield "mean of runs (t)", runs, rate(mean)
-        skewed, drawn = [], []
-        for _ in range(max(1, repeats // 4)):
-            times = lognormal(generator, 20.0, 0.25, runs)
-            skewed.append(holds(statistics.mean_interval(times), 20.0))
-            drawn.append(holds(percentiles_over_runs(times, generator), 20.0))
-        yield "mean time, sd 25 %, report's interval (t)", runs, rate(skewed)
-        yield "mean time, sd 25 %, percentile bootstrap over runs", runs, rate(drawn)
+        yield "mean accuracy of runs (t)", runs, rate(mean)
         yield (
             "permutation test of equal arms: p above 0.05",
             runs,
@@ -221,21 +235,22 @@ def markdown(title: str, unit: str, figures: list[tuple[str, int, Rate]]) -> str
 
 
 def main() -> None:
-    """Run both simulations and print them."""
+    """Run the simulations and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=4000, help="simulated experiments for each figure")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
+    times = list(over_times(options.repeats))
     runs = list(over_runs(options.repeats))
     both = list(over_both(max(1, options.repeats // 4)))
     # a bootstrap for each repeat: fewer of them
     sources = list(over_sources(max(1, options.repeats // 4)))
-    print(markdown("interval", "runs", runs), markdown("interval", "source classes", sources), sep="\n\n")
-    print("\n" + markdown("interval", "runs", both))
+    tables = [("runs", times), ("runs", runs), ("source classes", sources), ("runs", both)]
+    print("\n\n".join(markdown("interval", unit, figures) for unit, figures in tables))
     if options.json:
         rows = [
             {"interval": name, "size": size, **value._asdict()}
-            for name, size, value in [*runs, *sources, *both]
+            for name, size, value in [*times, *runs, *sources, *both]
         ]
         options.json.write_text(json.dumps({"repeats": options.repeats, "rows": rows}, indent=1) + "\n")
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "values": {"errors", "files"},
     "data": BASE,
     "requests": BASE | {"data", "values"},
-    "model": BASE,
+    "model": BASE | {"data"},
     "training": BASE | {"data", "model"},
     "experiment": BASE | {"data", "model", "requests", "training"},
     "report": {"errors", "files", "ledger", "profiling"},

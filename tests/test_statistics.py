@@ -28,6 +28,36 @@ def test_mean_interval_is_scipys_t_interval() -> None:
     assert (result.value, result.low, result.high) == pytest.approx((0.75, low, high))
 
 
+def test_interval_of_a_mean_time_follows_the_delta_formula_by_hand() -> None:
+    # mean 4, variance of the mean 1/3: relative error 1/sqrt(48)
+    result = statistics.mean_time_interval([3, 4, 5])
+    half = stats.t.ppf(0.975, 2) / math.sqrt(48)
+    assert result.value == 4
+    assert (result.low, result.high) == pytest.approx((4 * math.exp(-half), 4 * math.exp(half)))
+    assert (result.degrees_of_freedom, result.method) == (2, "t-interval of the log mean over runs")
+
+
+@given(TIMES)
+def test_interval_of_a_mean_time_never_reaches_zero(times: list[float]) -> None:
+    result = statistics.mean_time_interval(times)
+    assert result.value == pytest.approx(np.mean(times))
+    if result.low is not None and result.high is not None:
+        assert 0 < result.low < result.value < result.high < math.inf
+
+
+def test_interval_of_a_mean_time_of_many_like_runs_is_students() -> None:
+    times = list(np.random.default_rng(0).normal(20, 0.4, 40))
+    ours, students = statistics.mean_time_interval(times), statistics.mean_interval(times)
+    assert (ours.low, ours.high) == pytest.approx((students.low, students.high), rel=1e-3)
+
+
+def test_mean_time_refuses_what_is_no_time() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        statistics.mean_time_interval([1.0, 0.0])
+    assert statistics.mean_time_interval([2.0]).why_none == "one run: no interval"
+    assert statistics.mean_time_interval([2.0, 2.0]).why_none == "all runs gave the same value: no interval"
+
+
 def test_difference_is_welchs_as_scipy_and_the_textbook_have_it() -> None:
     result = statistics.difference_of_means(FIRST, SECOND)
     interval = stats.ttest_ind(FIRST, SECOND, equal_var=False).confidence_interval(0.95)

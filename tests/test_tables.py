@@ -57,6 +57,26 @@ def test_a_seed_counts_once_for_accuracy_and_twice_for_time(finished: Summary) -
     assert {name: spread.runs for name, spread in table.seconds.items()} == {"cold": 10, "warm": 10}
 
 
+def test_two_runs_of_very_unequal_length_have_no_interval_below_zero() -> None:
+    images = invented.fruit_images("scratch")
+    runs = [invented.run(images, seconds=seconds, arm="scratch", seed=seconds) for seconds in (2, 40)]
+    plain = invented.experiment({"scratch": "scratch"})
+    study = {
+        "question": "?",
+        "x": None,
+        "cumulative": False,
+        "points": {"scratch": {"line": "one", "x": None}},
+    }
+    studied = plain.model_copy(update={"config": {**plain.config, "study": study}})
+    summary, of_study = (summarise([record, images, *runs]) for record in (plain, studied))
+    assert of_study.study is not None
+    for found in (summary.tables[0].seconds["pixels"].mean, of_study.study.rows[0].seconds["pixels"]):
+        assert found.value == pytest.approx(21)
+        assert found.low is not None and 0 < found.low < 21
+    for shown in (summary, of_study):
+        assert not re.search(r"-\d[\d.]* (s|to)", printed(shown))
+
+
 def test_factors_multiply_to_the_speed_up(finished: Summary) -> None:
     assert [entry.variant for entry in finished.speedups] == ["cold", "warm"]
     for entry in finished.speedups:

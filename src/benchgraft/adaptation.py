@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .data.classes import StageImages
 from .data.decode import Fit
+from .data.names import resolve_renames
 from .data.overlap import Policy, find_overlap, write_pairs
 from .data.split import group_keys
 from .data.store import Damaged
@@ -41,7 +42,7 @@ from .experiment.folder import (
 from .experiment.images import OpenedData
 from .experiment.inputs import SPLITS, Inputs
 from .experiment.stage import run_stage
-from .files import lock, shipped_path, write_kept
+from .files import check_target, lock, name_of, shipped_path, write_kept
 from .ledger import ExcludedImage, Phase, RunRecord
 from .model import model_file
 from .model.freeze import match_layers
@@ -107,6 +108,8 @@ class _Job:
     old: ModelFile
     """The parent, read."""
     target: Path
+    rename: dict[str, str]
+    """Name of a class in the old model -> its name now."""
 
     @property
     def is_update(self) -> bool:
@@ -126,7 +129,7 @@ def adapt(
     parent: Path | str | None = None,
     freeze: Sequence[str] | str | None = None,
     update: Path | str | None = None,
-    rename: Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | Sequence[str] | None = None,
     refuse_regression: bool = False,
     fit: Fit | None = None,
     damaged: Damaged = "exclude",
@@ -166,7 +169,7 @@ def adapt(
         parent=parent,
         freeze=freeze,
         update=update,
-        rename=rename or {},
+        rename=rename or (),
         refuse_regression=refuse_regression,
         fit=fit,
         damaged=damaged,
@@ -192,6 +195,7 @@ def adapt(
     seconds = time.perf_counter() - started - opened.store.decode_seconds
     experiment = _experiment(job, photos)
     default = _default_place(job)
+    check_target(request.run_folder or default, is_folder=True, option="--run-folder")
     bench = replace(
         bench,
         folder=choose_place(
@@ -219,8 +223,9 @@ def _job(request: AdaptRequest) -> _Job:
             "leave it out, or adapt anew without update",
         )
     match_layers(PaperCNN(2).layer_names, request.freeze or DEFAULT_FREEZE, "freeze")
-    target = request.out or request.update or Path(f"{request.folder.absolute().name}.safetensors")
-    return _Job(request, parent, old, target)
+    target = request.out or request.update or Path(f"{name_of(request.folder)}.safetensors")
+    check_target(target)
+    return _Job(request, parent, old, target, resolve_renames(request.rename, old.card.class_names))
 
 
 def _groups(job: _Job) -> str | None:
@@ -228,7 +233,7 @@ def _groups(job: _Job) -> str | None:
 
 
 def _default_place(job: _Job) -> Path:
-    return Path("runs") / f"adapt-{job.request.folder.absolute().name}"
+    return Path("runs") / f"adapt-{name_of(job.request.folder)}"
 
 
 def _refuse_to_replace(job: _Job, digests: npt.NDArray[np.uint64]) -> None:
@@ -269,7 +274,7 @@ def _experiment(job: _Job, photos: UserPhotos) -> Experiment:
         job.freeze,
         epochs_for(steps, len(photos.images.rows["train"])),
         seed=job.request.seed,
-        rename=job.request.rename,
+        rename=job.rename,
         carry_over=job.is_update,
     )
 
@@ -308,7 +313,7 @@ def _command(job: _Job, photos: UserPhotos) -> list[str]:
     words = ["benchgraft", "adapt", str(request.folder.absolute()), "--out", str(job.target)]
     words += ["--seed", str(request.seed), "--update" if job.is_update else "--parent", job.parent]
     words += photo_words(photos.config, request.overlap, job.freeze)
-    return words + [word for names in request.rename.items() for word in ("--rename", "=".join(names))]
+    return words + [word for names in job.rename.items() for word in ("--rename", "=".join(names))]
 
 
 def _class_changes(job: _Job, images: StageImages) -> list[str]:
@@ -318,7 +323,7 @@ def _class_changes(job: _Job, images: StageImages) -> list[str]:
     """
     if not job.is_update:
         return []
-    before = [job.request.rename.get(name, name) for name in job.old.card.class_names]
+    before = [job.rename.get(name, name) for name in job.old.card.class_names]
     here = images.class_names
     if not set(before) & set(here):
         raise DataError(
@@ -342,7 +347,7 @@ def _changes(job: _Job, run: RunRecord, images: StageImages, bench: Bench) -> li
     """Old against new model after an update."""
     if not job.is_update:
         return []
-    return compare_models(job.old, np.asarray(run.predicted), images, job.request.rename, bench.device)
+    return compare_models(job.old, np.asarray(run.predicted), images, job.rename, bench.device)
 
 
 def _refuse_regression(job: _Job, changes: list[ClassChange], made: Path) -> None:

@@ -22,7 +22,7 @@ from .experiment.folder import (
     photo_words,
     photos_of,
 )
-from .files import shipped_path
+from .files import check_target, name_of, shipped_path
 from .model import model_file
 from .progress import Progress
 from .report.part import Part
@@ -93,7 +93,8 @@ def compare(
         command=None if command is None else list(command),
         profile=profile,
     )
-    place = request.run_folder or Path("runs") / f"compare-{request.folder.absolute().name}"
+    place = request.run_folder or Path("runs") / f"compare-{name_of(request.folder)}"
+    check_target(place, is_folder=True)
     bench = bench_for(request, place)
     experiment, words = _experiment(request, bench)
     Comparison(experiment, None, bench).run(request.command or [*words, "--out", str(place)])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .data.names import class_name
 from .data.readers import guess_format, open_source
 from .data.store import Store, open_store
 from .errors import DataError, did_you_mean
@@ -152,8 +153,8 @@ def _labelled(
     file: ModelFile, store: Store
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, int]]:
     """(rows, labels of the model, photos of unknown classes)."""
-    known = {name: label for label, name in enumerate(file.card.class_names)}
-    label_of = np.array([known.get(name, -1) for name in store.class_names], np.int64)
+    known = {class_name(name): label for label, name in enumerate(file.card.class_names)}
+    label_of = np.array([known.get(class_name(name), -1) for name in store.class_names], np.int64)
     inside = store.given == 1 if (store.given == 1).any() else np.ones(len(store), bool)
     labels = label_of[store.labels]
     lost = Counter(store.class_names[label] for label in store.labels[inside & (labels < 0)].tolist())

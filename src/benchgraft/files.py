@@ -6,10 +6,13 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
+from importlib.resources import files
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any
@@ -17,11 +20,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import RunFolderError, StorageError
+from .errors import RunFolderError, StorageError, UserError, did_you_mean
 
 LOCK = ".lock"
 SHIPPED = "shipped:"
 """Prefix of a file or folder that comes with the program."""
+_log = logging.getLogger(__name__)
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
@@ -70,7 +74,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
     raw = data.encode() if isinstance(data, str) else data
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_hidden(path))
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(raw)
@@ -105,6 +109,11 @@ def previous_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
+def _hidden(path: Path) -> str:
+    """Beginning of a temporary name: not the whole of a long one, which must not become too long."""
+    return f".{path.name[:40]}."
+
+
 @contextlib.contextmanager
 def write_folder_whole(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; rename it to `path` at the end, or remove it on any error.
@@ -113,7 +122,7 @@ def write_folder_whole(path: Path) -> Iterator[Path]:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_hidden(path)))
     try:
         yield temporary
         with storage_errors(path):
@@ -132,6 +141,37 @@ def write_folder_whole(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def shipped_path(name: str) -> Path:
+    """The place of something that comes with the program, `shipped:` taken off; else the path as it is.
+
+    Raises UserError with the nearest name for a `shipped:` name that nothing has.
+    """
+    if not name.startswith(SHIPPED):
+        return Path(name)
+    shipped = Path(str(files("benchgraft"))) / "shipped"
+    wanted = name.removeprefix(SHIPPED)
+    if not (shipped / wanted).exists():
+        models = sorted(f"{SHIPPED}{path.name}" for path in shipped.glob("*.safetensors"))
+        raise UserError(f"{name} does not come with the program", did_you_mean(name, models))
+    return shipped / wanted
+
+
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[str]:
+    """A path to a file that a library takes which wants UTF-8, even where the file's name is none.
+
+    Raises OSError if such a file cannot be opened.
+    """
+    try:
+        text = str(path)
+        text.encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield text
+
+
 def allocate(path: Path) -> None:
     """Give a file all the disk space that its length says. Raises OSError where there is not so much.
 
@@ -143,17 +183,101 @@ def allocate(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def shipped_path(name: str) -> Path:
-    """The place of something that comes with the program, `shipped:` taken off; else the path as it is."""
-    if not name.startswith(SHIPPED):
-        return Path(name)
-    return Path(__file__).parent / "shipped" / name.removeprefix(SHIPPED)
-
-
 def default_cache() -> Path:
-    """The folder of stores and feature caches where the user names none."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "benchgraft"
+    """The folder of stores and feature caches where the user names none.
+
+    `benchgraft` below XDG_CACHE_HOME, or below .cache in the home folder; where there is no home folder that
+    could hold it (containers), a folder of this user's alone among the temporary ones, told in the log.
+    Raises StorageError if that cannot be had either.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():  # the standard has others passed over
+        return named / "benchgraft"
+    try:
+        home = Path(os.environ.get("HOME") or Path.home())
+    except RuntimeError:  # no HOME, and a user without an entry
+        return _temporary_cache()
+    place = home / ".cache" / "benchgraft"
+    can_be = os.path.isdir(place) or os.access(_nearest(place), os.W_OK | os.X_OK)  # noqa: PTH112
+    return place if home.is_absolute() and can_be else _temporary_cache()
+
+
+def _temporary_cache() -> Path:
+    """Made for this user alone: what lies in a cache is trusted."""
+    advice = "name a folder for the cache: --cache-dir DIR (in Python cache=), or set XDG_CACHE_HOME"
+    try:
+        place = Path(tempfile.gettempdir()) / f"benchgraft-cache-{os.getuid()}"
+        with contextlib.suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+        there = place.lstat()
+        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid():
+            raise StorageError(f"no home folder for the cache, and {place} is somebody else's", advice)
+        place.chmod(0o700)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(
+            f"neither a home folder for the cache nor a temporary one: {reason}", advice
+        ) from None
+    # Where the caller has set up no log, Python prints a warning to stderr as it is.
+    _log.warning("note: no home folder to write to, so the cache is %s (another: --cache-dir DIR)", place)
+    return place
+
+
+def name_of(folder: Path | str) -> str:
+    """The name of a folder, however it was written (`.`, `..`, `photos/`), for what is called after it.
+
+    Raises UserError for one that has none (`/`).
+    """
+    path = Path(folder).absolute()
+    if path.name == "..":
+        path = path.resolve()
+    if not path.name:
+        raise UserError(
+            f"{path} has no name to call anything after", "say what to write: --out, --run-folder"
+        )
+    return path.name
+
+
+def check_target(path: Path | str, *, is_folder: bool = False, option: str = "--out") -> None:
+    """See that a file, or a folder, can be written there, before long work is done for it.
+
+    Nothing is left behind. Raises StorageError: no name, or too long a one; a folder where a file is wanted
+    or the other way round; a place that cannot be made or written.
+    """
+    text, path = str(path), Path(path)
+    another = f"choose another place with {option}"
+    if not text or (not is_folder and path.name in ("", "..")):
+        what = "a folder" if is_folder else "a file"
+        raise StorageError(f'{option} "{text}" is no name of {what}', f"name {what} to write")
+    try:
+        nearest = _nearest(path if is_folder else path.parent)
+        if not nearest.is_dir():
+            raise StorageError(f"cannot write {text}: {nearest} is a file, not a folder", another)
+        longest = os.pathconf(nearest, "PC_NAME_MAX")
+        for part in path.parts:
+            if len(os.fsencode(part)) > longest:
+                what = f"a name of {len(os.fsencode(part))} bytes, {longest} at most"
+                raise StorageError(f"cannot write {text}: {what}", f"choose a shorter one with {option}")
+        with contextlib.suppress(FileNotFoundError):
+            path.stat()  # says of the whole path whether it may be one
+        if not is_folder and (text.endswith(os.sep) or path.is_dir()):
+            raise StorageError(f"cannot write {text}: it is a folder", f"name a file: {path / 'NAME'}")
+        if not is_folder and path.exists() and not path.is_file():
+            raise StorageError(f"cannot write {text}: it is no plain file", another)
+        handle, name = tempfile.mkstemp(dir=nearest, prefix=".")
+        os.close(handle)
+        Path(name).unlink()
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(
+            f"cannot write {text}: {reason}", f"have it made writable, or {another}"
+        ) from error
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or the nearest thing above it that is there."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if os.path.exists(place))  # noqa: PTH110
 
 
 @contextlib.contextmanager

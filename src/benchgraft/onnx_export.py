@@ -20,7 +20,7 @@ from .data.formats import Undecodable
 from .data.scan import images_below
 from .data.synthetic import draw_varied
 from .errors import DataError, ExportError
-from .files import write_whole
+from .files import SHIPPED, write_whole
 from .model import model_file
 from .model.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
@@ -70,7 +70,7 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
         )
     request = checked(ExportRequest, model=model, out=out, images=images)
     file = model_file.read(request.model)
-    target = request.out or request.model.with_suffix(".onnx")
+    target = request.out or Path(str(model).removeprefix(SHIPPED)).with_suffix(".onnx")
     size = file.card.image_size
     photos = _photos(request.images, file) if request.images else draw_varied(CHECKED_PHOTOS, size, seed=0)
     network = _Probabilities(model_file.load(file)).eval()

@@ -10,7 +10,7 @@ from .experiment import config
 from .experiment.bench import bench_for
 from .experiment.compare import Comparison
 from .experiment.config import Experiment
-from .files import lock, write_kept
+from .files import check_target, lock, write_kept
 from .model import model_file
 from .progress import Progress
 from .report.part import Part
@@ -81,6 +81,9 @@ def prepare(
         loaded = loaded.model_copy(update={"seed": request.seed})
     last = _last_stage(loaded, request.stage, str(experiment))
     place = request.run_folder or Path("runs") / f"prepare-{loaded.name}"
+    target = request.out or Path(f"{last}.safetensors")
+    check_target(target)
+    check_target(place, is_folder=True, option="--run-folder")
     bench = bench_for(request, place)
     words = request.command or [
         *("benchgraft", "prepare", str(experiment), "--stage", last, "--seed", str(loaded.seed)),
@@ -90,7 +93,6 @@ def prepare(
     made = Comparison(loaded, request.data, bench).prepare(last, words)
     with lock(place):
         seal(place)
-    target = request.out or Path(f"{last}.safetensors")
     kept = write_kept(target, made.read_bytes())
     if kept is not None:
         bench.say(f"the file that {target} was before is kept as {kept}")

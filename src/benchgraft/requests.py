@@ -21,7 +21,7 @@ from .data.overlap import Policy
 from .data.store import Damaged
 from .errors import RequestError
 from .progress import Progress
-from .values import as_expression, as_model, as_names, as_path, as_texts, as_whole, at_least_one, shown
+from .values import as_expression, as_model, as_path, as_renames, as_texts, as_whole, at_least_one, shown
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -42,7 +42,7 @@ APath = Annotated[Path, BeforeValidator(as_path)]
 AModel = Annotated[Path, BeforeValidator(as_model)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(as_texts)]
 Expression = Annotated[str, BeforeValidator(as_expression)]
-Names = Annotated[dict[str, str], BeforeValidator(as_names)]
+Renames = Annotated[dict[str, str] | tuple[str, ...], BeforeValidator(as_renames)]
 Seed = Annotated[int, BeforeValidator(as_whole), Field(ge=0, lt=2**32)]
 AtLeastOne = Annotated[int, BeforeValidator(at_least_one)]
 Say = Annotated[Callable[[str], None] | None, BeforeValidator(_as_teller)]
@@ -89,7 +89,7 @@ class AdaptRequest(PhotosRequest):
 
     out: APath | None = None
     update: APath | None = None
-    rename: Names = {}
+    rename: Renames = ()
     refuse_regression: bool = False
 
     @cross_check(mode="after")

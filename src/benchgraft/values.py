@@ -104,11 +104,14 @@ def as_expression(value: object) -> str:
     return value
 
 
-def as_names(value: object) -> dict[str, str]:
-    """A mapping of names to names."""
-    if not isinstance(value, Mapping) or not all(isinstance(n, str) for pair in value.items() for n in pair):
-        raise ValueError(f"is {shown(value)}: give a mapping of old class names to new ones")
-    return dict(value)
+def as_renames(value: object) -> dict[str, str] | tuple[str, ...]:
+    """A mapping of names to names, or pairs OLD=NEW."""
+    if isinstance(value, Mapping) and all(isinstance(n, str) for pair in value.items() for n in pair):
+        return dict(value)
+    pairs = (value,) if isinstance(value, str) else value
+    if isinstance(pairs, (list, tuple)) and all(isinstance(pair, str) for pair in pairs):
+        return tuple(pairs)
+    raise ValueError(f"is {shown(value)}: give a mapping of old class names to new ones, or pairs OLD=NEW")
 
 
 class named:  # noqa: N801 - reads as a statement: with named("top")

@@ -23,17 +23,20 @@ from ..errors import (
 )
 from .adapt import adapt
 from .cache import cache_app
+from .command import Command, Group
 from .compare import compare
 from .data import data_app
 from .evaluate import evaluate
 from .export import export
 from .model import model
+from .output import print_error, take_any_letter
 from .predict import predict
 from .prepare import prepare
 from .report import report, verify
 from .reproduce import reproduce
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,7 +46,7 @@ app = typer.Typer(
     "input or no space, 130 interrupted.",
 )
 for command in (adapt, compare, predict, evaluate, export, prepare, reproduce, report, verify, model):
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 
@@ -53,20 +56,20 @@ def main() -> None:
     # Imports make objects by the hundred thousand, none of them garbage: looking for it takes 0.1 s. It stays
     # so for the whole command, whose memory is in arrays that go without being looked for.
     gc.set_threshold(100_000)
+    take_any_letter()
     try:
         _run()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error.what, *error.details)
         sys.exit(EXIT_USER_ERROR)
     except BrokenPipeError:  # `| head` has seen enough
         _forget_output()
         sys.exit(EXIT_FAULT)
     except OSError as error:
         where = error.filename or "the output of this command, or a file of it"
-        print(
-            f"error: cannot read or write {where}: {error.strerror or error}\n"
-            "  free some space, check the place and the rights to it, then run again",
-            file=sys.stderr,
+        print_error(
+            f"cannot read or write {where}: {error.strerror or error}",
+            "free some space, check the place and the rights to it, then run again",
         )
         _forget_output()
         sys.exit(EXIT_USER_ERROR)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UserError
 from .options import (
     CacheOption,
     DamagedOption,
@@ -18,8 +17,9 @@ from .options import (
     OverlapOption,
     ProfileOption,
     ThreadsOption,
-    say_aside,
+    file_option,
 )
+from .output import print_json, print_lines, say_aside
 
 if TYPE_CHECKING:
     from ..adaptation import Adapted
@@ -31,7 +31,7 @@ def adapt(
     folder: Annotated[Path, typer.Argument(help="Folder of class folders (one a class).")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Model file to write. Default: FOLDER.safetensors, or the updated one."),
+        file_option("Model file to write. Default: FOLDER.safetensors, or the updated one."),
     ] = None,
     parent: Annotated[
         Path | None, typer.Option(help="Model file to start from. Default: the one that comes along.")
@@ -63,8 +63,8 @@ def adapt(
 ) -> None:
     """Train a model on a folder of labelled photos: model file, accuracy, and photos worth a second look.
 
-    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input or a refused
-    regression, 130 interrupted.
+    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input, no space or
+    a refused regression, 130 interrupted.
 
     Example: benchgraft adapt photos/    then    benchgraft adapt photos/ --update photos.safetensors
     """
@@ -77,7 +77,7 @@ def adapt(
         parent=parent,
         freeze=freeze,
         update=update,
-        rename=_renamed(rename or []),
+        rename=rename,
         refuse_regression=refuse_regression,
         fit=fit,  # type: ignore[arg-type]  # checked there
         damaged=damaged,  # type: ignore[arg-type]  # checked there
@@ -92,17 +92,10 @@ def adapt(
         say=say_aside,
         profile=profile,
     )
-    print(result.model_dump_json(indent=2) if json else "\n".join(_lines(result)))
-
-
-def _renamed(pairs: list[str]) -> dict[str, str]:
-    renamed = {}
-    for pair in pairs:
-        old, sign, new = pair.partition("=")
-        if not (old and sign and new):
-            raise UserError(f'--rename "{pair}" is not OLD=NEW', 'for example --rename "apple=red apple"')
-        renamed[old] = new
-    return renamed
+    if json:
+        print_json(result)
+    else:
+        print_lines(_lines(result))
 
 
 def _lines(result: Adapted) -> list[str]:

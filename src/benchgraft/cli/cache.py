@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,16 +10,19 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from .command import Command, Group
 from .options import CacheOption
+from .output import print_json, say
 
 cache_app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     help="Look at decoded photos and features kept for the next run, or remove them. Nothing in the cache is "
     "needed. Over 20 GB (environment variable BENCHGRAFT_CACHE_GB) what was longest unused is removed.",
 )
 
 
-@cache_app.command("list")
+@cache_app.command("list", cls=Command)
 def cache_list(
     cache_dir: CacheOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -36,7 +38,7 @@ def cache_list(
             {
                 "kind": entry.kind,
                 "key": entry.key,
-                "folder": str(entry.folder),
+                "folder": entry.folder,
                 "images": entry.images,
                 "bytes": entry.bytes,
                 "last_used": datetime.fromtimestamp(entry.last_used, UTC).isoformat(timespec="seconds"),
@@ -44,18 +46,18 @@ def cache_list(
             }
             for entry in found
         ]
-        facts = {"cache": str(cache), "limit_bytes": limit_bytes(), "bytes": total, "entries": rows}
-        print(json.dumps(facts, indent=2))
+        facts = {"cache": cache, "limit_bytes": limit_bytes(), "bytes": total, "entries": rows}
+        print_json(facts)
         return
     for entry in found:
         used = datetime.fromtimestamp(entry.last_used).astimezone().strftime("%Y-%m-%d %H:%M")
         images = "damaged" if entry.images is None else f"{entry.images:,} images"
         in_use = "  in use" if entry.is_held else ""
-        print(f"{entry.kind:8}  {entry.key[:12]}  {images:>16}  {megabytes(entry.bytes):>12}  {used}{in_use}")
-    print(f"{len(found):,} entries, {megabytes(total)} of {megabytes(limit_bytes())} in {cache}")
+        say(f"{entry.kind:8}  {entry.key[:12]}  {images:>16}  {megabytes(entry.bytes):>12}  {used}{in_use}")
+    say(f"{len(found):,} entries, {megabytes(total)} of {megabytes(limit_bytes())} in {cache}")
 
 
-@cache_app.command("clear")
+@cache_app.command("clear", cls=Command)
 def cache_clear(
     older_than: Annotated[
         str, typer.Option(metavar="DAYS", help="Only what was not used for so many days, as in 30d.")
@@ -69,7 +71,7 @@ def cache_clear(
     cache = _folder(cache_dir)
     removed = clear(cache, days)
     freed, kept = sum(entry.bytes for entry in removed), len(entries(cache))
-    print(f"removed {len(removed):,} entries of {cache}: {freed:,} bytes freed, {kept:,} entries kept")
+    say(f"removed {len(removed):,} entries of {cache}: {freed:,} bytes freed, {kept:,} entries kept")
 
 
 def _days(text: str) -> float:

@@ -18,9 +18,8 @@ from .options import (
     OverlapOption,
     ProfileOption,
     ThreadsOption,
-    say,
-    say_aside,
 )
+from .output import print_json, say, say_aside
 from .report import print_finished
 
 
@@ -48,8 +47,8 @@ def compare(
 ) -> None:
     """Train from scratch and by transfer on the same photos, and report which pays, from when on.
 
-    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input, 130
-    interrupted.
+    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input or no
+    space, 130 interrupted.
 
     Example: benchgraft compare photos/ --runs 5
     """
@@ -76,6 +75,6 @@ def compare(
         profile=profile,
     )
     if json:
-        print(made.model_dump_json(indent=2))
+        print_json(made)
     else:
         print_finished(made.run_folder, made.summary)

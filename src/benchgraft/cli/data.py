@@ -7,33 +7,41 @@ from typing import Annotated
 
 import typer
 
-from ..errors import DataError
+from ..errors import EXIT_FAULT
+from .command import Command, Group
 from .options import CacheOption
+from .output import print_error, print_lines, say
 
-data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
+data_app = typer.Typer(cls=Group, no_args_is_help=True, help="Look at data sets.")
 
 
-@data_app.command("check")
+@data_app.command("check", cls=Command)
 def data_check(
     folder: Annotated[Path, typer.Argument(help="CIFAR-100 (binary), Fruits-360, elpv, or class folders.")],
     cache_dir: CacheOption = None,
 ) -> None:
-    """Say what a data set holds, and what is wrong with it. Example: benchgraft data check photos/"""
+    """Say what a data set holds, and what is wrong with it.
+
+    Exit codes: 0 it can be used, 1 it cannot as it is, 2 bad input or no space.
+
+    Example: benchgraft data check photos/
+    """
     from ..data.check import check
     from ..data.readers import guess_format, open_source
     from ..files import default_cache
     from ..progress import for_terminal
 
     found = check(open_source(guess_format(folder), folder), cache_dir or default_cache(), for_terminal())
-    print("\n".join(found.lines()))
+    print_lines(found.lines())
     if not found.is_usable:
-        raise DataError(
+        print_error(
             f"{folder} cannot be used as it is: {'; '.join(found.problems)}",
             "add images, or take out the classes named",
         )
+        raise typer.Exit(EXIT_FAULT)
 
 
-@data_app.command("fetch")
+@data_app.command("fetch", cls=Command)
 def data_fetch(
     name: Annotated[str, typer.Argument(help="cifar100 or fruits360.")],
     out: Annotated[Path, typer.Option(help="Where the data set's folder is put.")] = Path("data"),
@@ -48,8 +56,8 @@ def data_fetch(
 
     fetched = fetch(name, out, for_terminal())
     if fetched.sha256 is None:
-        print(f"{fetched.folder} is already there; nothing was done")
+        say(f"{fetched.folder} is already there; nothing was done")
         return
-    print("\n".join([*fetched.source.notes, f"{fetched.folder}: {len(fetched.source.samples):,} images"]))
+    print_lines([*fetched.source.notes, f"{fetched.folder}: {len(fetched.source.samples):,} images"])
     digest = "MD5 as published" if fetched.has_official_digest else "no official digest exists"
-    print(f"archive: SHA-256 {fetched.sha256} ({digest})")
+    say(f"archive: SHA-256 {fetched.sha256} ({digest})")

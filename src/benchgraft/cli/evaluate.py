@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import CacheOption, DeviceOption, ThreadsOption
+from .output import print_json, print_lines
 
 if TYPE_CHECKING:
     from ..evaluation import EvaluationReport
@@ -28,7 +29,8 @@ def evaluate(
 ) -> None:
     """Accuracy with intervals, precision and recall by class, confusion, calibration, worst mistakes.
 
-    Photos that the model was trained on are counted and left out. Exit codes: 0 done, 2 bad input.
+    Photos that the model was trained on are counted and left out. Exit codes: 0 done, 2 bad input or no
+    space.
 
     Example: benchgraft evaluate photos.safetensors other-photos/
     """
@@ -44,7 +46,10 @@ def evaluate(
         cache=cache_dir,
         progress=for_terminal(),
     )
-    print(found.model_dump_json(indent=2) if json else "\n".join(_lines(found)))
+    if json:
+        print_json(found)
+    else:
+        print_lines(_lines(found))
 
 
 def _lines(found: EvaluationReport) -> list[str]:

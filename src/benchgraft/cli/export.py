@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from .options import one_of
+from .options import file_option, one_of
+from .output import print_json, say
 
 
 def export(
     model: Annotated[Path, typer.Argument(help="Model file.")],
-    out: Annotated[Path | None, typer.Option(help="File to write. Default: the model's name, .onnx")] = None,
+    out: Annotated[Path | None, file_option("File to write. Default: the model's name, .onnx")] = None,
     format: Annotated[str, typer.Option(help="onnx.")] = "onnx",  # noqa: A002
     images: Annotated[
         Path | None,
@@ -22,7 +23,8 @@ def export(
 ) -> None:
     """Write a model as ONNX, kept only if it answers as PyTorch does.
 
-    Needs the extra: pip install 'benchgraft[export]'. Exit codes: 0 done, 2 bad input or another answer.
+    Needs the extra: pip install 'benchgraft[export]'. Exit codes: 0 done, 2 bad input, no space
+    or another answer.
 
     Example: benchgraft export photos.safetensors --format onnx
     """
@@ -31,9 +33,9 @@ def export(
     one_of("--format", format, ("onnx",))
     done = onnx_export.export(model, out, images=images)
     if json:
-        print(done.model_dump_json(indent=2))
+        print_json(done)
     else:
-        print(
+        say(
             f"{done.path}: same classes as PyTorch on {done.checked_photos:,} pictures, probabilities within "
             f"{done.largest_difference:.1e}"
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from .output import say
 
 if TYPE_CHECKING:
     from ..experiment.bench import Bench
@@ -43,6 +45,22 @@ OverlapOption = Annotated[
         "drop-near (near-copies too) or keep.",
     ),
 ]
+
+
+def file_to_write(text: str) -> Path:
+    """The value of --out where it is a file. Raises UserError for a folder, which a Path would not show."""
+    from ..errors import UserError
+
+    if text.endswith(os.sep):
+        raise UserError(f'--out "{text}" is a folder', f"name the file to write: {text}NAME")
+    return Path(text)
+
+
+def file_option(help: str) -> Any:  # noqa: A002 - as typer calls it
+    """--out of a command that writes one file."""
+    return typer.Option("--out", help=help, parser=file_to_write, metavar="<path>")
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")]
 
 
@@ -69,13 +87,3 @@ def bench_here(
     from ..progress import for_terminal
 
     return make_bench(folder, cache, device, threads, for_terminal(), say, use_cache, profile)
-
-
-def say(line: str) -> None:
-    """A line of what goes on, to be seen at once."""
-    print(line, flush=True)
-
-
-def say_aside(line: str) -> None:
-    """The same on stderr, where stdout is for the result alone."""
-    print(line, file=sys.stderr, flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json as json_format
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..data.names import listed, printable
 from ..errors import EXIT_FAULT
-from .options import DeviceOption, ThreadsOption, one_of, say_aside
+from .options import DeviceOption, ThreadsOption, one_of
+from .output import print_error, say_aside, to_json
 
 if TYPE_CHECKING:
     from ..prediction import Prediction
@@ -24,7 +25,10 @@ FORMATS = ("table", "csv", "jsonl")
 def predict(
     model: Annotated[Path, typer.Argument(help="Model file, or the ONNX file (.onnx) exported from it.")],
     paths: Annotated[
-        list[str], typer.Argument(help="Photos, folders of photos, or - for a list on stdin, a line each.")
+        list[str],
+        typer.Argument(
+            help="Photos, folders of photos, or - for a list on stdin: a line each, or NUL between them."
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to list for each photo.")] = 1,
     unsure_below: Annotated[
@@ -63,7 +67,7 @@ def predict(
         for answer in answers:
             if isinstance(answer, prediction.Unreadable):
                 unreadable += 1
-                print(f"error: {answer.path}: {answer.reason}", file=sys.stderr)
+                print_error(f"{answer.path}: {answer.reason}")
             else:
                 yield answer
 
@@ -76,7 +80,7 @@ def predict(
 def _expanded(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         if path == "-":
-            yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
+            yield from listed(getattr(sys.stdin, "buffer", None) or io.BytesIO())  # where there is no stdin
         else:
             yield path
 
@@ -84,7 +88,7 @@ def _expanded(paths: Iterable[str]) -> Iterator[str]:
 def _table(answers: Iterator[Prediction], _top: int) -> Iterator[str]:
     for answer in answers:
         others = "".join(f", {name} {probability:.1%}" for name, probability in answer.top[1:])
-        yield f"{answer.path}: {answer.class_name} {answer.probability:.1%}{others}"
+        yield f"{printable(answer.path)}: {answer.class_name} {answer.probability:.1%}{others}"
 
 
 def _csv(answers: Iterator[Prediction], top: int) -> Iterator[str]:
@@ -92,7 +96,7 @@ def _csv(answers: Iterator[Prediction], top: int) -> Iterator[str]:
     yield _csv_line(["path", "class", "probability", *more])
     for answer in answers:
         rest = [cell for name, probability in answer.top[1:] for cell in (name, f"{probability:.6f}")]
-        yield _csv_line([answer.path, answer.class_name, f"{answer.probability:.6f}", *rest])
+        yield _csv_line([printable(answer.path), answer.class_name, f"{answer.probability:.6f}", *rest])
 
 
 def _csv_line(cells: list[str]) -> str:
@@ -104,9 +108,9 @@ def _csv_line(cells: list[str]) -> str:
 def _jsonl(answers: Iterator[Prediction], _top: int) -> Iterator[str]:
     for answer in answers:
         facts = {
-            "path": answer.path,
+            "path": printable(answer.path),
             "class": answer.class_name,
             "probability": round(answer.probability, 6),
             "top": {name: round(probability, 6) for name, probability in answer.top},
         }
-        yield json_format.dumps(facts, ensure_ascii=False)
+        yield to_json(facts)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, JsonOption, ProfileOption, ThreadsOption, say, say_aside
+from .options import CacheOption, DeviceOption, JsonOption, ProfileOption, ThreadsOption, file_option
+from .output import print_json, say, say_aside
 
 
 def prepare(
@@ -17,7 +18,7 @@ def prepare(
         str | None, typer.Option(help="The stage to end with. Default: the parent of the arms.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the data sets of the file.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Model file to write. Default: STAGE.safetensors")] = None,
+    out: Annotated[Path | None, file_option("Model file to write. Default: STAGE.safetensors")] = None,
     run_folder: Annotated[Path | None, typer.Option(help="Default: runs/prepare-NAME")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the stages.")] = None,
     device: DeviceOption = "auto",
@@ -28,8 +29,8 @@ def prepare(
 ) -> None:
     """Train a parent model: each stage of a chain once, the paper's or one's own, into one model file.
 
-    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input, 130
-    interrupted.
+    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input or no
+    space, 130 interrupted.
 
     Example: benchgraft prepare paper --data DIR --out parent.safetensors
     """
@@ -51,4 +52,7 @@ def prepare(
         command=[word for word in sys.argv if word != "--json"],
         profile=profile,
     )
-    print(made.model_dump_json(indent=2) if json else made.model)
+    if json:
+        print_json(made)
+    else:
+        say(str(made.model))

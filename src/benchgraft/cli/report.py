@@ -11,6 +11,7 @@ import typer
 
 from ..errors import EXIT_FAULT, UserError
 from .options import one_of
+from .output import print_error, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from ..report.summary import Summary
@@ -28,6 +29,8 @@ def report(
     ] = None,
 ) -> None:
     """Report on a run folder, from it alone. html: one file, left in the folder; md, json, csv: printed.
+
+    Exit codes: 0 done, 2 bad input or no space.
 
     Example: benchgraft report runs/paper --format html
     """
@@ -47,10 +50,13 @@ def print_report(folder: Path, format: str = "text", half_width: float | None = 
         print(tidy.to_csv(tidy.run_rows(read(folder))), end="")
     elif format in ("md", "json"):
         summary = summarise(read(folder), half_width)
-        print(summary.model_dump_json(indent=2) if format == "json" else render.markdown(summary))
+        if format == "json":
+            print_json(summary)
+        else:
+            print(render.markdown(summary))
     elif format == "html":
         _leave_files(folder, half_width)
-        print(folder / "report.html")
+        say(str(folder / "report.html"))
     elif os.access(folder, os.W_OK):
         print_finished(folder, _leave_files(folder, half_width))
     else:
@@ -70,20 +76,23 @@ def conclude(folder: Path) -> None:
 def print_finished(folder: Path, summary: Summary) -> None:
     """The summary, and where the same is to be had as files."""
     _print_text(summary)
-    print(f"\nthe same as one page: {folder}/report.html (also tables.md, tables.json)")
+    print()
+    say(f"the same as one page: {folder}/report.html (also tables.md, tables.json)")
 
 
 def verify(folder: FolderArgument) -> None:
-    """Recompute every printed figure and check every digest of a run folder; exit code 1 if anything differs.
+    """Recompute every printed figure and check every digest of a run folder.
+
+    Exit codes: 0 nothing differs, 1 something does, 2 bad input.
 
     Example: benchgraft verify runs/paper
     """
     from ..report.verify import verify as check
 
     found = check(folder)
-    print("\n".join(found.lines()))
+    print_lines(part for line in found.lines() for part in line.split("\n"))
     if found.differences:
-        print(f"error: {len(found.differences)} differences in {folder}", file=sys.stderr)
+        print_error(f"{len(found.differences)} differences in {folder}")
         raise typer.Exit(EXIT_FAULT)
 
 

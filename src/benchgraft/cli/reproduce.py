@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, bench_here, say
+from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, bench_here
+from .output import say
 from .report import conclude
 
 if TYPE_CHECKING:
@@ -74,20 +75,21 @@ def _print_plan(
     from ..training.device import prepare_device
 
     planned = plan(experiment, data, prepare_device(device, threads))
-    print(f"{experiment.name} ({experiment.protocol}): {experiment.about}\nrun folder: {folder}")
+    say(f"{experiment.name} ({experiment.protocol}): {experiment.about}")
+    say(f"run folder: {folder}")
     for name, stage in experiment.stages.items():
         if stage.model_file:
-            print(f"  {name}: comes with the program")
+            say(f"  {name}: comes with the program")
     for each in planned.stages:
         stage = experiment.stages[each.name]
         role = f"{planned.rounds} runs of arm {each.arm}" if each.arm else "once"
-        print(
+        say(
             f"  {each.name}: {role}; {stage.data}, about {each.train_images:,} training images of "
             f"{each.classes:,} classes, at most {each.epochs} epochs; parent "
             f"{stage.parent or 'none'}; frozen: {' '.join(stage.freeze) or 'nothing'}; "
             f"about {approximate(each.seconds)} a run"
         )
-    print(
+    say(
         f"all together about {approximate(planned.seconds)} on this machine, "
         "and the decoding of images that no store holds yet"
     )

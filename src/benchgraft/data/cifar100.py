@@ -65,7 +65,7 @@ def inspect(folder: Path) -> tuple[list[str], list[str]]:
                 "the archive is cifar-100-binary.tar.gz (or the Python version; not the Matlab version)",
             )
     try:
-        text = (folder / NAMES).read_text(encoding="utf-8")
+        text = (folder / NAMES).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / NAMES} cannot be read: {error}", "unpack the archive again") from None
     names = [class_name(line.strip()) for line in text.splitlines() if line.strip()]

@@ -11,10 +11,12 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import ConfigError, DataError, did_you_mean
 from .mixing import mixed
+from .names import class_name as name_of_class
+from .names import composed
 from .split import TEST, TRAIN, VALIDATION, Sides
 from .store import Store
 
@@ -37,6 +39,19 @@ class ClassRules(BaseModel):
     validation_per_class: Count | None = None
     test_per_class: Count | None = None
     draw_seed: int = 0
+
+    @field_validator("rules")
+    @classmethod
+    def _named_as_elsewhere(cls, rules: dict[str, list[str]]) -> dict[str, list[str]]:
+        named = {name_of_class(name): phrases for name, phrases in rules.items()}
+        if len(named) < len(rules):
+            raise ValueError("two of these names are one, written in two ways")
+        return named
+
+    @field_validator("rest")
+    @classmethod
+    def _rest_as_elsewhere(cls, rest: str | None) -> str | None:
+        return None if rest is None else name_of_class(rest)
 
     def per_class(self, split: str) -> int | None:
         """The limit for "train", "validation" or "test"."""
@@ -119,7 +134,7 @@ def words(name: str) -> list[str]:
     """
     found: list[str] = []
     last = ""
-    for character in unicodedata.normalize("NFC", name).casefold():
+    for character in composed(name).casefold():
         category = unicodedata.category(character)[0]
         kind = "letter" if category in "LM" else "digit" if category == "N" else ""
         if kind and kind == last:

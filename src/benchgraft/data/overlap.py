@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..errors import DataError
 from ..files import write_whole
 from ..ledger import ExcludedImage
+from .names import printable
 from .perceptual import NEAR_BITS, Fingerprints
 from .split import NOWHERE, TEST, TRAIN, VALIDATION, Digests, Dropped, Sides
 from .store import Store
@@ -107,7 +108,7 @@ def find_overlap(
             near,
         ):
             row = int(tested[place])
-            _add(found, store, int(sides[row]), row, kind, "model", parent.name, bits)
+            _add(found, store, int(sides[row]), row, kind, "model", printable(parent.name), bits)
     return found
 
 

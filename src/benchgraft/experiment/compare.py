@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..data.classes import StageImages
+from ..data.names import printable
 from ..data.readers import open_source
 from ..errors import ConfigError, RunFolderError
 from ..files import lock, shipped_path
@@ -104,7 +105,12 @@ class Comparison:
         known = {run.model_digest for run in self._ledger.of_kind(RunRecord)}
         for facts in (*card.ancestors, card.record):
             if facts["model_digest"] not in known:
-                here: dict[str, Any] = {"arm": None, "predicted": [], "confidence": [], "given": given}
+                here: dict[str, Any] = {
+                    "arm": None,
+                    "predicted": [],
+                    "confidence": [],
+                    "given": printable(given),
+                }
                 self._ledger.append(RunRecord.model_validate(facts | here))
         self._bench.say(f"{stage}: {given}, test accuracy {card.record['accuracy']:.2%}")
 

@@ -18,10 +18,13 @@ from pydantic_core import ErrorDetails
 
 from ..data.classes import ClassRules
 from ..data.decode import Fit
+from ..data.names import printable, storable
 from ..data.overlap import Policy
 from ..data.readers import Format
 from ..data.store import Damaged
 from ..errors import ConfigError, did_you_mean
+from ..files import SHIPPED as SHIPPED
+from ..files import shipped_path as shipped_path
 from ..ledger import ExperimentRecord, config_digest, now
 from ..model.freeze import match_layers
 from ..model.paper_cnn import ModelConfig, PaperCNN
@@ -201,14 +204,14 @@ class Experiment(BaseModel):
 
 def experiment_record(experiment: Experiment, command: list[str]) -> ExperimentRecord:
     """First line of a ledger."""
-    config = experiment.model_dump(mode="json")
+    config = storable(experiment.model_dump(mode="json"))
     return ExperimentRecord(
-        name=experiment.name,
+        name=printable(experiment.name),
         protocol=experiment.protocol,
         config=config,
         config_digest=config_digest(config),
         arms=experiment.arms,
-        command=command,
+        command=[printable(word) for word in command],
         started=now(),
     )
 

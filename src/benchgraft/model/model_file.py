@@ -12,18 +12,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..data.names import class_name, resolve_renames
 from ..errors import ModelFileError, did_you_mean
-from ..files import digest_bytes, write_whole
+from ..files import digest_bytes, shipped_path, utf8_path, write_whole
 from ..ledger import dump_json
 from .freeze import tensor_digest
 from .paper_cnn import HEAD, IMAGE_SIZE, ModelConfig, PaperCNN, channels_last, initialize
@@ -41,7 +42,7 @@ class ModelCard(BaseModel):
 
     format: int = FORMAT
     stage: str
-    class_names: list[str]
+    class_names: Annotated[list[str], AfterValidator(lambda names: [class_name(name) for name in names])]
     image_size: int = IMAGE_SIZE
     fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
     """How a photo of another shape is brought to the square that the network takes."""
@@ -107,13 +108,17 @@ def write(
 
 
 def read(path: Path) -> ModelFile:
-    """Raises ModelFileError if it is missing, no model file of ours, damaged, or of a newer format."""
+    """Raises ModelFileError if it is missing, no model file of ours, damaged, or of a newer format.
+
+    path: of the file, or `shipped:NAME` for one that comes with the program.
+    """
+    path = shipped_path(str(path))
     if not path.is_file():
         raise ModelFileError(
             f"no model file at {path}", "name a .safetensors file that benchgraft has written"
         )
     try:
-        with safe_open(path, framework="pt") as opened:
+        with utf8_path(path) as place, safe_open(place, framework="pt") as opened:
             text = (opened.metadata() or {}).get("benchgraft")
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -180,20 +185,18 @@ def carried_rows(
 ) -> dict[int, int]:
     """Row of the new head -> row of the old one, by class name. rename: old name -> new name.
 
+    Names are compared as `class_name` has them.
     Raises ModelFileError if a name to be renamed is not the old model's, or its new name is no class now.
     """
-    rename = rename or {}
-    for old, new in rename.items():
-        if old not in old_names:
-            raise ModelFileError(
-                f'cannot rename "{old}": the model has no such class', did_you_mean(old, old_names)
-            )
-        if new not in new_names:
+    renamed = resolve_renames(rename or {}, old_names)
+    here = [class_name(name) for name in new_names]
+    for old, new in renamed.items():
+        if new not in here:
             raise ModelFileError(
                 f'cannot rename "{old}" to "{new}": no such class', did_you_mean(new, new_names)
             )
-    row_of = {rename.get(name, name): row for row, name in enumerate(old_names)}
-    return {row: row_of[name] for row, name in enumerate(new_names) if name in row_of}
+    row_of = {renamed.get(name) or class_name(name): row for row, name in enumerate(old_names)}
+    return {row: row_of[name] for row, name in enumerate(here) if name in row_of}
 
 
 def _refuse_damage(file: ModelFile) -> None:
@@ -205,4 +208,7 @@ def _copy_state(model: PaperCNN, file: ModelFile, state: dict[str, Tensor]) -> N
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelFileError(f"{file.path} does not fit the network: {error}") from None
+        first, *rest = str(error).splitlines()
+        raise ModelFileError(
+            f"{file.path} does not fit the network: {first}", *map(str.strip, rest)
+        ) from None

@@ -8,7 +8,7 @@ from . import units
 from .blocks import Block, Grid, Heading, Lines
 from .published import PublishedTable
 from .runs import VARIANT_TEXT, VARIANTS, Variant
-from .statistics import mean_interval
+from .statistics import mean_interval, mean_time_interval
 from .summary import Spread, Table
 
 
@@ -70,7 +70,7 @@ def _printed_aggregates(table: PublishedTable) -> list[list[str]]:
             units.per_cent(table.mean_accuracy) if table.mean_accuracy is not None else "",
         ],
         [
-            units.bounds(mean_interval(minutes), lambda value: f"{value:.2f}"),
+            units.bounds(mean_time_interval(minutes), lambda value: f"{value:.2f}"),
             units.bounds(mean_interval(accuracy), units.bare_per_cent),
         ],
         [f"{np.std(minutes, ddof=1):.2f} min", f"{100 * np.std(accuracy, ddof=1):.2f}"]

@@ -36,8 +36,10 @@ def leave_profile(
         write_whole(folder / PROFILE_MD, "\n".join(lines(profile)) + "\n")
         write_whole(folder / PROFILE_JSON, profile.model_dump_json(indent=1) + "\n")
         reseal(folder, (PROFILE_MD, PROFILE_JSON))
-    say("\n".join(lines(profile, SHOWN_SHARE)))
-    say(f"\nall of it: {folder / PROFILE_MD} (also {PROFILE_JSON})")
+    for line in lines(profile, SHOWN_SHARE):
+        say(line)
+    say("")
+    say(f"all of it: {folder / PROFILE_MD} (also {PROFILE_JSON})")
 
 
 def lines(profile: Profile, least: float = 0.0) -> list[str]:

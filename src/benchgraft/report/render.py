@@ -19,12 +19,12 @@ def terminal(summary: Summary, console: Console) -> None:
     for block in blocks(summary):
         if isinstance(block, Heading):
             console.print()
-            console.print(Text(block.text, style="bold"))
+            console.print(Text(_shown(block.text, console), style="bold"))
         elif isinstance(block, Grid):
-            console.print(_rich_table(block))
+            console.print(_rich_table(block, console))
         else:
             for line in block.lines:
-                console.print(Text(line))
+                console.print(Text(_shown(line, console)))
 
 
 def markdown(summary: Summary) -> str:
@@ -34,12 +34,19 @@ def markdown(summary: Summary) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _rich_table(grid: Grid) -> RichTable:
+def _shown(text: str, console: Console) -> str:
+    """With escapes for letters that the console has not, so that they count in a table's widths."""
+    return text.encode(console.encoding, "backslashreplace").decode(console.encoding)
+
+
+def _rich_table(grid: Grid, console: Console) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for number, name in enumerate(grid.columns):
-        table.add_column(Text(name), justify="right" if number in grid.right else "left", overflow="fold")
+        table.add_column(
+            Text(_shown(name, console)), justify="right" if number in grid.right else "left", overflow="fold"
+        )
     for row in grid.rows:
-        table.add_row(*(Text(cell, style=_STYLE.get(cell, "")) for cell in row))
+        table.add_row(*(Text(_shown(cell, console), style=_STYLE.get(cell, "")) for cell in row))
     return table
 
 

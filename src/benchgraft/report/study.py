@@ -11,7 +11,7 @@ from . import steps
 from .accuracy import difference, over_sources
 from .blocks import Block, Grid, Heading, Lines
 from .runs import VARIANT_TEXT, VARIANTS, Arm, RunFolder, Variant
-from .statistics import Estimate, joined, mean_interval
+from .statistics import Estimate, joined, mean_interval, mean_time_interval, within_fractions
 from .summary import StudyDifference, StudyRow, StudySummary
 from .units import estimate, per_cent, points, seconds
 
@@ -143,7 +143,7 @@ def _seconds(arms: list[Arm], before: list[list[Arm]]) -> dict[Variant, Estimate
         totals = [run.total_seconds + _earlier(run, before) for run in runs]
         totals = [total for total in totals if math.isfinite(total)]
         if totals:
-            found[kind] = mean_interval(totals)
+            found[kind] = mean_time_interval(totals)
     return found
 
 
@@ -160,10 +160,10 @@ def _earlier(run: RunRecord, before: list[list[Arm]]) -> float:
 def _accuracy(folder: RunFolder, arms: Sequence[Arm]) -> Estimate:
     """Of one arm over runs and varieties; of folds over the folds, which hold different varieties."""
     if len(arms) > 1:
-        return _inside(mean_interval([_mean(arm) for arm in arms]))
+        return within_fractions(mean_interval([_mean(arm) for arm in arms]))
     runs = arms[0].once_a_seed
     over_runs, sources = mean_interval([run.accuracy for run in runs]), over_sources(folder, runs)
-    return _inside(over_runs if sources is None else joined(over_runs, sources))
+    return within_fractions(over_runs if sources is None else joined(over_runs, sources))
 
 
 def _difference(folder: RunFolder, ours: Sequence[Arm], theirs: Sequence[Arm]) -> Estimate | None:
@@ -179,10 +179,3 @@ def _difference(folder: RunFolder, ours: Sequence[Arm], theirs: Sequence[Arm]) -
 
 def _mean(arm: Arm) -> float:
     return sum(run.accuracy for run in arm.once_a_seed) / len(arm.once_a_seed)
-
-
-def _inside(value: Estimate) -> Estimate:
-    """An accuracy's interval cut at 0 and 1, which a t-interval does not know of."""
-    if value.low is None or value.high is None:
-        return value
-    return value.model_copy(update={"low": max(value.low, 0.0), "high": min(value.high, 1.0)})

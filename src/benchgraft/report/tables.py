@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +17,7 @@ from .provenance import provenance
 from .published import PublishedTable, published
 from .runs import SCRATCH, VARIANTS, Arm, RunFolder, group, variant
 from .significance import FEWEST_RUNS_FOR_BOOTSTRAP, RunsNeeded, bootstrap_mean, runs_needed
-from .statistics import mean_interval
+from .statistics import Estimate, mean_interval, mean_time_interval, within_fractions
 from .study import answer as study_answer
 from .study import study
 from .summary import ClassData, LabelledImages, RunRow, Spread, StageData, Summary, Table
@@ -78,14 +77,8 @@ def summarise(records: Sequence[AnyRecord], half_width: float | None = None) -> 
     )
 
 
-def spread(values: Sequence[float], largest: float = math.inf) -> Spread:
-    """Mean with interval, standard deviation (None for one run), range; of values from 0 to `largest`.
-
-    The interval is cut where no mean can be: that takes no truth out of it.
-    """
-    mean = mean_interval(values)
-    if mean.low is not None and mean.high is not None:
-        mean = mean.model_copy(update={"low": max(0.0, mean.low), "high": min(largest, mean.high)})
+def spread(values: Sequence[float], mean: Estimate) -> Spread:
+    """A mean with what goes with it: standard deviation (None for one run), range."""
     return Spread(
         runs=len(values),
         mean=mean,
@@ -139,6 +132,7 @@ def _table(
     arm: str | None,
 ) -> Table:
     once = Arm(arm or "", stage or "", tuple(runs)).once_a_seed
+    accuracies = [run.accuracy for run in once]
     timed = {
         name: [run.total_seconds for run in runs if variant(run) == name and run.segments == 1]
         for name in VARIANTS
@@ -150,8 +144,10 @@ def _table(
         arm=arm,
         published=table,
         rows=[_row(run, [other for other in runs if other.seed == run.seed]) for run in once],
-        seconds={name: spread(values) for name, values in timed.items() if values},
-        accuracy=spread([run.accuracy for run in once], largest=1.0) if once else None,
+        seconds={
+            name: spread(values, mean_time_interval(values)) for name, values in timed.items() if values
+        },
+        accuracy=spread(accuracies, within_fractions(mean_interval(accuracies))) if once else None,
         accuracy_over_sources=accuracy.over_sources(folder, once),
         trained_parameters=once[0].trained_parameters if once else None,
     )

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from ..errors import RunFolderError
-from ..files import digest_bytes, shipped_path
+from ..errors import RunFolderError, UserError
+from ..files import digest_bytes, shipped_path, utf8_path
 from ..ledger import FILE_NAME as LEDGER
 from ..ledger import RunRecord, config_digest, dump_json, read
 from . import run_files
@@ -230,13 +230,18 @@ def _own_runs(folder: RunFolder) -> list[RunRecord]:
 
 
 def _place(folder: Path, run: RunRecord) -> Path:
-    return folder / run.model_file if run.given is None else shipped_path(run.given)
+    if run.given is None:
+        return folder / run.model_file
+    try:
+        return shipped_path(run.given)
+    except UserError:  # another version of the program shipped it
+        return Path(run.given)
 
 
 def _tensors(path: Path) -> Digests | str:
     """Of the network in a model file (`layer.tensor`; others tell of images), or why it cannot be read."""
     try:
-        with safe_open(path, framework="np") as opened:
+        with utf8_path(path) as place, safe_open(place, framework="np") as opened:
             names = [name for name in opened.keys() if "." in name]  # noqa: SIM118
             arrays = {name: opened.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..files import write_whole
+from ..files import utf8_path, write_whole
 from ..ledger import Phase
 
 
@@ -69,7 +69,7 @@ class Checkpoint:
         A file of another identity, or one that cannot be read, is not used: the run then starts anew.
         """
         try:
-            with safe_open(self.path, framework="pt") as opened:
+            with utf8_path(self.path) as place, safe_open(place, framework="pt") as opened:
                 text = opened.metadata()
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         except (SafetensorError, OSError):

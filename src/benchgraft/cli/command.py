@@ -1,0 +1,61 @@
+"""The kind of command that ours are: help texts are plain text, and an empty word is a mistake."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import typer.core
+
+from ..errors import UserError
+
+
+class Command(typer.core.TyperCommand):
+    """One command."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help text, brackets and all."""
+        with _taken_as_text(self):
+            super().format_help(ctx, formatter)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raises UserError for an empty word: as a path it would stand for the present folder."""
+        before = self.name
+        for word in args:
+            if not word or (word.startswith("--") and word.endswith("=")):
+                raise UserError(
+                    f"{word} is empty" if word else f'the word after "{before}" is empty',
+                    "is a variable not set? leave the option out; the present folder is written .",
+                )
+            before = word
+        return list(super().parse_args(ctx, args))
+
+
+class Group(typer.core.TyperGroup):
+    """A command of commands."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help text, and the first words of each command's."""
+        with _taken_as_text(self, *self.commands.values()):
+            super().format_help(ctx, formatter)
+
+
+@contextlib.contextmanager
+def _taken_as_text(*commands: Any) -> Iterator[None]:
+    """Where rich writes help texts it takes [export] in them for markup, and prints nothing in its place."""
+    from rich.markup import escape
+
+    before = []
+    if commands[0].rich_markup_mode == "rich" and getattr(typer.core, "HAS_RICH", True):
+        for item in [item for command in commands for item in (command, *command.params)]:
+            for name in ("help", "short_help", "epilog"):
+                text = getattr(item, name, None)
+                if isinstance(text, str):
+                    before.append((item, name, text))
+                    setattr(item, name, escape(text))
+    try:
+        yield
+    finally:
+        for item, name, text in before:
+            setattr(item, name, text)
