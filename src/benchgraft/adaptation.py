@@ -41,6 +41,7 @@ from .model import model_file
 from .model.model_file import ModelFile
 from .progress import Progress
 from .regression import ClassChange, compare_models
+from .report.outcomes import of_one
 from .report.part import Part
 from .report.profile import leave_profile
 from .report.proportions import proportion
@@ -189,6 +190,7 @@ def _adapt(job: _Job, target: Path, bench: Bench, refuse_regression: bool) -> Ad
     ledger.append(images_record(STAGE, PHOTOS, images))
     done = run_stage(experiment, STAGE, "transfer", job.seed, images, seconds, bench, want_warm=True)
     run = done.record
+    notes += of_one(run)
     ledger.append(run)
     made = model_file.read(bench.folder / run.model_file)
     changes = _changes(job, old, run, images, bench)
