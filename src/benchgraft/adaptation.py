@@ -50,6 +50,7 @@ from .model.model_file import ModelFile
 from .model.paper_cnn import PaperCNN
 from .progress import Progress
 from .regression import ClassChange, compare_models
+from .report.outcomes import of_one
 from .report.part import Part
 from .report.profile import leave_profile
 from .report.proportions import proportion
@@ -292,6 +293,7 @@ def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench, 
         notes.append(f"all pairs of photos that are equal or look alike: {bench.folder / OVERLAP}")
     done = run_stage(experiment, STAGE, "transfer", job.request.seed, images, seconds, bench, want_warm=True)
     run = done.record
+    notes += of_one(run)
     account.ledger.append(run)
     seal(bench.folder)
     made = model_file.read(bench.folder / run.model_file)

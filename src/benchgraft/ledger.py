@@ -114,6 +114,15 @@ class ImagesRecord(Record):
     """Source class that no rule takes -> its images; they take part in nothing."""
 
 
+class Attempt(Record):
+    """A training of a run that diverged and gave nothing; its time is in that run's seconds."""
+
+    learning_rate: float
+    seconds: float
+    """In training and validation."""
+    reason: str
+
+
 class RunRecord(Record):
     """One stage carried out once."""
 
@@ -160,6 +169,9 @@ class RunRecord(Record):
     """Over their bits, equal before and after, or the run would have failed."""
     given: str | None = None
     """Where the model came with the program instead of being trained in this folder."""
+    diverged: list[Attempt] = []
+    """Attempts before the one that gave the model. `seconds` hold theirs too; steps, epochs and losses are
+    those of the last one, and `recipe` has its rate."""
     environment: Environment
     started: str
     finished: str
@@ -170,8 +182,33 @@ class RunRecord(Record):
         return sum(self.seconds.values())
 
 
+class DivergedRecord(Record):
+    """A run of an arm that gave no model, since each attempt diverged. It is not carried out again."""
+
+    kind: Literal["diverged"] = "diverged"
+    stage: str
+    arm: str | None
+    seed: int
+    features: Literal["computed", "cached", "none"]
+    diverged: list[Attempt]
+    """All attempts; none where the run that this one builds on gave no model."""
+    seconds: dict[Phase, float]
+    """By phase, of all attempts together."""
+    segments: int
+    """As in a run."""
+    images_digest: str
+    environment: Environment
+    started: str
+    finished: str
+
+    @property
+    def total_seconds(self) -> float:
+        """Everything a user has waited for in vain."""
+        return sum(self.seconds.values())
+
+
 AnyRecord = Annotated[
-    ExperimentRecord | DataRecord | ImagesRecord | RunRecord,
+    ExperimentRecord | DataRecord | ImagesRecord | RunRecord | DivergedRecord,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

@@ -9,11 +9,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .ledger import Clock, Environment, Phase, RunRecord, now
+from .ledger import Clock, DivergedRecord, Environment, Phase, RunRecord, now
 
 REST = "rest"
 """The part of a phase that no lap took."""
 Parts = dict[Phase, dict[str, float]]
+CarriedOut = RunRecord | DivergedRecord
 Wait = Callable[[], None]
 
 
@@ -94,8 +95,8 @@ class NoProfiler:
         """The clock of one run."""
         return Clock()
 
-    def add(self, run: RunRecord, clock: Clock) -> None:
-        """A run has ended."""
+    def add(self, run: CarriedOut, clock: Clock) -> None:
+        """A run has ended, with a model or without."""
 
     def add_decoding(self, data: str, seconds: float) -> None:
         """The photos of a data set were opened."""
@@ -107,13 +108,13 @@ class Profiler(NoProfiler):
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self._decoding: dict[str, float] = {}
-        self._runs: list[tuple[RunRecord, Parts]] = []
+        self._runs: list[tuple[CarriedOut, Parts]] = []
 
     def clock(self, wait: Wait) -> Clock:
         """The clock of one run, with laps."""
         return LapClock(wait)
 
-    def add(self, run: RunRecord, clock: Clock) -> None:
+    def add(self, run: CarriedOut, clock: Clock) -> None:
         """A run of this command has ended."""
         self._runs.append((run, clock.parts if isinstance(clock, LapClock) else {}))
 
@@ -124,7 +125,7 @@ class Profiler(NoProfiler):
 
     def profile(self, environment: Environment) -> Profile | None:
         """Up to now; None where the command found every run done."""
-        groups: dict[tuple[str, str | None, str], list[tuple[RunRecord, Parts]]] = {}
+        groups: dict[tuple[str, str | None, str], list[tuple[CarriedOut, Parts]]] = {}
         for run, parts in self._runs:
             groups.setdefault((run.stage, run.arm, run.features), []).append((run, parts))
         if not groups:
@@ -138,7 +139,7 @@ class Profiler(NoProfiler):
         )
 
 
-def _summed(group: list[tuple[RunRecord, Parts]]) -> StageProfile:
+def _summed(group: list[tuple[CarriedOut, Parts]]) -> StageProfile:
     """One line of the profile from the runs of a stage."""
     seconds: dict[Phase, float] = {}
     sums: Parts = {}

@@ -1,6 +1,7 @@
 """An experiment carried out: preparation once, then every arm, seed by seed, in turn.
 
-What the ledger shows finished is not done again, so that a run folder can be continued after any end. Arms
+What the ledger shows finished is not done again, so that a run folder can be continued after any end; a run
+of an arm that gave no model, since each of its attempts diverged, is finished too, and ends no other. Arms
 take turns within a round, and the order turns round from round to round: a machine that slows down slows all.
 Where stages keep features of their own (`cache = "own"`) the order stays: later ones build on earlier ones.
 """
@@ -18,16 +19,19 @@ from pydantic import ValidationError
 from ..data.classes import StageImages
 from ..data.names import printable
 from ..data.readers import open_source
-from ..errors import ConfigError, RunFolderError
+from ..errors import ConfigError, DivergedError, FrozenMovedError, RunFolderError
 from ..files import lock, shipped_path
 from ..ledger import (
     DataRecord,
+    DivergedRecord,
     ExperimentRecord,
     ImagesRecord,
     Ledger,
     RunRecord,
+    now,
 )
 from ..model import model_file
+from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
 from .config import Experiment, experiment_record
 from .images import OpenedData, data_folder, images_record, open_data, stage_images
@@ -135,11 +139,19 @@ class Comparison:
             durations.append(time.monotonic() - begun)
 
     def _arm(self, arm: str, stage: str, seed: int) -> None:
-        """One run of an arm; with cached features cold and then warm, which must agree bit for bit."""
+        """One run of an arm; with cached features cold and then warm, which must agree bit for bit.
+
+        A run that gave no model is an outcome, as for every run that would build on it.
+        """
+        if self._gave_no_model(arm, seed):
+            return
         parent = self._experiment.stages[stage].parent
         before = self._experiment.arm_of(parent)
         if parent and before:
             self._arm(before, parent, seed)
+            if self._gave_no_model(before, seed):
+                self._go_without(arm, stage, seed, before)
+                return
         done = [
             run
             for run in self._ledger.of_kind(RunRecord)
@@ -148,17 +160,32 @@ class Comparison:
         cold = next((run for run in done if run.features != "cached"), None)
         if cold is None:
             cold = self._carry_out(stage, arm, seed, want_warm=False)
+        if cold is None:
+            return
         is_shared = self._experiment.stages[stage].cache == "shared"
         if is_shared and cold.features == "computed" and not any(run.features == "cached" for run in done):
             self._carry_out(stage, arm, seed, want_warm=True, cold=cold)
 
     def _carry_out(
         self, stage: str, arm: str | None, seed: int, want_warm: bool, cold: RunRecord | None = None
-    ) -> RunRecord:
+    ) -> RunRecord | None:
+        """One run, its record in the ledger; None if no attempt of it gave a model.
+
+        Raises DivergedError where that leaves nothing to build on.
+        """
         images, seconds = self._images(stage)
-        record = run_stage(
-            self._experiment, stage, arm, seed, images, seconds, self._bench, want_warm=want_warm
-        ).record
+        try:
+            record = run_stage(
+                self._experiment, stage, arm, seed, images, seconds, self._bench, want_warm=want_warm
+            ).record
+        except RunDivergedError as error:
+            if arm is None:
+                raise DivergedError(error.what, *_advice(self._experiment, stage)) from None
+            if cold is not None:
+                raise FrozenMovedError(f"{error.what}, where computed features led to a model") from None
+            self._ledger.append(error.record)
+            self._bench.say(f"{error.what}: no model, {error.record.total_seconds:.2f} s in vain")
+            return None
         if cold is not None and record.features == "cached":
             same_result(cold, record)
         self._ledger.append(record)
@@ -168,6 +195,29 @@ class Comparison:
             f"{record.epochs} epochs, test accuracy {record.accuracy:.2%}"
         )
         return record
+
+    def _gave_no_model(self, arm: str, seed: int) -> bool:
+        return any((run.arm, run.seed) == (arm, seed) for run in self._ledger.of_kind(DivergedRecord))
+
+    def _go_without(self, arm: str, stage: str, seed: int, before: str) -> None:
+        """A run that has no model to start from is no run: the outcome of both arms is that of the first."""
+        images, _ = self._images(stage)
+        self._ledger.append(
+            DivergedRecord(
+                stage=stage,
+                arm=arm,
+                seed=seed,
+                features="none",
+                diverged=[],
+                seconds={},
+                segments=1,
+                images_digest=images.digest,
+                environment=self._bench.environment,
+                started=now(),
+                finished=now(),
+            )
+        )
+        self._bench.say(f"{arm}, seed {seed}: not carried out, since {before} of this seed gave no model")
 
     def _images(self, stage: str) -> tuple[StageImages, float]:
         """The stage's images, and the seconds that opening them took now. Recorded at first use."""
@@ -228,3 +278,14 @@ def _refuse_another(there: ExperimentRecord, experiment: Experiment, folder: Pat
 def _meaning(experiment: Experiment) -> dict[str, Any]:
     """All that figures depend on. How many runs is no part of it: a folder may be continued with more."""
     return experiment.model_dump(mode="json", exclude={"runs", "minutes", "about"})
+
+
+def _advice(experiment: Experiment, stage: str) -> list[str]:
+    """What to do where a preparation stage gave no model: only its recipe can be changed."""
+    rate = experiment.stages[stage].recipe.learning_rate
+    return [
+        f"nothing can be built on it: lower stages.{stage}.recipe.learning_rate ({rate:g}) in the experiment "
+        "file, or set a clip there;",
+        f'for a shipped experiment in a file of your own that begins with base = "{experiment.name}"; then '
+        "run it into another folder",
+    ]

@@ -33,6 +33,9 @@ FEW_IMAGES = 10
 SHOWN_CLASSES = 5
 LEARNING_RATES = {"transfer": 0.02, "scratch": 0.05}
 """Found with one grid for both arms on fruit photos (docs/method.md)."""
+CLIP = 5.0
+"""Norm of the gradient, at most, in both arms. Few photos have few steps of warm-up: without it scratch
+diverged on every fifteenth small folder (benchmarks/results/small_folders.md)."""
 
 Arm = Literal["transfer", "scratch"]
 
@@ -216,6 +219,7 @@ def recipe_of(arm: Arm, epochs: int) -> Recipe:
         weight_decay=5e-4,
         label_smoothing=0.1,
         batch_size=BATCH_SIZE,
+        clip=CLIP,
         balance=True,
         stop=Stop(epochs=epochs, patience=max(3, epochs // 2)),
     )

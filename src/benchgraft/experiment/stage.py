@@ -7,6 +7,7 @@ makes them fair.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import numpy.typing as npt
 from ..data.classes import StageImages
 from ..data.perceptual import fingerprints
 from ..data.split import refuse_overlap
-from ..errors import DivergedError, FrozenMovedError
+from ..errors import FrozenMovedError
 from ..files import digest_bytes, shipped_path
-from ..ledger import Clock, RunRecord, dump_json, now
+from ..ledger import Clock, DivergedRecord, RunRecord, dump_json, now
 from ..model import model_file
 from ..model.freeze import Frozen, match_layers
 from ..model.model_file import ModelCard, ModelFile
@@ -27,7 +28,9 @@ from ..profiling import LapClock
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
 from ..training.layer_laps import watch_layers
-from ..training.loop import Trained, fit
+from ..training.loop import Trained
+from . import attempts
+from .attempts import Outcome, RunDivergedError
 from .bench import Bench
 from .config import Experiment, Stage
 from .images import digests_of, keys_of
@@ -78,34 +81,46 @@ def run_stage(
 
     want_warm: take the features from the cache; else they are computed anew even where they are there.
     open_seconds: what opening and selecting the stored images took; counted as `decode`.
-    Raises DataError if a validation or test image was trained on before, FrozenMovedError if a freeze
-    did not hold.
+    Raises DataError if a validation or test image was trained on before, RunDivergedError (a DivergedError)
+    if no attempt gave a model, FrozenMovedError if a freeze did not hold.
     """
     stage = experiment.stages[name]
     clock, started = bench.clock(), now()
     clock.add({"decode": open_seconds})
     parent = parent_file(experiment, stage, seed, bench)
     trained_on = _trained_on(name, images, parent, experiment.data[stage.data].may_keep_overlap)
-    model = _start(experiment, stage, parent, images.class_names, seed).to(bench.device)
+    start = partial(_start, experiment, stage, parent, images.class_names, seed)
+    model = start().to(bench.device)
     frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
     if isinstance(clock, LapClock):
         watch_layers(model, clock)
     inputs = prepare_inputs(name, stage, seed, model, frozen, images, bench, clock, want_warm)
-    mode = f"{inputs.features}-{inputs.cut}"
-    checkpoint = Checkpoint(
-        bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",
-        _identity(experiment, name, seed, images, parent, mode, bench),
+    mode = f"{'warm' if want_warm else 'cold'}-{inputs.cut or 'pixels'}"
+    checkpoint_of = partial(_checkpoint, experiment, name, seed, images, parent, mode, bench)
+    outcome = attempts.train(
+        f"{arm or name}, seed {seed}",
+        stage,
+        seed,
+        frozen,
+        inputs,
+        checkpoint_of,
+        lambda: model.load_state_dict(start().state_dict()),
+        clock,
+        bench,
     )
-    trained = _fit(name, stage, seed, frozen, inputs, clock, checkpoint, bench)
+    checkpoint = checkpoint_of(outcome.stage)
+    record = _facts(name, arm, seed, images, inputs, outcome, started, bench)
+    if outcome.trained is None:
+        raise _diverged(experiment, stage, record, clock, checkpoint, bench)
     with clock.phase("evaluate"):
         tested = evaluate(inputs.module, inputs.rows["test"], stage.recipe.batch_size)
     frozen.verify()
     path = model_path(experiment, name, seed, bench)
-    record = _record(name, arm, seed, stage, images, parent, model, frozen, inputs, trained, tested)
-    record |= {"model_file": str(path.relative_to(bench.folder)), "environment": bench.environment}
+    record |= _results(outcome.stage, parent, model, frozen, inputs, outcome.trained, tested)
+    record["model_file"] = str(path.relative_to(bench.folder))
 
     def finished() -> RunRecord:
-        return RunRecord(**record, seconds=clock.seconds(), started=started, finished=now())
+        return RunRecord(**record, seconds=clock.seconds(), finished=now())
 
     with clock.phase("save"):
         card = _card(experiment, images, parent, finished())
@@ -118,32 +133,24 @@ def run_stage(
     return StageRun(done, inputs)
 
 
-def _fit(
-    name: str,
+def _diverged(
+    experiment: Experiment,
     stage: Stage,
-    seed: int,
-    frozen: Frozen,
-    inputs: Inputs,
+    facts: dict[str, Any],
     clock: Clock,
     checkpoint: Checkpoint,
     bench: Bench,
-) -> Trained:
-    """Train; a run that diverged is named."""
-    rows = inputs.rows
-    try:
-        return fit(
-            inputs.module,
-            frozen,
-            rows["train"],
-            rows["validation"],
-            stage.recipe,
-            seed,
-            clock,
-            checkpoint,
-            bench.progress,
-        )
-    except DivergedError as error:
-        raise DivergedError(f"{name}, seed {seed}: {error.what}", *error.details) from None
+) -> RunDivergedError:
+    """A run whose last attempt diverged too. The advice is for a user's own photos, see Comparison."""
+    record = DivergedRecord(**facts, seconds=clock.seconds(), finished=now())
+    checkpoint.remove()
+    bench.profiler.add(record, clock)
+    return RunDivergedError(
+        record,
+        f"look at the photos: benchgraft data check {experiment.data[stage.data].folder}",
+        "or give another --seed, whose start and order are others"
+        + (", or another model to start from" if stage.parent else ""),
+    )
 
 
 def _card(
@@ -182,12 +189,32 @@ def _looks_trained_on(images: StageImages, parent: ModelFile | None) -> npt.NDAr
     return mine if parent is None else np.union1d(mine, parent.trained_on_perceptual)
 
 
-def _record(
+def _facts(
     name: str,
     arm: str | None,
     seed: int,
-    stage: Stage,
     images: StageImages,
+    inputs: Inputs,
+    outcome: Outcome,
+    started: str,
+    bench: Bench,
+) -> dict[str, Any]:
+    """The fields that a RunRecord and a DivergedRecord share, but for those that their end decides."""
+    return {
+        "stage": name,
+        "arm": arm,
+        "seed": seed,
+        "features": inputs.features,
+        "segments": outcome.segments,
+        "diverged": outcome.diverged,
+        "images_digest": images.digest,
+        "environment": bench.environment,
+        "started": started,
+    }
+
+
+def _results(
+    stage: Stage,
     parent: ModelFile | None,
     model: PaperCNN,
     frozen: Frozen,
@@ -195,16 +222,11 @@ def _record(
     trained: Trained,
     tested: Evaluation,
 ) -> dict[str, Any]:
-    """The fields of a RunRecord that are known before the model file is written."""
+    """The fields of a RunRecord that training and test give."""
     position = trained.position
     return {
-        "stage": name,
-        "arm": arm,
-        "seed": seed,
-        "features": inputs.features,
         "cut": inputs.cut,
         "features_computed": inputs.computed,
-        "segments": position.segments,
         "epochs": trained.epochs,
         "steps": position.step,
         "images_seen": position.step * stage.recipe.batch_size,
@@ -217,13 +239,33 @@ def _record(
         "accuracy": tested.accuracy,
         "predicted": tested.predicted.tolist(),
         "confidence": [round(c, 4) for c in tested.confidence.tolist()],
-        "images_digest": images.digest,
         "recipe": stage.recipe.model_dump(),
         "model_digest": model_file.state_digest(model),
         "parent_digest": parent.card.model_digest if parent else None,
         "frozen": frozen.tensor_names,
         "frozen_digest": frozen.digest,
     }
+
+
+def _checkpoint(
+    experiment: Experiment,
+    name: str,
+    seed: int,
+    images: StageImages,
+    parent: ModelFile | None,
+    mode: str,
+    bench: Bench,
+    tried: Stage,
+) -> Checkpoint:
+    """Of the attempt that trains the stage like this; all attempts of a run share one file.
+
+    mode: what is trained, and whether the cache was to be used; not whether it had the features, which after
+    an interruption it has.
+    """
+    return Checkpoint(
+        bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",
+        _identity(experiment, tried, seed, images, parent, mode, bench),
+    )
 
 
 def _start(
@@ -241,7 +283,7 @@ def _start(
 
 def _identity(
     experiment: Experiment,
-    name: str,
+    stage: Stage,
     seed: int,
     images: StageImages,
     parent: ModelFile | None,
@@ -250,7 +292,7 @@ def _identity(
 ) -> str:
     """Digest of everything that the numbers of a run depend on: a checkpoint of another one is not used."""
     facts = [
-        experiment.stages[name].model_dump(mode="json"),
+        stage.model_dump(mode="json"),
         experiment.network.model_dump(),
         seed,
         images.digest,

@@ -72,8 +72,9 @@ def learning(folder: RunFolder) -> Learning:
 
 
 def _curve(arm: Arm, variant: Variant, run: RunRecord) -> Curve:
-    before = run.seconds.get("decode", 0.0) + run.seconds.get("features", 0.0)
-    looped = run.seconds.get("train", 0.0) + run.seconds.get("validate", 0.0)
+    in_vain = sum(attempt.seconds for attempt in run.diverged)
+    before = run.seconds.get("decode", 0.0) + run.seconds.get("features", 0.0) + in_vain
+    looped = run.seconds.get("train", 0.0) + run.seconds.get("validate", 0.0) - in_vain
     count = len(run.validation_accuracy)
     return Curve(
         arm=arm.name,

@@ -49,7 +49,9 @@ def _row(table: Table, number: int, used: list[Variant]) -> list[str]:
     measured = ["" for _ in used] + ["", ""]
     if number < len(table.rows):
         here = table.rows[number]
-        mark = ("*" if here.is_resumed else "") + ("+" if here.given else "")
+        mark = "".join(
+            sign for sign, is_so in (("*", here.is_resumed), ("~", here.retries), ("+", here.given)) if is_so
+        )
         times = [units.seconds(here.seconds[name]) + mark if name in here.seconds else "" for name in used]
         measured = [*times, f"{here.epochs}", units.per_cent(here.accuracy)]
     return [f"run {number + 1}", *printed, *measured]
@@ -139,6 +141,8 @@ def _lines(table: Table) -> list[str]:
         )
     if any(row.is_resumed for row in table.rows):
         lines.append("* interrupted and gone on with; not in the means of time.")
+    if any(row.retries for row in table.rows):
+        lines.append("~ diverged at first and tried again with a lower learning rate; all its time counts.")
     lines += sorted(
         {
             f"+ Not trained here: the model is {row.given}, timed where it was made."

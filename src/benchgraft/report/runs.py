@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunFolderError
-from ..ledger import AnyRecord, DataRecord, ExperimentRecord, ImagesRecord, RunRecord
+from ..ledger import AnyRecord, DataRecord, DivergedRecord, ExperimentRecord, ImagesRecord, RunRecord
 
 SCRATCH = "scratch"
 Variant = Literal["cold", "warm", "pixels"]
@@ -26,6 +26,8 @@ class Arm:
     name: str
     stage: str
     runs: tuple[RunRecord, ...]
+    diverged: tuple[DivergedRecord, ...] = ()
+    """Runs that gave no model, by seed."""
 
     @property
     def once_a_seed(self) -> list[RunRecord]:
@@ -85,7 +87,7 @@ class RunFolder:
         return found or list(self.preparation)
 
 
-def variant(run: RunRecord) -> Variant:
+def variant(run: RunRecord | DivergedRecord) -> Variant:
     """How the features of a run came about."""
     return _VARIANT_OF[run.features]
 
@@ -99,8 +101,16 @@ def group(records: Sequence[AnyRecord]) -> RunFolder:
             "name a folder that reproduce has written, or start it anew with --out",
         )
     runs = [record for record in records if isinstance(record, RunRecord)]
+    diverged = sorted(
+        (record for record in records if isinstance(record, DivergedRecord)), key=lambda run: run.seed
+    )
     arms = {
-        name: Arm(name, stage, tuple(run for run in runs if run.arm == name))
+        name: Arm(
+            name,
+            stage,
+            tuple(run for run in runs if run.arm == name),
+            tuple(run for run in diverged if run.arm == name),
+        )
         for name, stage in experiment.arms.items()
     }
     return RunFolder(

@@ -58,6 +58,8 @@ class RunRow(Part):
     images_seen: int
     is_resumed: bool
     """Interrupted once at least: its times are left out of the means."""
+    retries: int = 0
+    """Attempts that diverged before the one that gave the model; their time is in `seconds`."""
     given: str | None
     """Where the model comes from, if it was not trained in this folder."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ledger import AnyRecord, Environment, RunRecord
-from . import accuracy, claims, speed
+from . import accuracy, claims, outcomes, speed
 from .answers import confusions, mistakes_shown
 from .audit import audit
 from .headline import answer, parents_told, subject_told
@@ -50,7 +50,10 @@ def summarise(records: Sequence[AnyRecord], half_width: float | None = None) -> 
     return Summary(
         experiment=folder.experiment.name,
         protocol=folder.experiment.protocol,
-        answer=study_answer(of_study) if of_study else answer(folder, speedups, paybacks, differences),
+        answer=[
+            *(study_answer(of_study) if of_study else answer(folder, speedups, paybacks, differences)),
+            *outcomes.answered(folder),
+        ],
         started=folder.experiment.started,
         command=folder.experiment.command,
         machines=_machines(folder),
@@ -161,6 +164,7 @@ def _row(run: RunRecord, same_seed: list[RunRecord]) -> RunRow:
         epochs=run.epochs,
         images_seen=run.images_seen,
         is_resumed=any(other.segments > 1 for other in same_seed),
+        retries=len(run.diverged),
         given=run.given,
     )
 
@@ -229,7 +233,7 @@ def _missing(folder: RunFolder) -> list[str]:
         lines.append(f"no arm called {SCRATCH}")
     planned = folder.experiment.config.get("runs")
     for arm in folder.arms.values():
-        seeds = len(arm.once_a_seed)
+        seeds = len(arm.once_a_seed) + len(arm.diverged)
         if isinstance(planned, int) and seeds < planned:
             lines.append(f"{arm.name}: {seeds} of {planned} planned runs")
         cold, warm = ({run.seed for run in arm.of(name)} for name in ("cold", "warm"))
@@ -237,7 +241,7 @@ def _missing(folder: RunFolder) -> list[str]:
             lines.append(
                 f"{arm.name}: only one of cold and warm for seeds {', '.join(map(str, sorted(cold ^ warm)))}"
             )
-    return lines
+    return lines + outcomes.missed(folder)
 
 
 def _has_warm_runs(folder: RunFolder, arm: Arm) -> bool:
@@ -281,4 +285,4 @@ def _notes(folder: RunFolder) -> list[str]:
             "Interrupted and gone on with, so left out of mean times (a preparation stage counts with the "
             f"time on record): {', '.join(resumed)}."
         )
-    return lines
+    return lines + outcomes.noted(folder)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from ..ledger import AnyRecord, RunRecord
+from ..ledger import AnyRecord, DivergedRecord, RunRecord
 from .runs import RunFolder, group, variant
 
 Row = dict[str, Any]
@@ -15,28 +15,47 @@ Rows = list[Row]
 
 
 def run_rows(records: Sequence[AnyRecord]) -> Rows:
-    """One row a run: preparation first, then the arms; seconds of each phase in a column of its own."""
-    return [
-        {
-            **_which(run),
-            "seconds": run.total_seconds,
-            **{f"seconds_{phase}": value for phase, value in sorted(run.seconds.items())},
-            "accuracy": run.accuracy,
-            "epochs": run.epochs,
-            "kept_epoch": run.kept_epoch,
-            "images_seen": run.images_seen,
-            "train_images": run.train_images,
-            "trained_parameters": run.trained_parameters,
-            "is_resumed": run.segments > 1,
-            "given": run.given,
-            "model_file": run.model_file,
-            "model_digest": run.model_digest,
-            "cpu": run.environment.cpu,
-            "threads": run.environment.threads,
-            "started": run.started,
-        }
-        for run in _runs(group(records))
-    ]
+    """One row a run: preparation first, then the arms; seconds of each phase in a column of its own.
+
+    Last those that gave no model, without an accuracy.
+    """
+    folder = group(records)
+    diverged = [run for arm in folder.arms.values() for run in arm.diverged]
+    return [_run_row(run) for run in _runs(folder)] + [_without_model(run) for run in diverged]
+
+
+def _run_row(run: RunRecord) -> Row:
+    return {
+        **_timed(run),
+        "accuracy": run.accuracy,
+        "epochs": run.epochs,
+        "kept_epoch": run.kept_epoch,
+        "images_seen": run.images_seen,
+        "train_images": run.train_images,
+        "trained_parameters": run.trained_parameters,
+        "retries": len(run.diverged),
+        "is_diverged": False,
+        "is_resumed": run.segments > 1,
+        "given": run.given,
+        "model_file": run.model_file,
+        "model_digest": run.model_digest,
+        **_where(run),
+    }
+
+
+def _without_model(run: DivergedRecord) -> Row:
+    tries = max(0, len(run.diverged) - 1)
+    known = {"accuracy": None, "retries": tries, "is_diverged": True, "is_resumed": run.segments > 1}
+    return {**_timed(run), **known, **_where(run)}
+
+
+def _timed(run: RunRecord | DivergedRecord) -> Row:
+    phases = {f"seconds_{phase}": value for phase, value in sorted(run.seconds.items())}
+    return {**_which(run), "seconds": run.total_seconds, **phases}
+
+
+def _where(run: RunRecord | DivergedRecord) -> Row:
+    return {"cpu": run.environment.cpu, "threads": run.environment.threads, "started": run.started}
 
 
 def epoch_rows(records: Sequence[AnyRecord]) -> Rows:
@@ -100,7 +119,7 @@ def to_csv(rows: Rows) -> str:
     return file.getvalue()
 
 
-def _which(run: RunRecord) -> Row:
+def _which(run: RunRecord | DivergedRecord) -> Row:
     return {"arm": run.arm, "stage": run.stage, "seed": run.seed, "variant": variant(run)}
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..files import utf8_path, write_whole
-from ..ledger import Phase
+from ..ledger import Attempt, Phase
 
 
 class Position(BaseModel):
@@ -35,6 +35,8 @@ class Position(BaseModel):
     seconds: dict[Phase, float] = {}
     segments: int = 0
     """How often the run was started, this time included."""
+    diverged: list[Attempt] = []
+    """Attempts of this run before the present one."""
 
 
 class Checkpoint:
@@ -80,6 +82,17 @@ class Checkpoint:
         _restore_optimizer(optimizer, _part(tensors, "optimizer."))
         position = Position.model_validate(json.loads(text["position"]))
         return position, _part(tensors, "best."), tensors["loss_sum"]
+
+    def position(self) -> Position | None:
+        """Where the file left the run; None if there is no usable file, or one of another identity."""
+        try:
+            with utf8_path(self.path) as place, safe_open(place, framework="pt") as opened:
+                text = opened.metadata()
+        except (SafetensorError, OSError):
+            return None
+        if text["identity"] != self.identity:
+            return None
+        return Position.model_validate_json(text["position"])
 
     def remove(self) -> None:
         """The run is finished and recorded."""

@@ -15,10 +15,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -76,11 +83,21 @@ class Recipe(BaseModel):
     schedule: Literal["constant", "one_cycle", "cosine"] = "one_cycle"
     """Up over the first `warm_up` of all steps, then down to 0: linearly (one_cycle) or by a cosine."""
     warm_up: float = Field(default=0.2, ge=0, lt=1)
+    clip: float | None = Field(default=None, gt=0)
+    """Gradients whose norm, over all trained tensors together, is larger are scaled down to it."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     balance: bool = False
     """Weigh each image by the inverse of its class's share, so that a rare class counts as much as any."""
     augment: Augmentation = Augmentation()
     stop: Stop
+
+    @model_serializer(mode="wrap")
+    def _as_before_clip(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without clip where there is none: digests of experiments made before it was there stay."""
+        fields: dict[str, Any] = handler(self)
+        if self.clip is None:
+            fields.pop("clip", None)
+        return fields
 
 
 @dataclass(frozen=True)
@@ -101,14 +118,19 @@ def fit(
     clock: Clock,
     checkpoint: Checkpoint,
     progress: Progress,
+    start: Position | None = None,
 ) -> Trained:
     """Train until the stop rule ends it; go on from the checkpoint where there is one.
 
-    Raises Interrupted after Ctrl-C or SIGTERM, with a checkpoint written; DivergedError if the loss is not
-    finite any more.
+    start: where a run begins that follows attempts that diverged; kept at once, so that a kill repeats none.
+    Raises Interrupted after Ctrl-C or SIGTERM, with a checkpoint written; DivergedError if a loss or a weight
+    is not finite any more.
     """
-    run = _Run(module, frozen, train, validation, recipe, seed, clock, checkpoint)
+    run = _Run(module, frozen, train, validation, recipe, seed, clock, checkpoint, start)
     position = run.position
+    if position.diverged and not position.step:
+        with clock.phase("save"):
+            run.save()
     with _interruptible() as interrupted, progress.track(run.last, "train") as advance:
         advance(position.step)
         while position.step < run.last and not _is_out_of_patience(position, recipe.stop):
@@ -122,6 +144,7 @@ def fit(
                 with clock.phase("save"):
                     run.save()
     run.keep_best()
+    _refuse_broken(module)
     return Trained(position, len(position.loss))
 
 
@@ -138,6 +161,7 @@ class _Run:
         seed: int,
         clock: Clock,
         checkpoint: Checkpoint,
+        start: Position | None,
     ) -> None:
         self._module, self._frozen, self._recipe, self._seed = module, frozen, recipe, seed
         self._train, self._validation = train, validation
@@ -147,14 +171,14 @@ class _Run:
             self._optimizer = _optimizer(self._parameters, recipe)
         self._bare_step = inspect.unwrap(type(self._optimizer).step)
         restored = checkpoint.restore(module, self._optimizer)
-        self.position, self._best, loss_sum = restored or (
-            Position(),
-            {},
-            torch.zeros((), dtype=torch.float64),
-        )
+        if restored:
+            self.position, self._best, loss_sum = restored
+            self.position.segments += 1
+            clock.add(self.position.seconds)
+        else:
+            self.position, self._best = start or Position(segments=1), {}
+            loss_sum = torch.zeros((), dtype=torch.float64)
         self._loss_sum = loss_sum.to(train.device)
-        clock.add(self.position.seconds)
-        self.position.segments += 1
         self.per_epoch = steps_per_epoch(len(train), recipe.batch_size)
         self.last = recipe.stop.epochs_of(self.per_epoch) * self.per_epoch
         self._saved = time.monotonic()
@@ -203,6 +227,9 @@ class _Run:
 
     def _update(self) -> None:
         """optimizer.step() without its wrappers, which import torch's compiler at first: 1.1 s saved."""
+        if self._recipe.clip is not None:
+            # A norm that is no number makes every gradient so, and with them the weights: it is noticed.
+            nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
         with torch.no_grad():
             self._bare_step(self._optimizer)
 
@@ -211,14 +238,15 @@ class _Run:
         position = self.position
         loss = self._loss_sum.item() / self.per_epoch
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"training diverged: the loss is {loss} in epoch {len(position.loss) + 1}",
-                f"use a lower learning_rate than {self._recipe.learning_rate:g}, or a longer warm_up",
-            )
+            raise DivergedError(f"the loss is {loss} in epoch {len(position.loss) + 1}")
         position.loss.append(loss)
         self._loss_sum.zero_()
         with self._clock.phase("validate"):
             _validate(self._module, self._validation, self._recipe, position, self._best)
+        if not math.isfinite(position.validation_loss[-1]):
+            raise DivergedError(
+                f"the validation loss is {position.validation_loss[-1]} in epoch {len(position.loss)}"
+            )
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -232,6 +260,13 @@ class _Run:
             self._module.load_state_dict(self._best)
         else:
             self.position.kept_epoch = len(self.position.loss)
+
+
+def _refuse_broken(module: nn.Module) -> None:
+    """Raises DivergedError for weights that are no numbers: a ReLU may hide them from every loss."""
+    for name, tensor in module.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise DivergedError(f"a weight of {name} is not finite at the end")
 
 
 def class_weights(labels: Tensor) -> Tensor:

@@ -1,0 +1,115 @@
+"""The training of one run, tried again where it diverges: same seed, half the learning rate, then a quarter.
+
+One rule for all: both arms, preparation, cold and warm. What an attempt in vain took stays on the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import DivergedError
+from ..ledger import Attempt, Clock, DivergedRecord
+from ..model.freeze import Frozen
+from ..training.checkpoint import Checkpoint, Position
+from ..training.loop import Trained, fit
+from .bench import Bench
+from .config import Stage
+from .inputs import Inputs
+
+ATTEMPTS = 3
+SLOWER = 0.5
+"""Learning rate of an attempt, over that of the one before."""
+
+
+class RunDivergedError(DivergedError):
+    """A run none of whose attempts gave a model: `record` is its outcome, for the ledger."""
+
+    def __init__(self, record: DivergedRecord, *details: str) -> None:
+        rates = ", ".join(f"{attempt.learning_rate:g}" for attempt in record.diverged)
+        super().__init__(
+            f"{record.stage}, seed {record.seed}: training diverged {len(record.diverged)} times (learning "
+            f"rates {rates}); at last {record.diverged[-1].reason}",
+            *details,
+        )
+        self.record = record
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the attempts of a run ended."""
+
+    trained: Trained | None
+    """None where each of them diverged."""
+    stage: Stage
+    """As it was trained at last: its recipe has that attempt's rate."""
+    diverged: list[Attempt]
+    segments: int
+
+
+def train(
+    what: str,
+    stage: Stage,
+    seed: int,
+    frozen: Frozen,
+    inputs: Inputs,
+    checkpoint_of: Callable[[Stage], Checkpoint],
+    begin_anew: Callable[[], object],
+    clock: Clock,
+    bench: Bench,
+) -> Outcome:
+    """Train, up to ATTEMPTS times; a run that was interrupted goes on in the attempt that it was in.
+
+    what: which run, in words. checkpoint_of: for the stage as an attempt trains it. begin_anew: put the
+    start weights back. Raises Interrupted.
+    """
+    rows, before = inputs.rows, _position(stage, checkpoint_of)
+    diverged, segments = list(before.diverged), before.segments + 1
+    while True:
+        tried = slower(stage, len(diverged))
+        try:
+            trained = fit(
+                inputs.module,
+                frozen,
+                rows["train"],
+                rows["validation"],
+                tried.recipe,
+                seed,
+                clock,
+                checkpoint_of(tried),
+                bench.progress,
+                Position(segments=segments, diverged=diverged),
+            )
+        except DivergedError as error:
+            rate = tried.recipe.learning_rate
+            seconds = _looped(clock) - sum(attempt.seconds for attempt in diverged)
+            diverged.append(Attempt(learning_rate=rate, seconds=seconds, reason=error.what))
+            if len(diverged) == ATTEMPTS:
+                return Outcome(None, tried, diverged, segments)
+            bench.say(
+                f"{what}: training diverged ({error.what}); again with learning rate "
+                f"{SLOWER * rate:g} instead of {rate:g}"
+            )
+            begin_anew()
+        else:
+            return Outcome(trained, tried, diverged, segments)
+
+
+def slower(stage: Stage, failures: int) -> Stage:
+    """The stage with the learning rate of the attempt after so many that diverged."""
+    rate = stage.recipe.learning_rate * SLOWER**failures
+    return stage.model_copy(update={"recipe": stage.recipe.model_copy(update={"learning_rate": rate})})
+
+
+def _position(stage: Stage, checkpoint_of: Callable[[Stage], Checkpoint]) -> Position:
+    """Where an earlier segment has left the run, in whichever attempt; the beginning if there was none."""
+    for failures in range(ATTEMPTS):
+        position = checkpoint_of(slower(stage, failures)).position()
+        if position is not None:
+            return position
+    return Position()
+
+
+def _looped(clock: Clock) -> float:
+    seconds = clock.seconds()
+    return seconds.get("train", 0.0) + seconds.get("validate", 0.0)
