@@ -7,7 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..data.classes import StageImages
+from ..data.names import printable
 from ..errors import RunFolderError
 from ..files import shipped_path
 from ..ledger import FILE_NAME, DataRecord, ExperimentRecord, ImagesRecord, Ledger, RunRecord
@@ -24,18 +27,13 @@ class Account:
         self._folder = folder
         self.ledger = Ledger(folder)
 
-    def begin(self, experiment: Experiment, command: list[str]) -> bool:
-        """First line of a new ledger; whether there was none. Raises RunFolderError if it has another one."""
-        record = experiment_record(experiment, command)
+    def begin(self, experiment: Experiment, command: list[str]) -> None:
+        """First line of a new ledger. Raises RunFolderError if it has that of another experiment."""
         there = self.ledger.of_kind(ExperimentRecord)
-        if not there:
-            self.ledger.append(record)
-        elif there[0].config_digest != record.config_digest:
-            raise RunFolderError(
-                f'{self._folder} holds another experiment ("{there[0].name}", or other settings of it)',
-                "continue it with the file it was begun with, or choose another folder with --out",
-            )
-        return not there
+        if there:
+            _refuse_another(there[0], experiment, self._folder)
+        else:
+            self.ledger.append(experiment_record(experiment, command))
 
     def take(self, given: str) -> model_file.ModelCard:
         """Tell of a model that is there already, with all that its making took.
@@ -46,7 +44,12 @@ class Account:
         known = {run.model_digest for run in self.ledger.of_kind(RunRecord)}
         for facts in (*card.ancestors, card.record):
             if facts["model_digest"] not in known:
-                here: dict[str, Any] = {"arm": None, "predicted": [], "confidence": [], "given": given}
+                here: dict[str, Any] = {
+                    "arm": None,
+                    "predicted": [],
+                    "confidence": [],
+                    "given": printable(given),
+                }
                 self.ledger.append(RunRecord.model_validate(facts | here))
         return card
 
@@ -71,6 +74,36 @@ class Account:
                 "put the data set back as it was, or start anew in another folder with --out",
             )
         return not there
+
+
+def _refuse_another(there: ExperimentRecord, experiment: Experiment, folder: Path) -> None:
+    """Raises RunFolderError if a folder was begun with another experiment, or with other settings of it.
+
+    Meanings are compared, not digests: settings that came later have a default that means what was before.
+    """
+    begun = _begun(there)
+    if begun is None:
+        raise RunFolderError(
+            f"{folder} was begun with settings that this version cannot read: begin anew with --out FOLDER"
+        )
+    if _meaning(begun) != _meaning(experiment):
+        raise RunFolderError(
+            f'{folder} holds another experiment ("{there.name}", or other settings of it)',
+            "continue it with the file it was begun with, or choose another folder with --out",
+        )
+
+
+def _meaning(experiment: Experiment) -> dict[str, Any]:
+    """All that figures depend on. How many runs is no part of it: a folder may be continued with more."""
+    return experiment.model_dump(mode="json", exclude={"runs", "minutes", "about"})
+
+
+def _begun(there: ExperimentRecord) -> Experiment | None:
+    """The experiment of a folder; None if this version cannot read its settings."""
+    try:
+        return Experiment.model_validate(there.config)
+    except ValidationError:
+        return None
 
 
 def choose_place(named: Path | None, default: Path, is_open: Callable[[Path], bool]) -> Path:
@@ -100,11 +133,12 @@ def is_interrupted(place: Path, experiment: Experiment, stage: str, images: Stag
     except RunFolderError:
         return False
     ledger = account.ledger
-    begun = ledger.of_kind(ExperimentRecord)
+    there = ledger.of_kind(ExperimentRecord)
+    begun = _begun(there[0]) if there else None
     told = [record.digest for record in ledger.of_kind(ImagesRecord) if record.stage == stage]
     return (
-        bool(begun)
-        and begun[0].config_digest == experiment_record(experiment, []).config_digest
+        begun is not None
+        and _meaning(begun) == _meaning(experiment)
         and told in ([], [images.digest])
         and not any(run.stage == stage for run in ledger.of_kind(RunRecord) if not run.given)
     )

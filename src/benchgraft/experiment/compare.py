@@ -12,29 +12,17 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from ..data.classes import StageImages
-from ..data.names import printable
 from ..data.readers import open_source
-from ..errors import ConfigError, DivergedError, FrozenMovedError, RunFolderError
+from ..errors import ConfigError, DivergedError, FrozenMovedError
 from ..files import lock, shipped_path
-from ..ledger import (
-    DataRecord,
-    DivergedRecord,
-    ExperimentRecord,
-    ImagesRecord,
-    Ledger,
-    RunRecord,
-    now,
-)
-from ..model import model_file
+from ..ledger import DivergedRecord, ExperimentRecord, Ledger, RunRecord, now
+from .account import Account
 from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
-from .config import Experiment, experiment_record
-from .images import OpenedData, data_folder, images_record, open_data, stage_images
+from .config import Experiment
+from .images import OpenedData, data_folder, open_data, stage_images
 from .stage import run_stage, same_result
 from .thumbnails import keep_thumbnails
 
@@ -52,7 +40,6 @@ class Comparison:
     def run(self, command: list[str]) -> Ledger:
         """Everything that the ledger does not show finished yet. Raises UserError subclasses, Interrupted."""
         with lock(self._bench.folder):
-            self._ledger = Ledger(self._bench.folder)
             self._begin(command, [*self._experiment.preparation, *self._experiment.arms.values()])
             for number in range(self._experiment.parents):
                 for stage in self._experiment.preparation:
@@ -66,7 +53,6 @@ class Comparison:
     def prepare(self, stage: str, command: list[str]) -> Path:
         """Train this stage, and what it builds on, once each; the path of its model file."""
         with lock(self._bench.folder):
-            self._ledger = Ledger(self._bench.folder)
             self._begin(command, self._experiment.chain(stage))
             for name in self._experiment.chain(stage):
                 self._prepare(name, self._experiment.seed)
@@ -78,15 +64,14 @@ class Comparison:
 
         Raises DataError before a new one is begun if a data set is missing or holds no image.
         """
-        there = self._ledger.of_kind(ExperimentRecord)
-        if there:
-            _refuse_another(there[0], self._experiment, self._bench.folder)
-        else:
+        self._account = Account(self._bench.folder)
+        self._ledger = self._account.ledger
+        if not self._ledger.of_kind(ExperimentRecord):
             trained = [self._experiment.stages[name] for name in stages]
             for data in dict.fromkeys(stage.data for stage in trained if not stage.model_file):
                 config = self._experiment.data[data]
                 open_source(config.format, data_folder(config, self._data_root))
-            self._ledger.append(experiment_record(self._experiment, command))
+        self._account.begin(self._experiment, command)
 
     def _prepare(self, stage: str, seed: int) -> None:
         given = self._experiment.stages[stage].model_file
@@ -96,27 +81,10 @@ class Comparison:
                     f"{stage} comes ready ({given}): it cannot be trained {self._experiment.parents} times",
                     "use --parents with an experiment that trains its preparation, such as paper",
                 )
-            self._take(stage, given)
+            card = self._account.take(given)
+            self._bench.say(f"{stage}: {given}, test accuracy {card.record['accuracy']:.2%}")
         elif not any((run.stage, run.seed) == (stage, seed) for run in self._ledger.of_kind(RunRecord)):
             self._carry_out(stage, None, seed, want_warm=False)
-
-    def _take(self, stage: str, given: str) -> None:
-        """A model that is there already, with the records of all that its making took.
-
-        Whatever it was where it was made, such as an arm of `adapt`, it is preparation here.
-        """
-        card = model_file.read(shipped_path(given)).card
-        known = {run.model_digest for run in self._ledger.of_kind(RunRecord)}
-        for facts in (*card.ancestors, card.record):
-            if facts["model_digest"] not in known:
-                here: dict[str, Any] = {
-                    "arm": None,
-                    "predicted": [],
-                    "confidence": [],
-                    "given": printable(given),
-                }
-                self._ledger.append(RunRecord.model_validate(facts | here))
-        self._bench.say(f"{stage}: {given}, test accuracy {card.record['accuracy']:.2%}")
 
     def _rounds(self) -> None:
         experiment = self._experiment
@@ -230,19 +198,11 @@ class Comparison:
         self._bench.profiler.add_decoding(data, opened.store.decode_seconds)
         images = stage_images(experiment, stage, opened)
         seconds = time.perf_counter() - start - opened.store.decode_seconds
-        if not any(record.name == data for record in self._ledger.of_kind(DataRecord)):
-            self._ledger.append(opened.record())
+        if self._account.tell_data(opened):
             self._tell(opened)
-        there = [record for record in self._ledger.of_kind(ImagesRecord) if record.stage == stage]
-        if not there:
-            self._ledger.append(images_record(stage, data, images))
+        if self._account.tell_images(stage, data, images):
             for line in images.summary() if len(images.class_names) <= 10 else images.notes:
                 self._bench.say(f"{stage}: {line}")
-        elif there[0].digest != images.digest:
-            raise RunFolderError(
-                f"the images of {stage} are not those that {self._bench.folder} was begun with",
-                "put the data set back as it was, or start anew in another folder with --out",
-            )
         return images, seconds
 
     def _tell(self, opened: OpenedData) -> None:
@@ -255,29 +215,6 @@ class Comparison:
             say(f"{opened.name}: left out {image.key}: {image.reason}")
         if len(left_out) > 10:
             say(f"{opened.name}: and {len(left_out) - 10} more, see the ledger")
-
-
-def _refuse_another(there: ExperimentRecord, experiment: Experiment, folder: Path) -> None:
-    """Raises RunFolderError if a folder was begun with another experiment, or with other settings of it.
-
-    Meanings are compared, not digests: settings that came later have a default that means what was before.
-    """
-    try:
-        begun = Experiment.model_validate(there.config)
-    except ValidationError:
-        raise RunFolderError(
-            f"{folder} was begun with settings that this version cannot read: begin anew with --out FOLDER"
-        ) from None
-    if _meaning(begun) != _meaning(experiment):
-        raise RunFolderError(
-            f'{folder} holds another experiment ("{there.name}", or other settings of it)',
-            "continue it with the file it was begun with, or choose another folder with --out",
-        )
-
-
-def _meaning(experiment: Experiment) -> dict[str, Any]:
-    """All that figures depend on. How many runs is no part of it: a folder may be continued with more."""
-    return experiment.model_dump(mode="json", exclude={"runs", "minutes", "about"})
 
 
 def _advice(experiment: Experiment, stage: str) -> list[str]:
