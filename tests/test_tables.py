@@ -216,6 +216,18 @@ def test_caveat_of_fruits_360_is_not_printed_for_other_data() -> None:
     assert "rotating fruit" not in flat(printed(summarise(records)))
 
 
+def test_photos_of_another_subject_are_said_to_be_in_the_answer_and_in_place_of_the_edition() -> None:
+    of_fruit = invented.experiment()
+    assert "not of fruit" not in flat(printed(summarise(invented.whole_folder(2))))
+    of_cells = of_fruit.model_copy(update={"config": of_fruit.config | {"subject": "solar cells"}})
+    summary = summarise([of_cells, *invented.whole_folder(2)[1:]])
+    said = [line for line in summary.answer if "photos of solar cells, not of fruit" in line]
+    assert len(said) == 1
+    assert said[0] in summary.notes
+    assert "not the paper's edition" not in flat(printed(summary))
+    assert summary.claims
+
+
 def test_only_an_experiment_gives_the_published_side_and_says_that_nothing_is_here() -> None:
     summary = summarise([invented.experiment()])
     text = flat(printed(summary))

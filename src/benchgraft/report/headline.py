@@ -17,7 +17,7 @@ from .units import bare_points, estimate, number, per_cent, seconds, times
 
 _SEEN = {
     "fruits360": " on frames of fruits it has seen",
-    "elpv": " on cells of modules that it may have seen",
+    "elpv": " on cells of modules that training may have seen",
 }
 """Format -> what the test images are to a model, where the data set's split gives them away."""
 ONE_RUN = "one run an arm, so no interval and no claim"
