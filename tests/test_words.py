@@ -412,7 +412,7 @@ def test_an_empty_path_never_stands_for_the_present_folder(
 ) -> None:
     said = run(*words)
     assert (said.code, said.out) == (2, b"")
-    assert re.match(rb"error: .* is empty\n  is a variable not set\?", said.err)
+    assert re.match(rb"error: the path after .* is empty\n  is a variable not set\?", said.err)
 
 
 def test_folder_where_a_file_is_to_be_written_is_told_before_training(inside: Path, run: Run) -> None:

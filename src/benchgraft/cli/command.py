@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer.core
@@ -20,16 +21,24 @@ class Command(typer.core.TyperCommand):
             super().format_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Raises UserError for an empty word: as a path it would stand for the present folder."""
-        before = self.name
-        for word in args:
-            if not word or (word.startswith("--") and word.endswith("=")):
+        """Raises UserError for an empty path, which would stand for the present folder."""
+        words = list(args)
+        rest = list(super().parse_args(ctx, args))
+        paths = [path for value in ctx.params.values() for path in _paths(value)]
+        for before, word in zip([str(self.name), *words], words, strict=False):
+            if (not word or (word.startswith("--") and word.endswith("="))) and Path() in paths:
                 raise UserError(
-                    f"{word} is empty" if word else f'the word after "{before}" is empty',
+                    f'the path after "{word or before}" is empty',
                     "is a variable not set? leave the option out; the present folder is written .",
                 )
-            before = word
-        return list(super().parse_args(ctx, args))
+        return rest
+
+
+def _paths(value: object) -> list[Path]:
+    """Of the value of a parameter; a list of words is one of paths, or of names that are never empty."""
+    if isinstance(value, Path):
+        return [value]
+    return [Path(word) for word in value] if isinstance(value, (list, tuple)) else []
 
 
 class Group(typer.core.TyperGroup):

@@ -45,6 +45,7 @@ OverlapOption = Annotated[
         "drop-near (near-copies too) or keep.",
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")]
 
 
 def file_to_write(text: str) -> Path:
@@ -59,9 +60,6 @@ def file_to_write(text: str) -> Path:
 def file_option(help: str) -> Any:  # noqa: A002 - as typer calls it
     """--out of a command that writes one file."""
     return typer.Option("--out", help=help, parser=file_to_write, metavar="<path>")
-
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, all else on stderr.")]
 
 
 def one_of(option: str, given: str, valid: Sequence[V]) -> V:

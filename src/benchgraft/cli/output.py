@@ -11,7 +11,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..data.names import printable, storable
 
@@ -36,10 +36,10 @@ def say_aside(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
-def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     """Each on one line, as it comes."""
     for line in lines:
-        print(printable(line), file=file)
+        print(printable(line))
 
 
 def print_error(what: str, *details: str) -> None:
