@@ -188,7 +188,7 @@ def test_data_are_listed_as_measured_with_the_caveat_of_fruits_360(finished: Sum
     ]
     text = flat(printed(finished))
     assert "same rotating fruit on both sides" in text
-    assert "not the paper's edition" in text
+    assert "Our data differ from the paper's: compare with care." in text
     assert "for this parent" in text
 
 
@@ -216,7 +216,7 @@ def test_caveat_of_fruits_360_is_not_printed_for_other_data() -> None:
     assert "rotating fruit" not in flat(printed(summarise(records)))
 
 
-def test_photos_of_another_subject_are_said_to_be_in_the_answer_and_in_place_of_the_edition() -> None:
+def test_photos_of_another_subject_are_said_to_be_in_the_answer_and_in_place_of_the_caveat() -> None:
     of_fruit = invented.experiment()
     assert "not of fruit" not in flat(printed(summarise(invented.whole_folder(2))))
     of_cells = of_fruit.model_copy(update={"config": of_fruit.config | {"subject": "solar cells"}})
@@ -224,7 +224,7 @@ def test_photos_of_another_subject_are_said_to_be_in_the_answer_and_in_place_of_
     said = [line for line in summary.answer if "photos of solar cells, not of fruit" in line]
     assert len(said) == 1
     assert said[0] in summary.notes
-    assert "not the paper's edition" not in flat(printed(summary))
+    assert "Our data differ from the paper's" not in flat(printed(summary))
     assert summary.claims
 
 
