@@ -54,3 +54,19 @@ def write_cells(folder: Path, counts: dict[float, int], copies: int = 0) -> Path
         lines.append(f"images/cell{number:04}.png  {probability!r:20} mono\n")
     (folder / "labels.csv").write_text("".join(lines))
     return folder
+
+
+def write_discs(folder: Path, classes: int, count: int) -> Path:
+    """So many classes of so many PNG files of 100x100 pixels: a disc of one colour a class, more or less,
+    of any size and at any place, on white."""
+    for number in range(classes):
+        (folder / f"disc {number}").mkdir(parents=True)
+        colour = np.random.default_rng([number, 7]).integers(20, 236, 3)
+        for photo in range(count):
+            rng = np.random.default_rng([number, photo])
+            radius, mine = rng.integers(15, 45), (colour + rng.integers(-40, 41, 3)).clip(0, 255)
+            row, column = rng.integers(radius, 100 - radius, 2)
+            inside = (np.arange(100)[:, None] - row) ** 2 + (np.arange(100) - column) ** 2 < radius**2
+            pixels = np.where(inside[..., None], mine, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"disc {number}" / f"{photo:04}.png")
+    return folder

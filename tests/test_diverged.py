@@ -42,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "COMPARED_STEPS", 5)
+    monkeypatch.setattr("benchgraft.comparison.COMPARED_STEPS", 5)
     monkeypatch.setattr("benchgraft.adaptation.STEPS", 5)
 
 

@@ -40,7 +40,7 @@ from .experiment.folder import (
     photos_of,
 )
 from .experiment.images import OpenedData
-from .experiment.inputs import SPLITS, Inputs
+from .experiment.inputs import SPLITS
 from .experiment.stage import run_stage
 from .files import check_target, lock, name_of, shipped_path, write_kept
 from .ledger import ExcludedImage, Phase, RunRecord
@@ -57,7 +57,7 @@ from .report.proportions import proportion
 from .report.seal import seal
 from .report.statistics import Estimate, accuracy_by_source
 from .requests import AdaptRequest, checked
-from .suspects import Suspect, find_suspects
+from .suspects import Suspect, suspects_of
 
 STEPS, UPDATE_STEPS = 400, 150
 OVERLAP = "overlap.csv"
@@ -294,19 +294,21 @@ def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench, 
     done = run_stage(experiment, STAGE, "transfer", job.request.seed, images, seconds, bench, want_warm=True)
     run = done.record
     notes += of_one(run)
-    account.ledger.append(run)
-    seal(bench.folder)
+    account.tell_run(run)
     made = model_file.read(bench.folder / run.model_file)
     changes = _changes(job, run, images, bench)
-    _refuse_regression(job, changes, made.path)
+    _refuse_regression(job, changes, made.path, bench)
     try:
         kept = write_kept(job.target, made.path.read_bytes())
     except StorageError as error:
         raise StorageError(error.what, f"the new model is kept at {made.path}", *error.details) from error
+    seal(bench.folder)
     if kept is not None:
         notes.append(f"the file that {job.target} was before is kept as {kept}")
-    suspects = _suspects(done.inputs, images)
-    return _result(job, run, photos, suspects, notes, changes)
+    suspects = suspects_of(done.inputs, images)
+    if suspects.why_none:
+        notes.append(f"no list of labels to check: {suspects.why_none}")
+    return _result(job, run, photos, suspects.found, notes, changes)
 
 
 def _command(job: _Job, photos: UserPhotos) -> list[str]:
@@ -352,29 +354,17 @@ def _changes(job: _Job, run: RunRecord, images: StageImages, bench: Bench) -> li
     return compare_models(job.old, np.asarray(run.predicted), images, job.rename, bench.device)
 
 
-def _refuse_regression(job: _Job, changes: list[ClassChange], made: Path) -> None:
-    """Raises RegressionError if the new model is worse and that was to be refused."""
+def _refuse_regression(job: _Job, changes: list[ClassChange], made: Path, bench: Bench) -> None:
+    """Raises RegressionError if the new model is worse and that was to be refused; the run has ended then."""
     worse = [change for change in changes if change.is_worse]
     if worse and job.request.refuse_regression:
+        seal(bench.folder)
         raise RegressionError(
             f"{job.request.update} is kept: the new model is worse on the photos that the old one was tested "
             "on",
             *(change.text() for change in worse),
             f"the new model is at {made}; look at the new photos, or update without --refuse-regression",
         )
-
-
-def _suspects(inputs: Inputs, images: StageImages) -> list[Suspect]:
-    """Of all photos in all splits, by the features that training used; none where nothing was cached."""
-    if inputs.cut is None:
-        return []
-    train = inputs.rows["train"]
-    features, views = train.array.numpy(), len(train.index)
-    if views > 1:  # the photos themselves, not their other views
-        features = np.concatenate([features[: len(train)], features[views * len(train) :]])
-    labels = np.concatenate([images.labels[split] for split in SPLITS])
-    keys = [images.store.keys[row] for split in SPLITS for row in images.rows[split].tolist()]
-    return find_suspects(features, labels, keys, images.class_names)
 
 
 def _result(

@@ -27,6 +27,8 @@ LIMIT_GB = 20.0
 """Of the whole cache, where LIMIT_VARIABLE says nothing else."""
 LIMIT_VARIABLE = "BENCHGRAFT_CACHE_GB"
 GB = 10**9
+SPARE_BYTES = GB // 2
+"""Of a disk: models and accounts are to be written too."""
 SECONDS_OF_A_DAY = 86_400
 JUST_USED_SECONDS = 60
 """The limit spares what was made or opened so short ago: its maker may not hold it yet."""
@@ -71,6 +73,12 @@ def limit_bytes() -> int:
     except (ValueError, OverflowError):
         pass
     raise ConfigError(f'{LIMIT_VARIABLE} is "{text}", no number of GB', f"name one, as in {LIMIT_GB:g}")
+
+
+def free_bytes(folder: Path) -> int:
+    """What may still be written on the disk that a folder is on, or will be: SPARE_BYTES stay free."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return max(0, shutil.disk_usage(there).free - SPARE_BYTES)
 
 
 def hold(folder: Path, mapped: object) -> None:
@@ -137,6 +145,11 @@ def make_room(cache: Path, limit: int) -> None:
 def megabytes(count: int) -> str:
     """A number of bytes to read."""
     return f"{count / 1e6:,.1f} MB"
+
+
+def gigabytes(count: int) -> str:
+    """A large number of bytes to read."""
+    return f"{count / GB:,.1f} GB" if count >= GB / 10 else megabytes(count)
 
 
 def _entry(folder: Path) -> Entry:

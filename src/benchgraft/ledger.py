@@ -21,6 +21,8 @@ from .errors import RunFolderError
 from .files import digest_bytes, storage_errors
 
 FILE_NAME = "ledger.jsonl"
+SEAL = "digests.json"
+"""Beside the ledger of a run that has ended: digests of all that it left."""
 THUMBNAILS = "thumbnails"
 """Folder beside the ledger: for each digest of a stage's images one file of Thumbnails."""
 T = TypeVar("T", bound="Record")

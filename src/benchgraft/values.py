@@ -31,7 +31,7 @@ def as_path(value: object) -> Path:
 
 def as_model(value: object) -> Path:
     """A model file by its path, or by the name under which messages print one that comes along."""
-    return shipped_path(value) if isinstance(value, str) and value else as_path(value)
+    return shipped_path(str(as_path(value)))
 
 
 def as_paths(value: object) -> Iterator[str]:

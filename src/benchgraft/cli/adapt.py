@@ -151,11 +151,14 @@ def _suspect_lines(result: Adapted) -> list[str]:
     found = result.suspects
     if not found:
         return []
+    more = len(found) - SHOWN_SUSPECTS
     return [
-        f"{len(found):,} photos worth a second look, the least believed first:",
+        f"Labels to check first, each more likely wrong than right ({len(found):,} of "
+        f"{sum(result.images.values()):,} photos):",
         *(
-            f"  {each.key}: given {each.given}, looks like {each.likelier} ({each.margin:+.2f})"
+            f"  {each.key}: given {each.given}, looks like {each.likelier}; "
+            f"wrong with {int(100 * each.probability)} %"
             for each in found[:SHOWN_SUSPECTS]
         ),
-        *(["  all of them: --json"] if len(found) > SHOWN_SUSPECTS else []),
+        *([f"  and {more:,} more: --json"] if more > 0 else []),
     ]

@@ -74,7 +74,7 @@ class Ignored:
     def notes(self, root: Path | None = None) -> list[str]:
         """One line a kind, with an example relative to `root`, or as it was found."""
         return [
-            f"{count:,} {kind if count > 1 else _ONE[kind]} ignored, such as "
+            f"{count:,} {kind if count > 1 else _ONE.get(kind, kind)} ignored, such as "
             f"{printable(self._example(kind, root))}"
             for kind, count in sorted(self.kinds.items())
         ]

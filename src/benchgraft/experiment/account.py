@@ -13,7 +13,7 @@ from ..data.classes import StageImages
 from ..data.names import printable
 from ..errors import RunFolderError
 from ..files import shipped_path
-from ..ledger import FILE_NAME, DataRecord, ExperimentRecord, ImagesRecord, Ledger, RunRecord
+from ..ledger import FILE_NAME, SEAL, DataRecord, ExperimentRecord, ImagesRecord, Ledger, RunRecord
 from ..model import model_file
 from .config import Experiment, experiment_record
 from .images import OpenedData, images_record
@@ -52,6 +52,11 @@ class Account:
                 }
                 self.ledger.append(RunRecord.model_validate(facts | here))
         return card
+
+    def tell_run(self, run: RunRecord) -> None:
+        """Tell of a finished run, unless the folder has one with the same result already."""
+        if not any(run.model_digest == there.model_digest for there in self.ledger.of_kind(RunRecord)):
+            self.ledger.append(run)
 
     def tell_data(self, opened: OpenedData) -> bool:
         """Tell of a data set as opened; whether it was told of now."""
@@ -127,7 +132,9 @@ def _numbered(default: Path) -> Iterator[Path]:
 
 
 def is_interrupted(place: Path, experiment: Experiment, stage: str, images: StageImages) -> bool:
-    """Whether a folder holds this experiment on these images, begun and not finished."""
+    """Whether a folder holds this experiment on these images, begun and not brought to its end."""
+    if (place / SEAL).exists():
+        return False
     try:
         account = Account(place)
     except RunFolderError:
@@ -136,9 +143,4 @@ def is_interrupted(place: Path, experiment: Experiment, stage: str, images: Stag
     there = ledger.of_kind(ExperimentRecord)
     begun = _begun(there[0]) if there else None
     told = [record.digest for record in ledger.of_kind(ImagesRecord) if record.stage == stage]
-    return (
-        begun is not None
-        and _meaning(begun) == _meaning(experiment)
-        and told in ([], [images.digest])
-        and not any(run.stage == stage for run in ledger.of_kind(RunRecord) if not run.given)
-    )
+    return begun is not None and _meaning(begun) == _meaning(experiment) and told in ([], [images.digest])

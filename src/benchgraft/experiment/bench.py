@@ -15,7 +15,6 @@ from ..profiling import NoProfiler, Profiler
 from ..progress import NoProgress, Progress
 from ..requests import RunRequest
 from ..training.device import prepare_device, wait_for
-from ..training.features import DEFAULT_LIMIT_BYTES
 
 OWN_CACHE = "own-cache"
 
@@ -32,9 +31,10 @@ class Bench:
     progress: Progress
     say: Callable[[str], None]
     use_cache: bool = True
-    cache_limit: int = DEFAULT_LIMIT_BYTES
     chosen_cuts: dict[str, str | None] = field(default_factory=dict)
     """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
+    uncached: dict[str, str | None] = field(default_factory=dict)
+    """Stage -> why there is no cut, for the user."""
     profiler: NoProfiler = field(default_factory=NoProfiler)
 
     def clock(self) -> Clock:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,19 +13,20 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..cache import limit_bytes, make_room
+from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
 from ..data.classes import StageImages
 from ..ledger import Clock
 from ..model.freeze import Frozen, constant_prefix, split_at
 from ..model.paper_cnn import PaperCNN
 from ..training import features
 from ..training.batches import Rows, rows_of, steps_per_epoch, with_views
-from ..training.features import FeatureCache, Features, Wanted, view_ids
+from ..training.features import Cut, FeatureCache, Features, Wanted, view_ids
 from .bench import Bench
 from .config import Stage
 from .images import digests_of
 
 SPLITS = ("train", "validation", "test")
+DOES_NOT_PAY = "computing features anew takes no longer than reading them"
 FeatureMode = Literal["computed", "cached", "none"]
 
 
@@ -36,6 +40,20 @@ class Inputs:
     cut: str | None
     computed: int = 0
     """Features that were computed now."""
+    why_uncached: str | None = None
+    """Where there is no cut: why, for the user."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much features may take."""
+
+    place: Path
+    """The cache that they would lie in."""
+    limit: int
+    """Bytes that the cache may take."""
+    bytes_there: Callable[[str], int]
+    """What the features of a cut take on the disk already."""
 
 
 def prepare_inputs(
@@ -62,22 +80,27 @@ def prepare_inputs(
     viewed = pixels | {"train": with_views(pixels["train"], digests["train"], augmentation)}
     prefix = constant_prefix(model, frozen)
     if not bench.use_cache or stage.cache == "off" or not prefix or augmentation.is_drawn:
-        return Inputs(model, viewed, "none", None)
+        why = "nothing is frozen before the first layer that is trained" if not prefix else "caching is off"
+        return Inputs(model, viewed, "none", None, why_uncached=why)
+    place, reuse = (bench.own_cache(seed), True) if stage.cache == "own" else (bench.cache, want_warm)
+
+    def cache_at(cut: str) -> FeatureCache:
+        key = features.prefix_key(model, cut, frozen, images.store.size, images.store.look, batch_size)
+        return FeatureCache(place, key)
+
     with clock.phase("features"):
-        cut = _chosen_cut(name, stage, model, prefix, viewed, bench)
-        if cut is None:
-            return Inputs(model, viewed, "none", None)
         wanted = [
             Wanted(viewed[split], view_ids(digests[split], augmentation, view), view)
             for split in SPLITS
             for view in range(augmentation.view_count if split == "train" else 1)
         ]
+        ids = np.concatenate([part.ids for part in wanted])
+        room = Room(place, limit_bytes(), lambda cut: cache_at(cut).bytes_there(ids))
+        cut = _chosen_cut(name, stage, model, prefix, pixels["train"], len(ids), room, bench)
+        if cut is None:
+            return Inputs(model, viewed, "none", None, why_uncached=bench.uncached.get(name))
         first, rest = split_at(model, cut)
-        key = features.prefix_key(model, cut, frozen, images.store.size, images.store.look, batch_size)
-        place, reuse = bench.cache, want_warm
-        if stage.cache == "own":
-            place, reuse = bench.own_cache(seed), True
-        cached = _features(name, FeatureCache(place, key), first, wanted, batch_size, reuse, bench)
+        cached = _features(name, cache_at(cut), first, wanted, batch_size, reuse, bench)
     if cached.computed and stage.cache != "own":
         make_room(bench.cache, limit_bytes())
     rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
@@ -85,17 +108,45 @@ def prepare_inputs(
 
 
 def _chosen_cut(
-    name: str, stage: Stage, model: PaperCNN, prefix: list[str], pixels: dict[str, Rows], bench: Bench
+    name: str,
+    stage: Stage,
+    model: PaperCNN,
+    prefix: list[str],
+    train: Rows,
+    images: int,
+    room: Room,
+    bench: Bench,
 ) -> str | None:
-    """The cut that pays by measurement, measured once for each stage."""
+    """The cut that pays by measurement and has room, measured once for each stage."""
     if name not in bench.chosen_cuts:
-        views = stage.recipe.augment.view_count
-        count = sum(len(rows) for rows in pixels.values()) + (views - 1) * len(pixels["train"])
         batch_size = stage.recipe.batch_size
-        cuts = features.measure_cuts(model, prefix, pixels["train"], batch_size)
-        epochs = stage.recipe.stop.epochs_of(steps_per_epoch(len(pixels["train"]), batch_size))
-        bench.chosen_cuts[name] = features.choose_cut(cuts, count, epochs, bench.cache_limit)
+        cuts = features.measure_cuts(model, prefix, train, batch_size)
+        epochs = stage.recipe.stop.epochs_of(steps_per_epoch(len(train), batch_size))
+        bench.chosen_cuts[name], bench.uncached[name] = cut_with_room(cuts, images, epochs, room)
+        if bench.uncached[name] not in (None, DOES_NOT_PAY):
+            bench.say(f"note: {name} computes all features anew in every epoch: {bench.uncached[name]}")
     return bench.chosen_cuts[name]
+
+
+def cut_with_room(cuts: Sequence[Cut], images: int, epochs: int, room: Room) -> tuple[str | None, str | None]:
+    """(the cut that saves most time and whose features have room, None), or (None, why there is none)."""
+    left, free = {cut.layer: cut for cut in cuts}, free_bytes(room.place)
+    while (best := features.choose_cut(list(left.values()), images, epochs, room.limit)) is not None:
+        if images * left.pop(best).image_bytes <= free + room.bytes_there(best):
+            return best, None
+    sizes = [
+        images * cut.image_bytes
+        for cut in cuts
+        if features.choose_cut([cut], images, epochs, images * cut.image_bytes)
+    ]
+    if not sizes:
+        return None, DOES_NOT_PAY
+    least = min(sizes)
+    has = f"{room.place} has room for {gigabytes(free)}: free some, or choose another folder with --cache-dir"
+    if least > room.limit:
+        needed = math.ceil(least / GB * 10) / 10
+        has = f"the cache may take {gigabytes(room.limit)}: set {LIMIT_VARIABLE} to {needed:g} or more"
+    return None, f"those of {images:,} photos take {gigabytes(least)}, and {has}"
 
 
 def _features(

@@ -69,13 +69,11 @@ def _alone(folder: RunFolder) -> list[str]:
     models = [(f"Arm {arm.name}", arm.once_a_seed) for arm in folder.arms.values() if arm.runs]
     models += [(run.stage, [run]) for run in folder.preparation if not run.given and run.predicted]
     sentences = [_worth(folder, name, run) for name, runs in models for run in runs[:1]]
-    planned = folder.scratch is not None and bool(folder.rivals)
-    if planned and any(arm.runs for arm in folder.arms.values()):
-        there = ", ".join(arm.name for arm in folder.arms.values() if arm.runs)
-        return [f"No answer yet: only {there} has runs, and it takes runs of {SCRATCH} and of transfer."]
-    if planned and not sentences:
-        return [f"No answer yet: no run is finished, and it takes runs of {SCRATCH} and of transfer."]
-    return [*sentences, "This folder compares nothing; benchgraft compare says whether transfer pays."]
+    if folder.scratch is None or not folder.rivals:
+        return [*sentences, "This folder compares nothing; benchgraft compare says whether transfer pays."]
+    there = ", ".join(arm.name for arm in folder.arms.values() if arm.runs)
+    what = f"only {there} has runs" if there else "no run of either arm is finished"
+    return [f"No answer yet: {what}, and it takes runs of {SCRATCH} and of transfer.", *sentences]
 
 
 def _worth(folder: RunFolder, name: str, run: RunRecord) -> str:

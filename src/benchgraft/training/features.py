@@ -38,8 +38,7 @@ from .evaluate import full_batches
 
 FORMAT = 3
 SAVE_EVERY_SECONDS = 5.0
-COPIED_ROWS = 4096
-DEFAULT_LIMIT_BYTES = 1 << 30
+COPIED_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -165,6 +164,14 @@ class FeatureCache:
         """Features of exactly these images in this order, memory-mapped; None if not there, or damaged."""
         return _open(self._place(ids))
 
+    def bytes_there(self, ids: npt.NDArray[np.uint64]) -> int:
+        """Disk that features of exactly these images take already, whole or begun."""
+        place = self._place(ids)
+        for folder in (place, _half(place)):
+            with contextlib.suppress(OSError):
+                return (folder / "features.npy").stat().st_size
+        return 0
+
     def compute(
         self,
         prefix: nn.Sequential,
@@ -230,7 +237,7 @@ def _half_done(place: Path) -> Iterator[Path]:
     going on must not keep the disk full.
     """
     with contextlib.ExitStack() as held:
-        folder = place.with_name(f".{place.name}")
+        folder = _half(place)
         try:
             held.enter_context(lock(folder))
         except RunFolderError:
@@ -242,6 +249,10 @@ def _half_done(place: Path) -> Iterator[Path]:
         except (OSError, StorageError):
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _half(place: Path) -> Path:
+    return place.with_name(f".{place.name}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,8 +339,9 @@ class _Work:
     def _copy_old(self, array: npt.NDArray[np.float32]) -> None:
         if self._old is None:
             return
-        for start in range(0, len(array), COPIED_ROWS):
-            sources = self._sources[start : start + COPIED_ROWS]
+        step = max(1, COPIED_BYTES // array[:1].nbytes)
+        for start in range(0, len(array), step):
+            sources = self._sources[start : start + step]
             have = np.flatnonzero(sources >= 0)
             array[start + have] = self._old.array[sources[have]]
 
