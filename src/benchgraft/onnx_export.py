@@ -20,7 +20,7 @@ from .data.formats import Undecodable
 from .data.scan import images_below
 from .data.synthetic import draw_varied
 from .errors import DataError, ExportError
-from .files import SHIPPED, write_whole
+from .files import SHIPPED, write_kept
 from .model import model_file
 from .model.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
@@ -40,6 +40,8 @@ class Exported(Part):
     checked_photos: int
     largest_difference: float
     """Of any probability of any checked picture from PyTorch's."""
+    kept: Path | None = None
+    """Where the file is that was there before, if another was."""
 
 
 class _Probabilities(nn.Module):
@@ -76,8 +78,8 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     network = _Probabilities(model_file.load(file)).eval()
     content = _graph(network, photos[:2], file)
     difference = _difference(network, photos, content)
-    write_whole(target, content)
-    return Exported(path=target, checked_photos=len(photos), largest_difference=difference)
+    kept = write_kept(target, content)
+    return Exported(path=target, checked_photos=len(photos), largest_difference=difference, kept=kept)
 
 
 def _photos(folder: Path, file: ModelFile) -> npt.NDArray[np.uint8]:

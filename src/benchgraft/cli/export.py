@@ -39,3 +39,5 @@ def export(
             f"{done.path}: same classes as PyTorch on {done.checked_photos:,} pictures, probabilities within "
             f"{done.largest_difference:.1e}"
         )
+        if done.kept is not None:
+            say(f"the file that was there before is kept as {done.kept}")
