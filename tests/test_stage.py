@@ -16,6 +16,7 @@ import torch
 from elsewhere import Done, call
 from photos import write_photos
 
+from benchgraft.cache import GB, LIMIT_VARIABLE
 from benchgraft.experiment import config
 from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.compare import Comparison
@@ -159,7 +160,8 @@ def test_cached_features_of_the_cut_that_pays_lead_where_pixels_lead(
     cuts = [replace(cut, read_seconds=0.1) for cut in _measured(monkeypatch, {})]
     monkeypatch.undo()
     monkeypatch.setattr(features, "measure_cuts", measured)
-    runs = _compared(made, tmp_path, cache_limit=limit)
+    monkeypatch.setenv(LIMIT_VARIABLE, str(limit / GB))
+    runs = _compared(made, tmp_path)
     assert runs.keys() == ({"computed", "cached"} if expected else {"none"})
     for run in runs.values():
         assert run.cut == expected
