@@ -123,7 +123,7 @@ def _old_folder(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     """Photos, and what the commands of 0.1.0 left of them. Not to be changed."""
     place = tmp_path_factory.mktemp("old")
     write_photos(place / "photos", {"red": 40, "green": 40, "blue": 40})
