@@ -220,7 +220,6 @@ def test_an_old_run_folder_verifies_once_its_report_is_made_anew(run):
     assert after.code == 0, after.out
 
 
-@pytest.mark.xfail(reason="verify does not say that another version may have made the report", strict=True)
 def test_verify_says_how_to_make_an_old_report_anew(run):
     assert "benchgraft report compared" in run("verify compared").err
 

@@ -142,13 +142,11 @@ def test_dry_run_says_how_many_rounds_fit_in_the_time(here, capsys):
     assert planned.rounds == len(Ledger(here / "runs" / "tiny").of_kind(RunRecord)) == 3  # at least
 
 
-@pytest.mark.xfail(reason="the plan counts preparation once, whatever --parents says", strict=True)
 def test_dry_run_counts_how_often_the_preparation_is_trained(here, capsys):
     planned = _planned("reproduce tiny.toml --data data --parents 2 --dry-run", capsys)
     assert {line.stage: line.rounds for line in planned if line.arm is None} == {"first": 2, "second": 2}
 
 
-@pytest.mark.xfail(reason="the plan takes a share for validation where the data set has its own", strict=True)
 def test_dry_run_counts_images_of_a_data_set_with_validation_images_of_its_own(here, capsys):
     for side, count in (("Training", 40), ("Validation", 20), ("Test", 10)):
         write_photos(
@@ -162,7 +160,6 @@ def test_dry_run_counts_images_of_a_data_set_with_validation_images_of_its_own(h
     assert [line.images for line in planned] == [120]
 
 
-@pytest.mark.xfail(reason="the plan does not know of varieties that are held out", strict=True)
 @pytest.mark.parametrize("held", ["test", "nowhere"])
 def test_dry_run_leaves_out_varieties_that_are_held_out(held, here, capsys):
     text = EXPERIMENT.replace('"third", scratch = "scratch"', '"scratch"').replace("25", "1000")

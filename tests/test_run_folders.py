@@ -11,7 +11,7 @@ import pytest
 from photos import write_photos
 
 from benchgraft import adapt, compare
-from benchgraft.errors import DataError, RunFolderError, StorageError
+from benchgraft.errors import DataError, RunFolderError, StorageError, UserError
 from benchgraft.ledger import Ledger, RunRecord, read
 from benchgraft.model import model_file
 from benchgraft.report.tables import summarise
@@ -158,3 +158,34 @@ def test_what_prepare_and_the_summary_say_of_a_folder_without_a_comparison(place
     assert summary.answer[-1] == (
         "This folder compares nothing; benchgraft compare says whether transfer pays."
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"out": "models/"}, "models"),
+        ({"out": "photos.safetensors/m.safetensors"}, "is a file, not a folder"),
+        ({"out": "x" * 300}, "255 at most"),
+        ({"run_folder": "photos.safetensors"}, "--run-folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_noticed_before_training(place, words, said, monkeypatch):
+    (place / "models").mkdir()
+    monkeypatch.setattr("benchgraft.adaptation.run_stage", None)
+    before = sorted(place.rglob("*"))
+    with pytest.raises(UserError, match=said):
+        adapt("a/photos", cache="cache", **words)
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_folder_whose_name_is_too_long_for_a_file_is_noticed_before_training(place, monkeypatch):
+    monkeypatch.setattr("benchgraft.adaptation.run_stage", None)
+    (place / "a" / "photos").rename(place / ("x" * 250))
+    with pytest.raises(UserError, match="255 at most"):
+        adapt("x" * 250, cache="cache")
+
+
+def test_the_folder_above_is_called_by_its_own_name(place, monkeypatch):
+    monkeypatch.chdir(place / "a" / "photos" / "red")
+    made = adapt("..", cache=place / "cache", run_folder=place / "run")
+    assert made.model == Path("photos.safetensors")

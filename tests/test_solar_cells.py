@@ -104,9 +104,9 @@ def test_photos_that_are_not_there_links_and_photos_without_a_label_are_counted(
     source = open_source("elpv", cells)
     assert len(source.samples) == 5
     assert source.notes == [
-        "1 links ignored, such as images/cell0002.png",
+        "1 link ignored, such as images/cell0002.png",
         "2 photos named in labels.csv that are not there as plain files ignored, such as images/cell0001.png",
-        "1 photos without a line in labels.csv ignored, such as images/more.png",
+        "1 photo without a label ignored, such as images/more.png",
     ]
 
 

@@ -216,7 +216,7 @@ def test_caveat_of_fruits_360_is_not_printed_for_other_data() -> None:
     assert "rotating fruit" not in flat(printed(summarise(records)))
 
 
-def test_photos_of_another_subject_are_said_to_be_in_the_answer_and_in_place_of_the_edition() -> None:
+def test_photos_of_another_subject_are_said_to_be_in_the_answer_and_in_place_of_the_caveat() -> None:
     of_fruit = invented.experiment()
     assert "not of fruit" not in flat(printed(summarise(invented.whole_folder(2))))
     of_cells = of_fruit.model_copy(update={"config": of_fruit.config | {"subject": "solar cells"}})

@@ -111,6 +111,8 @@ class _Job:
     target: Path
     rename: dict[str, str]
     """Name of a class in the old model -> its name now."""
+    default_place: Path
+    """The run folder where none is named and no other run has it."""
 
     @property
     def is_update(self) -> bool:
@@ -195,18 +197,16 @@ def adapt(
     photos = _gated(job, config, opened)
     seconds = time.perf_counter() - started - opened.store.decode_seconds
     experiment = _experiment(job, photos)
-    default = _default_place(job)
-    check_target(request.run_folder or default, is_folder=True, option="--run-folder")
     bench = replace(
         bench,
         folder=choose_place(
             request.run_folder,
-            default,
+            job.default_place,
             lambda place: is_interrupted(place, experiment, STAGE, photos.images),
         ),
     )
-    if bench.folder not in (default, request.run_folder):
-        bench.say(f"{default} holds another run; the account of this one: {bench.folder}")
+    if bench.folder not in (job.default_place, request.run_folder):
+        bench.say(f"{job.default_place} holds another run; the account of this one: {bench.folder}")
     with lock(bench.folder):
         made = _adapt(job, photos, experiment, bench, seconds)
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
@@ -226,15 +226,13 @@ def _job(request: AdaptRequest) -> _Job:
     match_layers(PaperCNN(2).layer_names, request.freeze or DEFAULT_FREEZE, "freeze")
     target = request.out or request.update or Path(f"{name_of(request.folder)}.safetensors")
     check_target(target)
-    return _Job(request, parent, old, target, resolve_renames(request.rename, old.card.class_names))
+    default = Path("runs") / f"adapt-{name_of(request.folder)}"
+    check_target(request.run_folder or default, is_folder=True, option="--run-folder")
+    return _Job(request, parent, old, target, resolve_renames(request.rename, old.card.class_names), default)
 
 
 def _groups(job: _Job) -> str | None:
     return job.request.group_by or (job.old.card.group_by if job.is_update else None)
-
-
-def _default_place(job: _Job) -> Path:
-    return Path("runs") / f"adapt-{name_of(job.request.folder)}"
 
 
 def _refuse_to_replace(job: _Job, digests: npt.NDArray[np.uint64]) -> None:
@@ -260,7 +258,7 @@ def _gated(job: _Job, config: DataConfig, opened: OpenedData) -> UserPhotos:
         photos = gated(config, opened, overlap, job.request.overlap)
     except DataError:
         if overlap.pairs:
-            place = choose_place(job.request.run_folder, _default_place(job), lambda _: False)
+            place = choose_place(job.request.run_folder, job.default_place, lambda _: False)
             with lock(place):
                 write_pairs(place / OVERLAP, overlap)
         raise

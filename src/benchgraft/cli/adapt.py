@@ -100,6 +100,7 @@ def adapt(
 
 def _lines(result: Adapted) -> list[str]:
     """For people; the answer first."""
+    from ..data.findings import left_out_lines
     from ..report import units
 
     images = result.images
@@ -114,7 +115,7 @@ def _lines(result: Adapted) -> list[str]:
         f"{len(result.excluded):,} unusable; {result.decoded:,} decoded and {result.features_computed:,} "
         "featurised now, the others were there",
         *_class_lines(result),
-        *(f"left out {image.key}: {image.reason}" for image in (*result.excluded, *result.dropped_from_test)),
+        *left_out_lines([*result.excluded, *result.dropped_from_test]),
         *(f"note: {note}" for note in result.notes),
         *_change_lines(result),
         *_suspect_lines(result),

@@ -92,7 +92,13 @@ def verify(folder: FolderArgument) -> None:
     found = check(folder)
     print_lines(part for line in found.lines() for part in line.split("\n"))
     if found.differences:
-        print_error(f"{len(found.differences)} differences in {folder}")
+        advice = (
+            "the report alone differs: where another version made it, make it anew with benchgraft report "
+            f"{folder} --format html"
+        )
+        print_error(
+            f"{len(found.differences)} differences in {folder}", *([advice] if found.is_of_the_report else [])
+        )
         raise typer.Exit(EXIT_FAULT)
 
 

@@ -82,7 +82,8 @@ def _print_plan(
             say(f"  {name}: comes with the program")
     for each in planned.stages:
         stage = experiment.stages[each.name]
-        role = f"{planned.rounds} runs of arm {each.arm}" if each.arm else "once"
+        prepared = "once" if experiment.parents == 1 else f"{experiment.parents} times"
+        role = f"{planned.rounds} runs of arm {each.arm}" if each.arm else prepared
         say(
             f"  {each.name}: {role}; {stage.data}, about {each.train_images:,} training images of "
             f"{each.classes:,} classes, at most {each.epochs} epochs; parent "

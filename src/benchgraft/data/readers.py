@@ -17,7 +17,18 @@ from .decode import RULE_VERSION, decode
 from .formats import Undecodable
 from .names import class_name as name_of_class
 from .names import printable
-from .scan import LINKS, Given, Ignored, ImageFile, Scan, group_classes, list_folder, need_folder
+from .scan import (
+    ABSENT,
+    LINKS,
+    UNLABELLED,
+    Given,
+    Ignored,
+    ImageFile,
+    Scan,
+    group_classes,
+    list_folder,
+    need_folder,
+)
 
 __all__ = [
     "FORMATS",
@@ -255,14 +266,16 @@ def _open_elpv(root: Path) -> Source:
     for place in sorted({str(label.path.parent) for label in labels}):
         if (folder / place).resolve() != folder.resolve() / place or not (folder / place).is_dir():
             continue  # its photos are told below, as not there: links are not followed
-        files = sorted(list_folder(str(folder / place), ignored)[1])
-        facts.append([place, files])
-        found |= {str(PurePosixPath(place) / file.name): file for file in files}
+        listing = list_folder(str(folder / place), ignored)
+        for name in listing.links:
+            ignored.add(LINKS, str(folder / place / name))
+        facts.append([place, sorted(listing.files)])
+        found |= {str(PurePosixPath(place) / file.name): file for file in listing.files}
     class_of = {str(label.path): label.class_name for label in labels}
     for path in sorted(class_of.keys() - found.keys()):
-        ignored.add(f"photos named in {elpv.LABELS} that are not there as plain files", str(folder / path))
+        ignored.add(ABSENT, str(folder / path))
     for path in sorted(found.keys() - class_of.keys()):
-        ignored.add(f"photos without a line in {elpv.LABELS}", str(folder / path))
+        ignored.add(UNLABELLED, str(folder / path))
     paths = sorted(class_of.keys() & found.keys())
     if not paths:
         raise DataError(f"{folder} holds no photo that {elpv.LABELS} names", *ignored.notes(folder))

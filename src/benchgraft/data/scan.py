@@ -24,6 +24,7 @@ _NO_LINKS = "; put the folders themselves in place of the links"
 LINKS, HIDDEN, SPECIAL = "links", "hidden files or folders", "special files (pipes, devices, sockets)"
 RAW, FOREIGN = "raw photos of cameras (export them as JPEG)", "files that are no images by name"
 LOOSE = "images outside class folders"
+ABSENT, UNLABELLED = "photos named in labels.csv that are not there as plain files", "photos without a label"
 _ONE = {
     LINKS: "link",
     HIDDEN: "hidden file or folder",
@@ -31,6 +32,8 @@ _ONE = {
     RAW: "raw photo of a camera (export it as JPEG)",
     FOREIGN: "file that is no image by name",
     LOOSE: "image outside class folders",
+    ABSENT: "photo named in labels.csv that is not there as a plain file",
+    UNLABELLED: "photo without a label",
 }
 """Kinds of what is passed over -> the same of one alone."""
 

@@ -23,7 +23,7 @@ from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
 from .config import Experiment
 from .images import OpenedData, data_folder, open_data, stage_images
-from .stage import run_stage, same_result
+from .stage import run_stage
 from .thumbnails import keep_thumbnails
 
 LEAST_ROUNDS = 3
@@ -144,7 +144,7 @@ class Comparison:
         images, seconds = self._images(stage)
         try:
             record = run_stage(
-                self._experiment, stage, arm, seed, images, seconds, self._bench, want_warm=want_warm
+                self._experiment, stage, arm, seed, images, seconds, self._bench, want_warm, cold
             ).record
         except RunDivergedError as error:
             if arm is None:
@@ -154,8 +154,6 @@ class Comparison:
             self._ledger.append(error.record)
             self._bench.say(f"{error.what}: no model, {error.record.total_seconds:.2f} s in vain")
             return None
-        if cold is not None and record.features == "cached":
-            same_result(cold, record)
         self._ledger.append(record)
         what = {"computed": "cold", "cached": "warm", "none": "from pixels"}[record.features]
         self._bench.say(

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..data.classes import ClassRules, match
-from ..data.readers import open_source
+from ..data.classes import SPLITS, ClassRules, match
+from ..data.readers import Given, open_source
 from ..data.store import NATIVE_SIZE
+from ..data.varieties import held_out
 from ..model.freeze import Frozen, constant_prefix, match_layers, split_at
 from ..model.paper_cnn import PaperCNN, build
 from ..training.batches import steps_per_epoch
 from .compare import LEAST_ROUNDS
-from .config import Experiment, Stage
+from .config import DataConfig, Experiment, Stage
 from .images import data_folder
 
 TIMED_STEPS = 5
@@ -32,7 +33,7 @@ class PlannedStage:
 
     name: str
     arm: str | None
-    """None for preparation, which is done once."""
+    """None for preparation, which is done once, or once for each parent."""
     classes: int
     train_images: int
     other_images: int
@@ -65,7 +66,7 @@ def plan(experiment: Experiment, root: Path | None, device: torch.device) -> Pla
         for name in names
         if experiment.stages[name].model_file is None
     ]
-    once = sum(stage.seconds for stage in stages if stage.arm is None)
+    once = experiment.parents * sum(stage.seconds for stage in stages if stage.arm is None)
     # A frozen arm runs cold and warm; warm saves the features, which are little of the whole.
     a_round = sum(
         stage.seconds * (2 if experiment.stages[stage.name].freeze else 1) for stage in stages if stage.arm
@@ -96,20 +97,41 @@ def _counts(experiment: Experiment, stage: Stage, root: Path | None) -> list[tup
     data = experiment.data[stage.data]
     samples = open_source(data.format, data_folder(data, root)).samples
     in_source = Counter((sample.class_name, sample.given) for sample in samples)
+    names = sorted({sample.class_name for sample in samples})
+    held: set[str] = set()
+    if data.hold_out:
+        chosen = held_out(names, data.hold_out.fold, data.hold_out.of)
+        held = {name for name, is_held in zip(names, chosen, strict=True) if is_held}
+        if data.hold_out.held == "nowhere":
+            names, held = [name for name in names if name not in held], set()
+    shares = _shares(data, {sample.given for sample in samples})
     rules = experiment.classes[stage.classes] if stage.classes else ClassRules()
     counts = []
-    for sources in match(sorted({sample.class_name for sample in samples}), rules).values():
-        free = sum(in_source[source, None] for source in sources)
-        learned = sum(in_source[source, "train"] for source in sources) + free * (1 - data.test)
-        tested = sum(in_source[source, "test"] for source in sources) + free * data.test
-        shares = {
-            "train": learned * (1 - data.validation),
-            "validation": learned * data.validation,
-            "test": tested,
-        }
-        limited = {split: min(share, rules.per_class(split) or share) for split, share in shares.items()}
+    for sources in match(names, rules).values():
+        expected = dict.fromkeys(SPLITS, 0.0)
+        for source in sources:
+            for given, parts in shares.items():
+                for split, share in parts.items():
+                    if source in held:  # all of it tests, and nothing else does
+                        expected["test"] += in_source[source, given] * share
+                    elif split != "test" or not held:
+                        expected[split] += in_source[source, given] * share
+        limited = {split: min(share, rules.per_class(split) or share) for split, share in expected.items()}
         counts.append((round(limited["train"]), round(limited["validation"] + limited["test"])))
     return counts
+
+
+def _shares(data: DataConfig, there: set[Given | None]) -> dict[Given | None, dict[str, float]]:
+    """Side that a data set gives an image -> the part of such images that falls to each split, see assign."""
+    has_validation, has_test = "validation" in there, "test" in there
+    validation = 0.0 if has_validation else data.validation
+    test = data.test if has_validation and not has_test else 0.0
+    return {
+        "test": {"test": 1.0},
+        "validation": {"validation": 1.0},
+        "train": {"train": 1 - validation - test, "validation": validation, "test": test},
+        None: {"train": 1 - data.validation - data.test, "validation": data.validation, "test": data.test},
+    }
 
 
 def _seconds_an_image(model: PaperCNN, stage: Stage, size: int, device: torch.device) -> tuple[float, float]:

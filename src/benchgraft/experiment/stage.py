@@ -76,11 +76,13 @@ def run_stage(
     open_seconds: float,
     bench: Bench,
     want_warm: bool = False,
+    cold: RunRecord | None = None,
 ) -> StageRun:
     """Carry out one stage once and write its model file; the record is the caller's to append.
 
     want_warm: take the features from the cache; else they are computed anew even where they are there.
-    open_seconds: what opening and selecting the stored images took; counted as `decode`.
+    open_seconds: what opening and selecting the stored images took; counted as `decode`. cold: the run whose
+    model a warm one must give again, before it takes its place.
     Raises DataError if a validation or test image was trained on before, RunDivergedError (a DivergedError)
     if no attempt gave a model, FrozenMovedError if a freeze did not hold.
     """
@@ -118,6 +120,8 @@ def run_stage(
     path = model_path(experiment, name, seed, bench)
     record |= _results(outcome.stage, parent, model, frozen, inputs, outcome.trained, tested)
     record["model_file"] = str(path.relative_to(bench.folder))
+    if cold is not None and inputs.features == "cached":
+        _refuse_another_result(cold, record)
 
     def finished() -> RunRecord:
         return RunRecord(**record, seconds=clock.seconds(), finished=now())
@@ -305,9 +309,9 @@ def _identity(
     return digest_bytes(dump_json(facts).encode())
 
 
-def same_result(cold: RunRecord, warm: RunRecord) -> None:
+def _refuse_another_result(cold: RunRecord, warm: dict[str, Any]) -> None:
     """Raises FrozenMovedError if features from the cache led elsewhere than features computed anew."""
-    if (cold.model_digest, cold.loss, cold.predicted) != (warm.model_digest, warm.loss, warm.predicted):
+    if any(getattr(cold, name) != warm[name] for name in ("model_digest", "loss", "predicted")):
         raise FrozenMovedError(
-            f"stage {warm.stage}, seed {warm.seed}: cached features led to another model than computed ones"
+            f"stage {cold.stage}, seed {cold.seed}: cached features led to another model than computed ones"
         )

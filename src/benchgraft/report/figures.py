@@ -45,7 +45,7 @@ def runs(summary: Summary) -> Picture | None:
     )
     scale, unit = time_unit([value for table in arms for row in table.rows for value in row.seconds.values()])
     for place, (table, variant, spread) in enumerate(timed):
-        rows = [row for row in table.rows if variant in row.seconds and not row.is_resumed]
+        rows = [row for row in table.rows if variant in row.seconds and variant not in row.interrupted]
         values = [row.seconds[variant] / scale for row in rows]
         _strip(times, place, values, spread, scale, look(summary, table.arm or "", variant))
     for place, table in enumerate(arms):

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..errors import RunFolderError
 from ..files import digest_bytes, write_whole
 from ..ledger import FILE_NAME as LEDGER
-from ..ledger import SEAL as FILE_NAME
-from ..ledger import THUMBNAILS
+from ..ledger import SEAL, THUMBNAILS
 
+FILE_NAME = SEAL
 UNCOVERED = (".lock", "checkpoints/")
 """The number of the process that worked here last, and what interrupted runs left to go on from."""
 REPORT_FILES = ("report.html", "tables.md", "tables.json")

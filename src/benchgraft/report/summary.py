@@ -56,12 +56,17 @@ class RunRow(Part):
     accuracy: float
     epochs: int
     images_seen: int
-    is_resumed: bool
-    """Interrupted once at least: its times are left out of the means."""
+    interrupted: list[Variant]
+    """Of these its time is left out of the means: it was interrupted once at least."""
     retries: int = 0
     """Attempts that diverged before the one that gave the model; their time is in `seconds`."""
     given: str | None
     """Where the model comes from, if it was not trained in this folder."""
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether some of its times are left out of the means."""
+        return bool(self.interrupted)
 
 
 class Spread(Part):

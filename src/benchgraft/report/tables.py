@@ -163,7 +163,7 @@ def _row(run: RunRecord, same_seed: list[RunRecord]) -> RunRow:
         accuracy=run.accuracy,
         epochs=run.epochs,
         images_seen=run.images_seen,
-        is_resumed=any(other.segments > 1 for other in same_seed),
+        interrupted=[variant(other) for other in same_seed if other.segments > 1],
         retries=len(run.diverged),
         given=run.given,
     )

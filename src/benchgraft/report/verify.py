@@ -46,6 +46,11 @@ class Verification:
             *(f"DIFFERENT: {line}" for line in self.differences),
         ]
 
+    @property
+    def is_of_the_report(self) -> bool:
+        """Whether all that differs is made from the ledger, and can be made anew."""
+        return all(line.startswith(REPORT_FILES) for line in self.differences)
+
     def look(self, what: str, found: Iterator[str]) -> None:
         """Take in the differences of one look, which ends at damage that cannot be read past."""
         differences: list[str] = []
