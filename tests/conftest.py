@@ -67,7 +67,7 @@ def synthetic_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For networks and sets so small that threads only wait for each other."""
     before = torch.get_num_threads()

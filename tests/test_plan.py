@@ -93,8 +93,15 @@ def _planned(words: str, capsys: pytest.CaptureFixture[str]) -> list[Line]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synthetic_data: Path) -> Path:
+def here(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    synthetic_data: Path,
+) -> Path:
     """An empty present folder with an experiment file, and no cache but there."""
+    # The command does not draw here, but `call` imports what does, and that makes a folder of its own.
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))
     (tmp_path / "tiny.toml").write_text(EXPERIMENT)
     (tmp_path / "data").symlink_to(synthetic_data)
     monkeypatch.chdir(tmp_path)
