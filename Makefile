@@ -6,13 +6,18 @@ BIN := .venv/bin
 PEERS := .venv-peers
 DATA ?= $(or $(BENCHGRAFT_DATA),../shared/data)
 
-.PHONY: run test check bench bench-quick bench-scaling bench-layers clean
+.PHONY: run test test-long check bench bench-quick bench-scaling bench-layers clean
 
 run: .venv/ready
 	$(BIN)/benchgraft reproduce
 
 test: .venv/ready
 	$(BIN)/pytest
+
+# What takes longer than a test run should: marked `long`, and 100,000 generated photos, killed and gone on with.
+test-long: .venv/ready
+	$(BIN)/pytest -m long
+	$(BIN)/python benchmarks/many_photos.py build/many-photos
 
 check: .venv/ready
 	$(BIN)/ruff check .

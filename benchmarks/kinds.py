@@ -70,7 +70,7 @@ def _generated() -> list[SmallFolder]:
 def _solar() -> list[SmallFolder]:
     sizes = [(10, 0), (20, 0), (36, 0), (36, 1), (60, 0), (60, 1), (150, 0), (400, 0)]
     return [
-        SmallFolder(f"solar cells 2 x {each}, draw {draw}", "solar", partial(_write_solar, each, draw))
+        SmallFolder(f"solar cells 2 x {each}, draw {draw}", "solar", partial(write_solar, each, draw))
         for each, draw in sizes
     ]
 
@@ -85,9 +85,7 @@ def _clothing() -> list[SmallFolder]:
         ([], 120),
     ]
     return [
-        SmallFolder(
-            f"clothing {len(names) or 10} x {each}", "clothing", partial(_write_clothing, names, each)
-        )
+        SmallFolder(f"clothing {len(names) or 10} x {each}", "clothing", partial(write_clothing, names, each))
         for names, each in sizes
     ]
 
@@ -138,7 +136,7 @@ def _write_drawn(
     return out
 
 
-def _write_solar(each: int, draw: int, _data: Path, out: Path) -> Path:
+def write_solar(each: int, draw: int, _data: Path, out: Path) -> Path:
     """Probability 0 of a defect against 1; other cells test."""
     from elpv_dataset.utils import load_dataset
 
@@ -153,7 +151,8 @@ def _write_solar(each: int, draw: int, _data: Path, out: Path) -> Path:
     return out
 
 
-def _write_clothing(names: Sequence[str], each: int, data: Path, out: Path) -> Path:
+def write_clothing(names: Sequence[str], each: int, data: Path, out: Path) -> Path:
+    """So many photos of each of these classes, all classes if none is named; the official test side tests."""
     folders = {
         "Training": _photos(data / "clothing" / "train"),
         "Test": _photos(data / "clothing" / "test"),

@@ -23,23 +23,25 @@ from pathlib import Path
 import numpy as np
 from kinds import SmallFolder, all_folders
 
-from benchgraft.data.classes import ClassRules, StageImages, select
+from benchgraft.comparison import COMPARED_STEPS
+from benchgraft.data.classes import StageImages
+from benchgraft.data.overlap import Overlap
 from benchgraft.experiment.attempts import RunDivergedError
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.config import Experiment
 from benchgraft.experiment.folder import (
-    COMPARED_STEPS,
     DEFAULT_FREEZE,
     DEFAULT_PARENT,
-    PHOTOS,
     STAGE,
     epochs_for,
     folder_experiment,
+    gated,
+    opened_photos,
     photos_of,
 )
-from benchgraft.experiment.images import open_data
 from benchgraft.experiment.stage import run_stage
 from benchgraft.ledger import RunRecord, environment, now
+from benchgraft.requests import CompareRequest, checked
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ARMS = ("scratch", "transfer")
@@ -124,12 +126,12 @@ def carry_out(
 
 
 def _prepared(place: Path, bench: Bench, seed: int) -> tuple[Experiment, StageImages]:
-    """As `compare` would have it; classes without a photo to validate on are let through, as in `adapt`."""
-    photos = photos_of(place)
-    opened = open_data(PHOTOS, photos, None, bench.cache, bench.progress)
-    images = select(opened.store, opened.dropped.sides, ClassRules(), need_every_split=False)
-    epochs = epochs_for(COMPARED_STEPS, len(images.rows["train"]))
-    return folder_experiment(photos, DEFAULT_PARENT, DEFAULT_FREEZE, epochs, ARMS, 1, seed), images
+    """As `compare` has it, but that nobody is asked whether photos were seen before."""
+    config = photos_of(checked(CompareRequest, folder=place, overlap="keep"), "letterbox", None)
+    photos = gated(config, opened_photos(config, bench), Overlap([], []), "keep")
+    epochs = epochs_for(COMPARED_STEPS, len(photos.images.rows["train"]))
+    experiment = folder_experiment(config, DEFAULT_PARENT, DEFAULT_FREEZE, epochs, ARMS, 1, seed)
+    return experiment, photos.images
 
 
 def _without_clip(experiment: Experiment) -> Experiment:
