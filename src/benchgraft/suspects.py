@@ -33,6 +33,8 @@ LANDMARKS = 1024
 """Photos, drawn by seed, whose kernels span the fit; where there are no more than these it is exact."""
 COLUMNS = 2048
 """Wider features are folded to so many, with signs drawn by seed: distances stay within some per cent."""
+LISTED = 0.6
+"""Chance that a given class is wrong from which on it is on the list."""
 RIDGE = 0.5
 """In units of a photo's kernel with itself. Between 0.2 and 1 nothing changes on fruit, clothes and cells."""
 BLOCK_BYTES = 1 << 25
@@ -67,7 +69,7 @@ class Suspect:
     given: str
     likelier: str
     probability: float
-    """Chance that the given class is wrong, 0.5 to 1."""
+    """Chance that the given class is wrong, LISTED to 1."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _found(
             round(float(wrong[place]), 3),
         )
         for place in np.argsort(-wrong, kind="stable").tolist()
-        if wrong[place] > 0.5
+        if wrong[place] >= LISTED
     ]
 
 

@@ -154,7 +154,7 @@ def _suspect_lines(result: Adapted) -> list[str]:
         return []
     more = len(found) - SHOWN_SUSPECTS
     return [
-        f"Labels to check first, each more likely wrong than right ({len(found):,} of "
+        f"Labels to check first, each wrong with a chance of 60 % or more ({len(found):,} of "
         f"{sum(result.images.values()):,} photos):",
         *(
             f"  {each.key}: given {each.given}, looks like {each.likelier}; "
