@@ -1,4 +1,4 @@
-"""Labels to check first: photos whose given class is more likely wrong than right, judged without them.
+"""Labels to check first: photos whose given class is likely wrong, judged without them.
 
 Two steps, neither of which knows what network the features come from:
 
@@ -63,7 +63,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Suspect:
-    """One photo whose given class is more likely wrong than right."""
+    """One photo whose given class is likely wrong."""
 
     key: str
     given: str
@@ -77,7 +77,7 @@ class Suspects:
     """What was found."""
 
     found: list[Suspect]
-    """The most doubtful first, each more likely wrong than right: where the features tell the classes apart,
+    """The most doubtful first, each wrong with a chance of LISTED or more: where the features tell the classes apart,
     the list is about as long as there are wrong labels; where they do not, only plain ones are on it."""
     why_none: str | None = None
     """One line for the user, where labels could not be judged."""
@@ -108,7 +108,7 @@ def suspects_of(inputs: Inputs, images: StageImages) -> Suspects:
 def find_suspects(
     features: npt.NDArray[np.float32], labels: Integers, keys: Sequence[str], class_names: Sequence[str]
 ) -> Suspects:
-    """Photos whose given class is more likely wrong than right, the most doubtful first; never fails.
+    """Photos whose given class is likely wrong, the most doubtful first; never fails.
 
     features: (n, ...), flattened, best mapped from disk. labels: (n,), index into class_names. keys: n names.
     Classes of fewer than FEW_IMAGES photos take no part. What goes wrong is one line in `why_none`. The same
