@@ -177,8 +177,8 @@ def markdown(runs: Sequence[Run]) -> str:
     lines = [
         "# Small folders: the recipe of `compare` and `adapt`",
         "",
-        f"`python benchmarks/small_folders.py --data DIR`, 2 cores of an {machine.cpu}, one thread, two seeds",
-        "(three of the generated folders: then again with `--only generated --seeds 3`),",
+        f"`python benchmarks/small_folders.py --data DIR`, 2 cores of an {machine.cpu}, one thread, two",
+        "seeds (three of the generated folders: then again with `--only generated --seeds 3`),",
         f"{now()[:10]}, torch {machine.versions['torch']}. Old: without clipping of the gradient's norm;",
         "else the same. Diverged: at the first try. Stuck: the training loss ends as that of guessing.",
         "Accuracy: mean over classes on test photos, mean over folders and seeds; new less old in points,",

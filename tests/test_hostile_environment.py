@@ -177,7 +177,9 @@ def test_disk_that_is_full_at_any_sync_costs_nothing(
             break
         if done.code == 0:  # what only saves time, such as hashes of files, may be missing
             now = contents(place / "disk")
-            before = {name: now[name] for name in before}
+            before = {file: now[file] for file in before}
+            if name == "update":  # the next is one of the updated model, so another run
+                shutil.rmtree(place / "disk" / "run")
         else:
             assert_one_error(done, "No space left on device")
             assert_kept(before, place / "disk")

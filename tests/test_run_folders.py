@@ -189,3 +189,14 @@ def test_the_folder_above_is_called_by_its_own_name(place, monkeypatch):
     monkeypatch.chdir(place / "a" / "photos" / "red")
     made = adapt("..", cache=place / "cache", run_folder=place / "run")
     assert made.model == Path("photos.safetensors")
+
+
+def test_the_same_command_again_gives_the_same_model_and_changes_nothing(place):
+    write_photos(place / "b", {"blue": 30, "yellow": 30})
+    adapt("b", cache="cache")
+    before = {path: path.read_bytes() for path in place.rglob("runs/**/*") if path.is_file()}
+    model = (place / "b.safetensors").read_bytes()
+    adapt("b", cache="cache")
+    assert {path: path.read_bytes() for path in place.rglob("runs/**/*") if path.is_file()} == before
+    assert (place / "b.safetensors").read_bytes() == model
+    assert not (place / "b.previous.safetensors").exists()

@@ -7,9 +7,11 @@ output rows go by class name, and both models are compared on the photos that th
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,8 @@ from .data.names import resolve_renames
 from .data.overlap import Policy, find_overlap, write_pairs
 from .data.split import group_keys
 from .data.store import Damaged
-from .errors import DataError, ModelFileError, RegressionError, RequestError, StorageError
-from .experiment.account import Account, choose_place, is_interrupted
+from .errors import DataError, ModelFileError, RegressionError, RequestError, RunFolderError, StorageError
+from .experiment.account import Account, choose_place, is_this_run
 from .experiment.bench import Bench, bench_for
 from .experiment.config import DataConfig, Experiment
 from .experiment.folder import (
@@ -41,7 +43,7 @@ from .experiment.folder import (
 )
 from .experiment.images import OpenedData
 from .experiment.inputs import SPLITS
-from .experiment.stage import run_stage
+from .experiment.stage import StageRun, run_stage
 from .files import check_target, lock, name_of, shipped_path, write_kept
 from .ledger import ExcludedImage, Phase, RunRecord
 from .model import model_file
@@ -202,7 +204,7 @@ def adapt(
         folder=choose_place(
             request.run_folder,
             job.default_place,
-            lambda place: is_interrupted(place, experiment, STAGE, photos.images),
+            lambda place: is_this_run(place, experiment, STAGE, photos.images, job.old.card.model_digest),
         ),
     )
     if bench.folder not in (job.default_place, request.run_folder):
@@ -289,11 +291,10 @@ def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench, 
     if photos.overlap.pairs:
         write_pairs(bench.folder / OVERLAP, photos.overlap)
         notes.append(f"all pairs of photos that are equal or look alike: {bench.folder / OVERLAP}")
-    done = run_stage(experiment, STAGE, "transfer", job.request.seed, images, seconds, bench, want_warm=True)
+    done, path = _trained(experiment, images, seconds, bench, account)
     run = done.record
     notes += of_one(run)
-    account.tell_run(run)
-    made = model_file.read(bench.folder / run.model_file)
+    made = model_file.read(path)
     changes = _changes(job, run, images, bench)
     _refuse_regression(job, changes, made.path, bench)
     try:
@@ -307,6 +308,32 @@ def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench, 
     if suspects.why_none:
         notes.append(f"no list of labels to check: {suspects.why_none}")
     return _result(job, run, photos, suspects.found, notes, changes)
+
+
+def _trained(
+    experiment: Experiment, images: StageImages, seconds: float, bench: Bench, account: Account
+) -> tuple[StageRun, Path]:
+    """The run and its model file. Where this folder has it already, it is only repeated, and nothing changes.
+
+    Raises RunFolderError if the repetition gives another model.
+    """
+    train = partial(
+        run_stage, experiment, STAGE, "transfer", experiment.seed, images, seconds, want_warm=True
+    )
+    finished = account.finished(STAGE)
+    if finished is None:
+        done = train(bench=bench)
+        account.ledger.append(done.record)
+        return done, bench.folder / done.record.model_file
+    with tempfile.TemporaryDirectory() as aside:
+        done = train(bench=replace(bench, folder=Path(aside)))
+    if done.record.model_digest != finished.model_digest:
+        raise RunFolderError(
+            f"{bench.folder} holds this run already, and now it gives another model: with other threads or "
+            "versions than then",
+            "choose another folder with --run-folder",
+        )
+    return done, bench.folder / finished.model_file
 
 
 def _command(job: _Job, photos: UserPhotos) -> list[str]:

@@ -13,7 +13,7 @@ from ..data.classes import StageImages
 from ..data.names import printable
 from ..errors import RunFolderError
 from ..files import shipped_path
-from ..ledger import FILE_NAME, SEAL, DataRecord, ExperimentRecord, ImagesRecord, Ledger, RunRecord
+from ..ledger import FILE_NAME, DataRecord, ExperimentRecord, ImagesRecord, Ledger, RunRecord
 from ..model import model_file
 from .config import Experiment, experiment_record
 from .images import OpenedData, images_record
@@ -53,10 +53,14 @@ class Account:
                 self.ledger.append(RunRecord.model_validate(facts | here))
         return card
 
-    def tell_run(self, run: RunRecord) -> None:
-        """Tell of a finished run, unless the folder has one with the same result already."""
-        if not any(run.model_digest == there.model_digest for there in self.ledger.of_kind(RunRecord)):
-            self.ledger.append(run)
+    def finished(self, stage: str) -> RunRecord | None:
+        """The run of a stage that was carried out here, if its model is still there."""
+        for run in self.ledger.of_kind(RunRecord):
+            path = self._folder / run.model_file
+            is_here = run.stage == stage and not run.given and path.is_file()
+            if is_here and model_file.read(path).card.model_digest == run.model_digest:
+                return run
+        return None
 
     def tell_data(self, opened: OpenedData) -> bool:
         """Tell of a data set as opened; whether it was told of now."""
@@ -114,7 +118,7 @@ def _begun(there: ExperimentRecord) -> Experiment | None:
 def choose_place(named: Path | None, default: Path, is_open: Callable[[Path], bool]) -> Path:
     """The run folder for one run that shares it with no other: the one named, else `default`, `default`-2 ...
 
-    The first that holds no account, or one that `is_open` says is this very run's, interrupted.
+    The first that holds no account, or one that `is_open` says is this very run's.
     Raises RunFolderError if the one named holds another.
     """
     for place in [named] if named else _numbered(default):
@@ -131,16 +135,21 @@ def _numbered(default: Path) -> Iterator[Path]:
         yield default.with_name(f"{default.name}-{number}")
 
 
-def is_interrupted(place: Path, experiment: Experiment, stage: str, images: StageImages) -> bool:
-    """Whether a folder holds this experiment on these images, begun and not brought to its end."""
-    if (place / SEAL).exists():
-        return False
+def is_this_run(
+    place: Path, experiment: Experiment, stage: str, images: StageImages, parent_digest: str
+) -> bool:
+    """Whether a folder holds this experiment, on these images and from this parent, as far as it has come."""
     try:
-        account = Account(place)
+        ledger = Account(place).ledger
     except RunFolderError:
         return False
-    ledger = account.ledger
     there = ledger.of_kind(ExperimentRecord)
     begun = _begun(there[0]) if there else None
     told = [record.digest for record in ledger.of_kind(ImagesRecord) if record.stage == stage]
-    return begun is not None and _meaning(begun) == _meaning(experiment) and told in ([], [images.digest])
+    parents = [run.model_digest for run in ledger.of_kind(RunRecord) if run.given]
+    return (
+        begun is not None
+        and _meaning(begun) == _meaning(experiment)
+        and told in ([], [images.digest])
+        and (not parents or parent_digest in parents)
+    )

@@ -34,8 +34,8 @@ SHOWN_CLASSES = 5
 LEARNING_RATES = {"transfer": 0.02, "scratch": 0.05}
 """Found with one grid for both arms on fruit photos (docs/method.md)."""
 CLIP = 10.0
-"""Norm of the gradient, at most, in both arms. Few photos have few steps of warm-up, and without it some scratch
-runs diverge or learn nothing (benchmarks/results/small_folders.md)."""
+"""Norm of the gradient, at most, in both arms. Few photos have few steps of warm-up, and without it some
+scratch runs diverge or learn nothing (benchmarks/results/small_folders.md)."""
 
 Arm = Literal["transfer", "scratch"]
 
