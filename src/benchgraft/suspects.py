@@ -77,8 +77,8 @@ class Suspects:
     """What was found."""
 
     found: list[Suspect]
-    """The most doubtful first, each wrong with a chance of LISTED or more. Where the features tell the classes
-    apart, the list is about as long as there are wrong labels; else only plain ones are on it."""
+    """The most doubtful first, each wrong with a chance of LISTED or more. Where the features tell the
+    classes apart, the list is about as long as there are wrong labels; else only plain ones are on it."""
     why_none: str | None = None
     """One line for the user, where labels could not be judged."""
 
