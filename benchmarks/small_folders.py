@@ -1,7 +1,7 @@
 """How often training diverges on small folders, and how well it ends: the recipe of `compare` and `adapt`.
 
-python benchmarks/small_folders.py --data DIR [--only KIND] [--seeds N] [--arms scratch transfer]
-    [--recipes new old] [--work build/small-folders] [--out benchmarks/results]
+python benchmarks/small_folders.py --data DIR [--only KIND] [--seeds N] [--first-seed N]
+    [--arms scratch transfer] [--recipes new old] [--work build/small-folders] [--out benchmarks/results]
 
 DIR holds fruits-360/ and clothing/; solar cells come from the package elpv-dataset, the rest is generated.
 37 folders of 20 to 1,200 photos (benchmarks/kinds.py). `old` is the recipe without clipping. Every run is
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", help="one kind: generated, solar, clothing or fruit")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
     parser.add_argument("--work", type=Path, default=Path("build/small-folders"))
@@ -86,7 +87,7 @@ def main() -> None:
     done = read_runs(kept)
     known = {(run.folder, run.arm, run.recipe, run.seed) for run in done}
     folders = [folder for folder in all_folders() if options.only in (None, folder.kind)]
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for folder in folders:
             wanted = [
                 (arm, recipe)

@@ -1,6 +1,6 @@
 """Labels to check: how many planted wrong ones are found, how long the list is on labels that are right.
 
-python benchmarks/suspects.py --data DIR [--share 0.05] [--seeds 5]
+python benchmarks/suspects.py --data DIR [--share 0.05] [--seeds 5] [--first-seed 0]
 
 DIR holds fruits-360/ and clothing/; solar cells come from the package elpv-dataset. `adapt` is run on each
 set with its labels as they are, with a share of the training photos moved to another class, and on trios of
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     print("| set | listed, labels as they are | planted | listed | planted ones among the first so many |")
     print("|---|---:|---:|---|---|")
@@ -44,7 +45,7 @@ def main() -> None:
         clean = _adapted(write, options.data, 0.0, 0)[0]
         photos = f"{len(clean.suspects)} of {sum(clean.images.values()):,}"
         planted, listed, found = [], [], []
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             done, count = _adapted(write, options.data, options.share, seed)
             first = [suspect.key for suspect in done.suspects[:count]]
             planted.append(count)
@@ -52,7 +53,8 @@ def main() -> None:
             found.append(str(sum(Path(key).name.startswith("planted") for key in first)))
         print(f"| {name} | {photos} | {planted[0]} | {', '.join(listed)} | {', '.join(found)} |", flush=True)
     for name in ("fruit, 3 x 400", "clothing, 10 classes"):
-        lengths = [_trio(SETS[name], options.data, seed) for seed in range(2 * options.seeds)]
+        seeds = range(options.first_seed, options.first_seed + 2 * options.seeds)
+        lengths = [_trio(SETS[name], options.data, seed) for seed in seeds]
         print(
             f"| trios {TRIO} of {name.partition(',')[0]} | {', '.join(map(str, lengths))} | | | |", flush=True
         )
