@@ -28,11 +28,13 @@ import torch
 from peers.gemm import gemm_gflops
 from torch import nn
 
+from benchgraft.config.network import PAPER
 from benchgraft.experiment import config
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.ledger import environment, now
-from benchgraft.model.freeze import Frozen
-from benchgraft.model.paper_cnn import IMAGE_SIZE, PaperCNN, build, table
+from benchgraft.networks.build import build
+from benchgraft.networks.freeze import Frozen
+from benchgraft.networks.paper_cnn import table
 from benchgraft.profiling import LapClock
 from benchgraft.progress import NoProgress
 from benchgraft.training.batches import Rows, rows_of
@@ -124,7 +126,7 @@ def _rows(work: Path, device: torch.device) -> Rows:
 
 def _step(rows: Rows, epochs: int, batch: int, checkpoint: Checkpoint) -> dict[str, float]:
     """Seconds of each part of one training step, the mean of all of these epochs."""
-    clock, model = LapClock(lambda: None), build(CLASSES, 0)
+    clock, model = LapClock(lambda: None), build(PAPER, CLASSES, 0)
     watch_layers(model, clock)
     recipe = Recipe(learning_rate=0.01, schedule="constant", batch_size=batch, stop=Stop(epochs=epochs))
     few = replace(rows, index=rows.index[:, :1], labels=rows.labels[:1])
@@ -136,9 +138,9 @@ def _step(rows: Rows, epochs: int, batch: int, checkpoint: Checkpoint) -> dict[s
 
 def works(batch: int) -> dict[str, Work]:
     """Part (`LAYER forward`, `LAYER backward`) -> what it has to do."""
-    model = PaperCNN(CLASSES)
+    model = build(PAPER, CLASSES, 0)
     found: dict[str, Work] = {}
-    size_in = 4.0 * 3 * IMAGE_SIZE**2 * batch
+    size_in = 4.0 * 3 * PAPER.side**2 * batch
     found["scale forward"] = Work(0, size_in / 4 + size_in)
     for row in table(model):
         layer = model.get_submodule(row.name)

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from peers.gemm import gemm_gflops
 
+from benchgraft.config.network import PAPER
 from benchgraft.data.classes import StageImages
 from benchgraft.data.readers import open_source
 from benchgraft.data.store import open_store
@@ -37,9 +38,9 @@ from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.stage import run_stage
 from benchgraft.files import shipped_path
 from benchgraft.ledger import Clock, environment, now
-from benchgraft.model import model_file
-from benchgraft.model.freeze import Frozen
-from benchgraft.model.paper_cnn import build
+from benchgraft.networks import model_file
+from benchgraft.networks.build import build
+from benchgraft.networks.freeze import Frozen
 from benchgraft.progress import NoProgress
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
@@ -144,7 +145,7 @@ def _measurements(bench: Bench) -> dict[str, Measurement]:
 
 def _training(rows: Rows, bench: Bench) -> float:
     """Two epochs of the whole network."""
-    clock, model = Clock(), build(2, 0)
+    clock, model = Clock(), build(PAPER, 2, 0)
     recipe = Recipe(learning_rate=0.01, schedule="constant", batch_size=BATCH, stop=Stop(epochs=2))
     few = replace(rows, index=rows.index[:, :1], labels=rows.labels[:1])
     checkpoint = Checkpoint(bench.folder / "none.safetensors", "none")

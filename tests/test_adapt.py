@@ -20,7 +20,7 @@ from benchgraft.errors import DataError, ModelFileError, RegressionError
 from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.files import shipped_path
 from benchgraft.ledger import Ledger, RunRecord
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 from benchgraft.training.features import FeatureCache
 
 

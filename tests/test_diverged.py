@@ -13,7 +13,7 @@ from benchgraft import adapt, compare, prepare
 from benchgraft.errors import DivergedError
 from benchgraft.experiment import attempts, folder
 from benchgraft.ledger import Clock, DivergedRecord, Ledger, RunRecord
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 from benchgraft.progress import NoProgress
 from benchgraft.report import tidy
 from benchgraft.report.verify import verify
@@ -57,7 +57,7 @@ def _diverge_at(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Every attempt to train the whole network with this seed diverges."""
 
     def fit(module, frozen, train, validation, recipe, number, *rest):
-        if number == seed and not frozen.layers:
+        if number == seed and not frozen.blocks:
             raise DivergedError("the loss is nan in epoch 1")
         return loop.fit(module, frozen, train, validation, recipe, number, *rest)
 

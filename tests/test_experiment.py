@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import torch
 
+from benchgraft.config.network import PAPER
 from benchgraft.errors import ConfigError, FrozenMovedError, RunFolderError
 from benchgraft.experiment import config
 from benchgraft.experiment.bench import Bench
 from benchgraft.experiment.compare import Comparison
 from benchgraft.ledger import Ledger, RunRecord, config_digest, environment
-from benchgraft.model import model_file
-from benchgraft.model.freeze import Frozen, match_layers
-from benchgraft.model.paper_cnn import build
+from benchgraft.networks import model_file
+from benchgraft.networks.build import build
+from benchgraft.networks.freeze import Frozen, match_blocks
 from benchgraft.progress import NoProgress
 from benchgraft.report.tables import summarise
 
@@ -206,7 +207,7 @@ def test_as_published_runs_to_the_end(tmp_path, synthetic_data):
 
 
 def test_a_frozen_tensor_that_moves_fails_the_run():
-    model = build(3, seed=0)
+    model = build(PAPER, 3, seed=0)
     frozen = Frozen(model, ["batch_normalization_1"])
     with torch.no_grad():
         model.batch_normalization_1.running_mean[0] += 1e-7
@@ -215,7 +216,7 @@ def test_a_frozen_tensor_that_moves_fails_the_run():
 
 
 def test_frozen_batchnorm_stays_in_inference_mode_while_the_rest_trains():
-    model = build(3, seed=0)
+    model = build(PAPER, 3, seed=0)
     frozen = Frozen(model, ["conv2d_1", "batch_normalization_1"])
     frozen.train()
     model(torch.randint(0, 255, (32, 100, 100, 3), dtype=torch.uint8))
@@ -223,9 +224,9 @@ def test_frozen_batchnorm_stays_in_inference_mode_while_the_rest_trains():
     assert model.batch_normalization_2.num_batches_tracked == 1
 
 
-def test_a_pattern_without_a_match_is_refused_with_the_layers():
-    with pytest.raises(ConfigError, match=r'"conv5\*" matches no layer'):
-        match_layers(build(3, seed=0).layer_names, ["conv5*"])
+def test_a_pattern_without_a_match_is_refused_with_the_blocks():
+    with pytest.raises(ConfigError, match=r'"conv5\*" matches no block'):
+        match_blocks(build(PAPER, 3, seed=0).block_names, ["conv5*"])
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchgraft.model.freeze import Frozen, match_layers, split_at
-from benchgraft.model.paper_cnn import build
+from benchgraft.config.network import PAPER
+from benchgraft.networks.build import build
+from benchgraft.networks.contract import split_at
+from benchgraft.networks.freeze import Frozen, match_blocks
 from benchgraft.progress import NoProgress
 from benchgraft.training import features
 from benchgraft.training.batches import Augmentation, make_view, rows_of
@@ -20,7 +22,7 @@ CUT, BATCH = "max_pooling2d_3", 32
 
 @pytest.fixture(scope="module")
 def model():
-    return build(3, seed=0).eval()
+    return build(PAPER, 3, seed=0).eval()
 
 
 def _wanted(numbers: list[int]) -> list[Wanted]:
@@ -34,7 +36,7 @@ def _wanted(numbers: list[int]) -> list[Wanted]:
 
 
 def _cache(model, folder: Path) -> FeatureCache:
-    frozen = Frozen(model, match_layers(model.layer_names, ["conv2d_*", "batch_normalization_*"]))
+    frozen = Frozen(model, match_blocks(model.block_names, ["conv2d_*", "batch_normalization_*"]))
     return FeatureCache(folder, prefix_key(model, CUT, frozen, 100, "letterbox", BATCH))
 
 
@@ -54,7 +56,7 @@ def test_another_prefix_never_gets_these_features(model, tmp_path):
     wanted = _wanted(list(range(40)))
     prefix, _ = split_at(model, CUT)
     _cache(model, tmp_path).compute(prefix, wanted, BATCH, True, NoProgress())
-    other = build(3, seed=0).eval()
+    other = build(PAPER, 3, seed=0).eval()
     with torch.no_grad():
         other.batch_normalization_1.running_mean[0] += 1e-3
     assert _cache(other, tmp_path).open(wanted[0].ids) is None

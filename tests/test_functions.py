@@ -9,7 +9,7 @@ from photos import write_photos
 
 from benchgraft import adapt, compare, prepare
 from benchgraft.errors import DataError, UserError
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 
 CHAIN = """
 base = "paper"

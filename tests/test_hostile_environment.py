@@ -30,7 +30,7 @@ from safetensors import safe_open
 from benchgraft import onnx_export
 from benchgraft.files import lock
 from benchgraft.ledger import read
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 
 EXPERIMENT = """
 name = "tiny"

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchgraft.model.freeze import split_at
-from benchgraft.model.paper_cnn import MaxPool, build, in_inference_order
+from benchgraft.config.network import PAPER
+from benchgraft.networks.build import build
+from benchgraft.networks.contract import in_inference_order, split_at
+from benchgraft.networks.paper_cnn import MaxPool
 
 
 def _pixels(count: int) -> torch.Tensor:
@@ -17,7 +19,7 @@ def _pixels(count: int) -> torch.Tensor:
 
 @pytest.fixture
 def model():
-    made = build(5, seed=3).eval()
+    made = build(PAPER, 5, seed=3).eval()
     with torch.no_grad():
         for layer in made:
             if isinstance(layer, nn.BatchNorm2d):

@@ -18,7 +18,7 @@ from elsewhere import Done, call, run_all, start_processes
 from photos import write_photos
 
 from benchgraft.ledger import Ledger, RunRecord
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 from benchgraft.training import features, loop
 from benchgraft.training.checkpoint import Checkpoint
 

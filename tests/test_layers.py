@@ -20,15 +20,26 @@ MAY_IMPORT = {
     "profiling": {"errors", "files", "ledger"},
     "progress": set(),
     "values": {"errors", "files"},
-    "data": BASE,
+    "config": set(),
+    "data": BASE | {"config"},
     "requests": BASE | {"data", "values"},
-    "model": BASE | {"data"},
-    "training": BASE | {"data", "model"},
-    "experiment": BASE | {"data", "model", "requests", "training"},
+    "networks": BASE | {"config", "data"},
+    "training": BASE | {"config", "data", "networks"},
+    "experiment": BASE | {"config", "data", "networks", "requests", "training"},
     "report": {"errors", "files", "ledger", "profiling"},
 }
 """Rooms that are not named here (the command line and what it calls) may import every room above."""
-WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "profiling", "progress", "data", "report"} | {
+WITHOUT_TORCH = {
+    "cache",
+    "config",
+    "errors",
+    "files",
+    "ledger",
+    "profiling",
+    "progress",
+    "data",
+    "report",
+} | {
     "classifier",
     "onnx_card",
     "onnx_classifier",

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from benchgraft import load_runs, predict
 from benchgraft.ledger import Ledger, RunRecord, config_digest
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 from benchgraft.report import seal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,11 +34,11 @@ _RECIPE = _names(
     augment=_names("flip shift views"),
     stop=_names("epochs patience least_steps"),
 )
-_NETWORK = _names("batch_norm_momentum batch_norm_epsilon")
+_NETWORK = {"batch_norm_momentum": 0.1, "batch_norm_epsilon": 1e-5}
+"""All that experiments and model files said of their network, which was the paper's."""
 _EXCLUDED = _names("key reason")
 _CONFIG = _names(
     "name protocol about published seed runs parents minutes arms",
-    network=_NETWORK,
     data={
         "*": _names(
             "format folder validation fit damaged group_by keep_overlap leave_out test",
@@ -75,8 +75,7 @@ RECORDS = {
     "run": _RUN,
 }
 CARD = _names(
-    "format stage class_names image_size fit group_by model_digest",
-    network=_NETWORK,
+    "format stage class_names fit group_by model_digest",
     record=_RUN,
     ancestors=_RUN,
 )
@@ -102,6 +101,7 @@ def _old_ledger(folder: Path) -> None:
         if line["kind"] in RECORDS:
             line = _only(line, RECORDS[line["kind"]])
             if line["kind"] == "experiment":
+                line["config"]["network"] = _NETWORK
                 line["config_digest"] = config_digest(line["config"])
             lines.append(json.dumps(line) + "\n")
     (folder / "ledger.jsonl").write_text("".join(lines))
@@ -109,7 +109,8 @@ def _old_ledger(folder: Path) -> None:
 
 def _old_model(path: Path, format: int = 2) -> None:  # noqa: A002
     """The file as 0.1.0 wrote it; in format 1 it had no perceptual hashes."""
-    card = _only(model_file.read(path).card.model_dump(mode="json"), CARD) | {"format": format}
+    card = _only(model_file.read(path).card.model_dump(mode="json"), CARD)
+    card |= {"format": format, "image_size": 100, "network": _NETWORK}
     tensors = {name: tensor for name, tensor in load_file(path).items() if "." in name or name in OF_IMAGES}
     if format == 1:
         del tensors["trained_on_perceptual"]

@@ -29,7 +29,7 @@ from benchgraft.data.formats import MAX_PIXELS, Undecodable
 from benchgraft.data.readers import guess_format, open_source
 from benchgraft.data.store import open_store
 from benchgraft.errors import DataError
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 from benchgraft.onnx_card import from_metadata
 from benchgraft.prediction import Prediction, Unreadable
 

@@ -18,7 +18,7 @@ from benchgraft import adapt, evaluate, export, predict
 from benchgraft.data.decode import Rule, decode
 from benchgraft.data.synthetic import draw_varied
 from benchgraft.errors import DataError, ExportError, ModelFileError
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 from benchgraft.onnx_export import CHECKED_PHOTOS
 from benchgraft.prediction import Prediction, Unreadable
 from benchgraft.torch_classifier import TorchClassifier

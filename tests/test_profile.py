@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchgraft import adapt
 from benchgraft.cli import app
 from benchgraft.ledger import Ledger, RunRecord
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 from benchgraft.profiling import Profile
 from benchgraft.report.verify import verify
 

@@ -35,7 +35,7 @@ def photos(tmp_path_factory) -> Path:
         ({"freeze": 3}, "freeze is 3: give a string, or several of them"),
         ({"freeze": ["conv2d_1", 3]}, "freeze is 3"),
         ({"freeze": []}, "freeze is empty"),
-        ({"freeze": "conv3d_*"}, '"conv3d_*" matches no layer'),
+        ({"freeze": "conv3d_*"}, '"conv3d_*" matches no block'),
         ({"seed": -1}, "seed is -1"),
         ({"seed": "0"}, 'seed is "0", no whole number'),
         ({"seed": True}, "seed is True, no whole number"),

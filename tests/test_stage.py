@@ -16,14 +16,16 @@ import torch
 from elsewhere import Done, call
 from photos import write_photos
 
+from benchgraft.config.network import PAPER
 from benchgraft.experiment import config
 from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.compare import Comparison
 from benchgraft.files import digest_array
 from benchgraft.ledger import Ledger, RunRecord
-from benchgraft.model import model_file
-from benchgraft.model.freeze import Frozen
-from benchgraft.model.paper_cnn import build, table
+from benchgraft.networks import model_file
+from benchgraft.networks.build import build
+from benchgraft.networks.freeze import Frozen
+from benchgraft.networks.paper_cnn import table
 from benchgraft.training import features
 from benchgraft.training.batches import rows_of
 from benchgraft.training.features import Cut, FeatureCache
@@ -54,7 +56,6 @@ data = "photos"
 recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 1 } }
 """
 PREFIX = [
-    "scale",
     "conv2d_1",
     "batch_normalization_1",
     "max_pooling2d_1",
@@ -76,8 +77,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _measured(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], batch: int = 32) -> list[Cut]:
-    """What is measured of a network whose layers take these times, 1 s where none is given."""
-    model, now = build(3, seed=0), [0.0]
+    """What is measured of a network whose blocks take these times, 1 s where none is given."""
+    model, now = build(PAPER, 3, seed=0), [0.0]
     for name, layer in model.named_children():
         taken = seconds.get(name, 1.0)
         layer.register_forward_hook(lambda *_, taken=taken: now.__setitem__(0, now[0] + taken))
@@ -88,13 +89,13 @@ def _measured(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], batch:
     return features.measure_cuts(model, PREFIX, rows, batch)
 
 
-def test_every_layer_of_the_prefix_is_measured_with_all_before_it(monkeypatch):
+def test_every_block_of_the_prefix_is_measured_with_all_before_it(monkeypatch):
     cuts = _measured(monkeypatch, {"conv2d_2": 7.0})
-    assert [cut.layer for cut in cuts] == PREFIX[1:]
-    expected = np.cumsum([7.0 if name == "conv2d_2" else 1.0 for name in PREFIX])[1:] / 32
+    assert [cut.block for cut in cuts] == PREFIX
+    expected = 1 / 32 + np.cumsum([7.0 if name == "conv2d_2" else 1.0 for name in PREFIX]) / 32
     assert [cut.forward_seconds for cut in cuts] == pytest.approx(expected)
-    outputs = {row.name: row.output for row in table(build(3, seed=0))}  # table 1 of the paper
-    assert [cut.image_bytes for cut in cuts] == [4 * int(np.prod(outputs[name])) for name in PREFIX[1:]]
+    outputs = {row.name: row.output for row in table(build(PAPER, 3, seed=0))}  # table 1 of the paper
+    assert [cut.image_bytes for cut in cuts] == [4 * int(np.prod(outputs[name])) for name in PREFIX]
 
 
 CUTS = [Cut("early", 1000, 1.0, 0.1), Cut("wide", 9000, 3.0, 2.9), Cut("late", 2000, 3.0, 0.2)]
@@ -154,7 +155,7 @@ def test_cached_features_of_the_cut_that_pays_lead_where_pixels_lead(
         """By these times `dense_1` pays, `winner` pays more, and no other does."""
         pays = {"dense_1": 1.0} if winner else {}
         seconds = pays | {winner: 2.0}
-        return [replace(cut, forward_seconds=seconds.get(cut.layer, 0.0)) for cut in cuts]
+        return [replace(cut, forward_seconds=seconds.get(cut.block, 0.0)) for cut in cuts]
 
     cuts = [replace(cut, read_seconds=0.1) for cut in _measured(monkeypatch, {})]
     monkeypatch.undo()
@@ -208,7 +209,7 @@ def test_a_frozen_tensor_that_is_changed_amid_training_fails_the_command(
     def tampered(self: Frozen) -> None:
         train(self)
         epochs.append(1)
-        if len(epochs) == 2 and self.layers:
+        if len(epochs) == 2 and self.blocks:
             self._model.state_dict()[tensor].add_(1e-6)
 
     monkeypatch.setattr(Frozen, "train", tampered)

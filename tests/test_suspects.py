@@ -25,8 +25,8 @@ from benchgraft.data.readers import open_source
 from benchgraft.data.store import open_store
 from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.files import shipped_path
-from benchgraft.model import model_file
-from benchgraft.model.freeze import split_at
+from benchgraft.networks import model_file
+from benchgraft.networks.contract import split_at
 from benchgraft.suspects import find_suspects
 
 CUT = "max_pooling2d_3"

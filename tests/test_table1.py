@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from benchgraft.model.paper_cnn import PaperCNN, build, table
+from benchgraft.config.network import PAPER
+from benchgraft.networks.build import build
+from benchgraft.networks.paper_cnn import table
 
 TABLE_1 = [
     ("conv2d_1", (48, 48, 16), 1216),
@@ -23,17 +25,17 @@ TABLE_1 = [
 
 
 def test_the_network_is_table_1_of_the_paper():
-    rows = [(row.name, row.output, row.parameters) for row in table(PaperCNN(3))]
+    rows = [(row.name, row.output, row.parameters) for row in table(build(PAPER, 3, 0))]
     assert rows == TABLE_1
     assert sum(parameters for _, _, parameters in rows) == 952_931
 
 
 def test_small_images_are_enlarged_inside_the_model():
     pixels = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
-    assert PaperCNN(7).eval()(pixels).shape == (2, 7)
+    assert build(PAPER, 7, 0).eval()(pixels).shape == (2, 7)
 
 
 def test_a_head_of_another_size_changes_no_other_start_weight():
-    three, hundred = build(3, seed=5).state_dict(), build(100, seed=5).state_dict()
+    three, hundred = build(PAPER, 3, seed=5).state_dict(), build(PAPER, 100, seed=5).state_dict()
     assert all(torch.equal(three[name], hundred[name]) for name in three if not name.startswith("dense_3."))
-    assert not torch.equal(three["conv2d_1.weight"], build(3, seed=6).state_dict()["conv2d_1.weight"])
+    assert not torch.equal(three["conv2d_1.weight"], build(PAPER, 3, seed=6).state_dict()["conv2d_1.weight"])

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
 
+from benchgraft.config.network import PAPER
 from benchgraft.errors import Interrupted
 from benchgraft.ledger import Clock
-from benchgraft.model.freeze import Frozen
-from benchgraft.model.paper_cnn import build
+from benchgraft.networks.build import build
+from benchgraft.networks.freeze import Frozen
 from benchgraft.progress import NoProgress, Progress
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
@@ -135,7 +136,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("of_the_paper", [False, True])
 def test_weights_are_those_of_a_plain_pytorch_loop_bit_for_bit(name, of_the_paper, tmp_path):
-    ours = build(3, seed=0) if of_the_paper else _network()
+    ours = build(PAPER, 3, seed=0) if of_the_paper else _network()
     plain = copy.deepcopy(ours)
     train = _pixels(70) if of_the_paper else _rows(110)
     done = _train(ours, train, _recipe(Stop(epochs=3), optimizer=name, label_smoothing=0.1), tmp_path)

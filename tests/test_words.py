@@ -26,7 +26,7 @@ from benchgraft.data.classes import ClassRules
 from benchgraft.data.names import class_name, listed, printable, resolve_renames
 from benchgraft.errors import ModelFileError, UserError
 from benchgraft.files import check_target, default_cache, name_of
-from benchgraft.model import model_file
+from benchgraft.networks import model_file
 
 CLASSES = ("Äpfel", "梨")
 RAW = os.fsdecode(b"\xff.png")

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from contenders.material import CLASSES, SEEDS, SIDES
 
+from benchgraft.config.network import PAPER
 from benchgraft.data.classes import StageImages
 from benchgraft.experiment import config
 from benchgraft.experiment.images import keys_of, open_data, stage_images
 from benchgraft.files import shipped_path
-from benchgraft.model import model_file
-from benchgraft.model.paper_cnn import Scale, build
+from benchgraft.networks import model_file
+from benchgraft.networks.build import build
+from benchgraft.networks.contract import Input
 from benchgraft.onnx_export import export
 from benchgraft.progress import NoProgress
 
@@ -40,9 +42,9 @@ def export_material(data: Path, work: Path) -> None:
     _export_network(parent, arrays["validation_pixels"][:ANSWERED], out)
     heads = {}
     for seed in range(SEEDS):
-        model = model_file.start_from(parent, len(images.class_names), seed, experiment.network)
+        model = model_file.start_from(parent, len(images.class_names), seed)
         heads[str(seed)] = model[-1].weight.detach().numpy()
-        random = build(len(images.class_names), seed, experiment.network).state_dict()
+        random = build(PAPER, len(images.class_names), seed).state_dict()
         np.savez(out / f"random-{seed}.npz", **{name: tensor.numpy() for name, tensor in random.items()})
     np.savez(out / "heads.npz", **heads)
     export(shipped_path(PARENT), out / "network.onnx")
@@ -80,7 +82,7 @@ def export_part(data: Path, work: Path, stage: str, count: int) -> None:
     order = np.random.default_rng(0).permutation(len(images.rows["train"]))
     chosen = np.resize(order, count)
     pixels = torch.from_numpy(np.asarray(images.store.pixels[images.rows["train"][chosen]]))
-    scaled = ((Scale()(pixels) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+    scaled = ((Input(PAPER.input)(pixels) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
     np.savez(
         out,
         pixels=scaled.numpy(),

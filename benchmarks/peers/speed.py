@@ -9,7 +9,9 @@ from typing import Any
 from export_material import export_photos
 from rounds import Bench, Contender, run_rounds
 
-from benchgraft.model.paper_cnn import PaperCNN, table
+from benchgraft.config.network import PAPER
+from benchgraft.networks.build import build
+from benchgraft.networks.paper_cnn import table
 
 TRAIN_BATCHES, TRAIN_IMAGES = (32, 64, 128, 256), 768
 FORWARD_BATCHES, FORWARD_IMAGES = (1, 64, 256), 768
@@ -45,7 +47,7 @@ DECODING = [
 
 def training_megaflops() -> float:
     """Of one image in a training step: forward, and both gradients but conv1's for its input."""
-    layers = table(PaperCNN(3))
+    layers = table(build(PAPER, 3, 0))
     return 3 * sum(layer.megaflops for layer in layers) - layers[0].megaflops
 
 
@@ -60,7 +62,7 @@ def measure_forward(bench: Bench, _data: Path, quick: bool) -> dict[str, Any]:
     """Answers from pixels in memory; the first pass of each batch size warms up."""
     job = {"batches": FORWARD_BATCHES, "images": 128 if quick else FORWARD_IMAGES}
     measured = run_rounds(bench, FORWARD, "forward", lambda _c, _number: job)
-    return measured | {"megaflops": sum(layer.megaflops for layer in table(PaperCNN(3)))}
+    return measured | {"megaflops": sum(layer.megaflops for layer in table(build(PAPER, 3, 0)))}
 
 
 def measure_decoding(bench: Bench, data: Path, quick: bool) -> dict[str, Any]:

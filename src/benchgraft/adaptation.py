@@ -28,11 +28,12 @@ from .experiment.account import Account, choose_place, is_this_run
 from .experiment.bench import Bench, bench_for
 from .experiment.config import DataConfig, Experiment
 from .experiment.folder import (
-    DEFAULT_FREEZE,
     DEFAULT_PARENT,
     PHOTOS,
     STAGE,
     UserPhotos,
+    check_freeze,
+    default_freeze,
     epochs_for,
     folder_experiment,
     gated,
@@ -46,10 +47,8 @@ from .experiment.inputs import SPLITS
 from .experiment.stage import StageRun, run_stage
 from .files import check_target, lock, name_of, shipped_path, write_kept
 from .ledger import ExcludedImage, Phase, RunRecord
-from .model import model_file
-from .model.freeze import match_layers
-from .model.model_file import ModelFile
-from .model.paper_cnn import PaperCNN
+from .networks import model_file
+from .networks.model_file import ModelFile
 from .progress import Progress
 from .regression import ClassChange, compare_models
 from .report.outcomes import of_one
@@ -123,8 +122,8 @@ class _Job:
 
     @property
     def freeze(self) -> tuple[str, ...]:
-        """Patterns of layers."""
-        return self.request.freeze or DEFAULT_FREEZE
+        """Patterns of blocks."""
+        return self.request.freeze or default_freeze(self.old)
 
 
 def adapt(
@@ -194,7 +193,7 @@ def adapt(
     bench = bench_for(request, Path())
     config = photos_of(request, job.old.card.fit if job.is_update else fit or "letterbox", _groups(job))
     started = time.perf_counter()
-    opened = opened_photos(config, bench, job.old if job.is_update else None)
+    opened = opened_photos(config, bench, job.old.card.network.side, job.old if job.is_update else None)
     _refuse_to_replace(job, opened.store.digests)
     photos = _gated(job, config, opened)
     seconds = time.perf_counter() - started - opened.store.decode_seconds
@@ -225,7 +224,7 @@ def _job(request: AdaptRequest) -> _Job:
             f'fit is "{request.fit}", but {request.update} was trained with "{old.card.fit}"',
             "leave it out, or adapt anew without update",
         )
-    match_layers(PaperCNN(2).layer_names, request.freeze or DEFAULT_FREEZE, "freeze")
+    check_freeze(old, request.freeze)
     target = request.out or request.update or Path(f"{name_of(request.folder)}.safetensors")
     check_target(target)
     default = Path("runs") / f"adapt-{name_of(request.folder)}"

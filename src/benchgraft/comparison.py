@@ -12,8 +12,9 @@ from .experiment.bench import Bench, bench_for
 from .experiment.compare import Comparison
 from .experiment.config import Experiment
 from .experiment.folder import (
-    DEFAULT_FREEZE,
     DEFAULT_PARENT,
+    check_freeze,
+    default_freeze,
     epochs_for,
     folder_experiment,
     gated,
@@ -23,7 +24,7 @@ from .experiment.folder import (
     photos_of,
 )
 from .files import check_target, name_of, shipped_path
-from .model import model_file
+from .networks import model_file
 from .progress import Progress
 from .report.part import Part
 from .report.profile import leave_profile
@@ -109,10 +110,12 @@ def _experiment(request: CompareRequest, bench: Bench) -> tuple[Experiment, list
     Raises DataError if a photo to judge by was trained on, by the parent too, and that is to be refused.
     """
     parent = str(request.parent.absolute()) if request.parent else DEFAULT_PARENT
-    freeze = request.freeze or DEFAULT_FREEZE
+    old = model_file.read(shipped_path(parent))
+    check_freeze(old, request.freeze)
+    freeze = request.freeze or default_freeze(old)
     config = photos_of(request, request.fit or "letterbox", request.group_by)
-    opened = opened_photos(config, bench)
-    learned = learned_by(parent, model_file.read(shipped_path(parent)), opened, is_updated=False)
+    opened = opened_photos(config, bench, old.card.network.side)
+    learned = learned_by(parent, old, opened, is_updated=False)
     overlap = find_overlap(opened.store, opened.sides, opened.prints, [learned])
     photos = gated(config, opened, overlap, request.overlap)
     for line in photos.notes:

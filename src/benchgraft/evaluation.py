@@ -14,8 +14,8 @@ from .data.store import Store, open_store
 from .errors import DataError, did_you_mean
 from .files import default_cache
 from .ledger import ExcludedImage
-from .model import model_file
-from .model.model_file import ModelFile
+from .networks import model_file
+from .networks.model_file import ModelFile
 from .progress import NoProgress, Progress
 from .report.part import Part
 from .report.proportions import proportion
@@ -116,7 +116,7 @@ def evaluate(
     place = request.cache or default_cache()
     card = file.card
     store = open_store(
-        source, place, card.image_size, progress or NoProgress(), card.fit, white_level=card.white_level
+        source, place, card.network.side, progress or NoProgress(), card.fit, white_level=card.white_level
     )
     rows, labels, unknown = _labelled(file, store)
     trained = np.isin(store.digests[rows], file.trained_on)

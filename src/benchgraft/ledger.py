@@ -87,6 +87,8 @@ class DataRecord(Record):
     """Images that were read and decoded now."""
     reused: int = 0
     """Images that were there already, in this store or the one before."""
+    side: int | None = None
+    """Of the stored images, in pixels; None in accounts of versions that had one size."""
 
 
 class ImageList(Record):

@@ -21,8 +21,8 @@ from .data.scan import images_below
 from .data.synthetic import draw_varied
 from .errors import DataError, ExportError
 from .files import SHIPPED, write_kept
-from .model import model_file
-from .model.model_file import ModelFile
+from .networks import model_file
+from .networks.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
 from .report.part import Part
 from .requests import ExportRequest, checked
@@ -73,7 +73,7 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     request = checked(ExportRequest, model=model, out=out, images=images)
     file = model_file.read(request.model)
     target = request.out or Path(str(model).removeprefix(SHIPPED)).with_suffix(".onnx")
-    size = file.card.image_size
+    size = file.card.network.side
     photos = _photos(request.images, file) if request.images else draw_varied(CHECKED_PHOTOS, size, seed=0)
     network = _Probabilities(model_file.load(file)).eval()
     content = _graph(network, photos[:2], file)
@@ -97,7 +97,7 @@ def _photos(folder: Path, file: ModelFile) -> npt.NDArray[np.uint8]:
 
 
 def _rule(file: ModelFile) -> Rule:
-    return Rule(file.card.image_size, file.card.fit, file.card.white_level)
+    return Rule(file.card.network.side, file.card.fit, file.card.white_level)
 
 
 def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) -> bytes:

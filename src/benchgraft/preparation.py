@@ -11,7 +11,7 @@ from .experiment.bench import bench_for
 from .experiment.compare import Comparison
 from .experiment.config import Experiment
 from .files import check_target, lock, write_kept
-from .model import model_file
+from .networks import model_file
 from .progress import Progress
 from .report.part import Part
 from .report.profile import leave_profile
@@ -98,13 +98,13 @@ def prepare(
         bench.say(f"the file that {target} was before is kept as {kept}")
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
     card = model_file.read(target).card
-    records = [*card.ancestors, card.record]
+    records = card.history
     return Prepared(
         model=target,
         stage=last,
         run_folder=place,
         class_names=card.class_names,
-        accuracy=card.record["accuracy"],
+        accuracy=records[-1]["accuracy"],
         seconds={record["stage"]: sum(record["seconds"].values()) for record in records},
     )
 

@@ -10,8 +10,8 @@ import torch
 
 from .data.classes import StageImages
 from .experiment.images import digests_of
-from .model import model_file
-from .model.model_file import ModelFile
+from .networks import model_file
+from .networks.model_file import ModelFile
 from .report.part import Part
 from .report.proportions import sign_test
 from .training.batches import rows_of

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from .data.decode import Rule
-from .model import model_file
-from .model.paper_cnn import in_inference_order
+from .networks import model_file
+from .networks.contract import in_inference_order
 from .training.device import prepare_device
 
 
@@ -23,7 +23,7 @@ class TorchClassifier:
         file = model_file.read(path)
         self._network = in_inference_order(model_file.load(file).to(self._device).eval())
         self.class_names: list[str] = file.card.class_names
-        self.rule = Rule(file.card.image_size, file.card.fit, file.card.white_level)
+        self.rule = Rule(file.card.network.side, file.card.fit, file.card.white_level)
 
     @torch.no_grad()
     def probabilities(self, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from gemm import gemm_gflops
 
+from benchgraft.config.network import PAPER
 from benchgraft.data.classes import StageImages
 from benchgraft.data.readers import open_source
 from benchgraft.data.store import open_store
@@ -25,9 +26,10 @@ from benchgraft.experiment.images import keys_of, open_data, stage_images
 from benchgraft.experiment.inputs import Inputs, prepare_inputs
 from benchgraft.files import shipped_path
 from benchgraft.ledger import Clock, Phase
-from benchgraft.model import model_file
-from benchgraft.model.freeze import Frozen, match_layers, split_at
-from benchgraft.model.paper_cnn import PaperCNN, build, in_inference_order
+from benchgraft.networks import model_file
+from benchgraft.networks.build import build
+from benchgraft.networks.contract import Network, in_inference_order, split_at
+from benchgraft.networks.freeze import Frozen, match_blocks
 from benchgraft.progress import NoProgress
 from benchgraft.training.batches import rows_of
 from benchgraft.training.checkpoint import Checkpoint
@@ -89,9 +91,9 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
     for variant in material.variants(job):
         clock, timeline = _EpochClock(), Timeline()
         model = model_file.start_from(
-            model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"], experiment.network
+            model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"]
         )
-        frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
+        frozen = Frozen(model, match_blocks(model.block_names, stage.freeze))
         inputs = prepare_inputs("stage3", stage, 0, model, frozen, images, bench, clock, variant == "warm")
         timeline.part("features" if variant == "cold" else "prepare")
         trained = _fit(inputs, frozen, stage, job, bench, clock)
@@ -115,7 +117,7 @@ def _without_test(images: StageImages) -> StageImages:
     return replace(images, rows=images.rows | none, labels=images.labels | none)
 
 
-def _tested(model: PaperCNN, stage: Stage, job: dict[str, Any]) -> float:
+def _tested(model: Network, stage: Stage, job: dict[str, Any]) -> float:
     """Accuracy on the test photos."""
     test = material.splits(job)["test"]
     rows = rows_of(test.pixels, np.arange(len(test.labels)), test.labels, torch.device("cpu"))
@@ -158,10 +160,8 @@ def _from_files(job: dict[str, Any], cache: Path, timeline: Timeline) -> dict[st
     images = stage_images(experiment, "stage3", open_data("photos", photos, None, cache, NoProgress()))
     timeline.part("decode")
     stage = _stage(experiment.stages["stage3"], job)
-    model = model_file.start_from(
-        model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"], experiment.network
-    )
-    frozen = Frozen(model, match_layers(model.layer_names, stage.freeze))
+    model = model_file.start_from(model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"])
+    frozen = Frozen(model, match_blocks(model.block_names, stage.freeze))
     inputs = prepare_inputs("stage3", stage, 0, model, frozen, images, bench, clock, False)
     timeline.part("features")
     trained = _fit(inputs, frozen, stage, job, bench, clock)
@@ -210,10 +210,12 @@ def _from_scratch(job: dict[str, Any]) -> dict[str, Any]:
     }
     bench, clock = _bench(Path(job["work"]) / "run", Path(job["work"])), _EpochClock()
     seed, theirs = job["seed"] % material.SEEDS, material.started(job)
-    if not all(np.array_equal(tensor, theirs[name]) for name, tensor in build(3, seed).state_dict().items()):
+    if not all(
+        np.array_equal(tensor, theirs[name]) for name, tensor in build(PAPER, 3, seed).state_dict().items()
+    ):
         raise ValueError("the others start from other weights")
     timeline = Timeline()
-    model = build(3, seed)
+    model = build(PAPER, 3, seed)
     timeline.part("prepare")
     trained = fit(
         model,
@@ -246,7 +248,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
     speed = {}
     for size in job["batches"]:
         clock = _EpochClock()
-        model = build(3, job["seed"])
+        model = build(PAPER, 3, job["seed"])
         recipe = Recipe(learning_rate=0.01, schedule="constant", batch_size=size, stop=Stop(epochs=2))
         checkpoint = _no_checkpoint(bench.folder)
         fit(

@@ -15,18 +15,20 @@ def model(
     experiment: Annotated[str, typer.Option(help="The experiment that has the stage.")] = "paper",
 ) -> None:
     """Print table 1: layer, output shape, parameters, MFLOPs. Example: benchgraft model --stage stage3"""
+    from ..config.network import PAPER
     from ..errors import did_you_mean
     from ..experiment import config
-    from ..model.freeze import match_layers
-    from ..model.paper_cnn import PaperCNN, table
+    from ..networks.build import build
+    from ..networks.freeze import match_blocks
+    from ..networks.paper_cnn import table
 
-    network = PaperCNN(classes)
+    network = build(PAPER, classes, None)
     frozen: list[str] = []
     if stage is not None:
         stages = config.load(experiment).stages
         if stage not in stages:
             raise UserError(f'--stage "{stage}" is not in {experiment}', did_you_mean(stage, stages))
-        frozen = match_layers(network.layer_names, stages[stage].freeze)
+        frozen = match_blocks(network.block_names, stages[stage].freeze)
     rows = table(network)
     print(f"{'layer':24}{'output':>14}{'parameters':>12}{'MFLOPs':>9}" + ("  frozen" if stage else ""))
     for row in rows:

@@ -95,11 +95,11 @@ class CheckReport:
 
 
 def check(source: Source, cache: Path, progress: Progress | None = None) -> CheckReport:
-    """Open the store of `source` at its own size (building it, so that a later run finds it) and look.
+    """Open the store of `source` (building it for the default network, for later runs to find) and look.
 
     Raises what open_store raises.
     """
-    store = open_store(source, cache, None, progress)
+    store = open_store(source, cache, progress=progress)
     counts = _counts(store)
     across, within, conflicts = _duplicates(store)
     sides_of = {

@@ -32,10 +32,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cache import hold, limit_bytes, make_room
+from ..config.network import PAPER
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
 from ..ledger import ExcludedImage
 from ..progress import NoProgress, Progress
+from . import cifar100
 from .building import FORMAT_VERSION, build, digest_of, first_of
 from .decode import Fit, Rule, look_of
 from .findings import findings_of
@@ -44,7 +46,6 @@ from .packing import Pack, hash_files, hashes_of, pack_cifar100
 from .readers import Source
 from .reuse import PIXELS, Hashes, read_hashes, write_hashes
 
-NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100, "elpv": 100}
 LARGEST_SIZE = 1024
 Damaged = Literal["exclude", "refuse"]
 DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
@@ -106,7 +107,7 @@ class _DamagedError(Exception):
 def open_store(
     source: Source,
     cache: Path,
-    size: int | None = None,
+    size: int = PAPER.side,
     progress: Progress | None = None,
     fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
@@ -114,14 +115,14 @@ def open_store(
 ) -> Store:
     """The store of `source`, found under `cache` or built there.
 
-    `size` is the side in pixels, None for the format's own (CIFAR-100 32, all others 100); `fit`
-    the way of photos that are not square (CIFAR-100's are). Images that cannot be decoded are left out and
+    `size` is the side in pixels that a network takes, see stored_size; `fit` the way of photos that are
+    not square (CIFAR-100's are). Images that cannot be decoded are left out and
     listed in `excluded`, none is replaced; with damaged="refuse" one such image is an error. `white_level` is
     the value of 16-bit grey that becomes 255, None: found from the photos (grey.py), 255 to 65,535.
     Raises DataError: no image can be used, a file changed while it was read; StorageError: the cache cannot
     be written; ConfigError: BENCHGRAFT_CACHE_GB is no number.
     """
-    size = _checked_size(source.format, size)
+    size = stored_size(source.format, size)
     if source.format == "cifar100":
         fit = "letterbox"
     store = _find_or_build(source, Path(cache) / "stores", size, fit, white_level, progress or NoProgress())
@@ -182,17 +183,14 @@ def _all_images(store: Store) -> int:
     return len(store) + len(store.excluded)
 
 
-def _checked_size(format: str, size: int | None) -> int:  # noqa: A002
-    native = NATIVE_SIZE[format]
-    if format == "cifar100" and size not in (None, native):
-        raise DataError(
-            f"CIFAR-100 is stored at its own 32 x 32 pixels, not {size}",
-            "leave the size out; the model's input step enlarges the images",
-        )
-    size = native if size is None else size
-    if not 1 <= size <= LARGEST_SIZE:
-        raise DataError(f"image size {size} is out of range", f"choose 1 to {LARGEST_SIZE} pixels")
-    return size
+def stored_size(format: str, side: int) -> int:  # noqa: A002
+    """Side in pixels of stored images for a network that takes `side`.
+
+    CIFAR-100 stays at its own 32: the network's input enlarges it. Raises DataError for a senseless side.
+    """
+    if not 1 <= side <= LARGEST_SIZE:
+        raise DataError(f"image size {side} is out of range", f"choose 1 to {LARGEST_SIZE} pixels")
+    return cifar100.SIDE if format == "cifar100" else side
 
 
 def _pack(

@@ -14,7 +14,7 @@ from ..data.names import printable
 from ..errors import RunFolderError
 from ..files import shipped_path
 from ..ledger import FILE_NAME, DataRecord, ExperimentRecord, ImagesRecord, Ledger, RunRecord
-from ..model import model_file
+from ..networks import model_file
 from .config import Experiment, experiment_record
 from .images import OpenedData, images_record
 
@@ -42,7 +42,7 @@ class Account:
         """
         card = model_file.read(shipped_path(given)).card
         known = {run.model_digest for run in self.ledger.of_kind(RunRecord)}
-        for facts in (*card.ancestors, card.record):
+        for facts in card.history:
             if facts["model_digest"] not in known:
                 here: dict[str, Any] = {
                     "arm": None,
@@ -64,7 +64,8 @@ class Account:
 
     def tell_data(self, opened: OpenedData) -> bool:
         """Tell of a data set as opened; whether it was told of now."""
-        if any(record.name == opened.name for record in self.ledger.of_kind(DataRecord)):
+        told = [record for record in self.ledger.of_kind(DataRecord) if record.name == opened.name]
+        if any(record.side in (None, opened.store.size) for record in told):
             return False
         self.ledger.append(opened.record())
         return True

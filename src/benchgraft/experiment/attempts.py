@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import DivergedError
 from ..ledger import Attempt, Clock, DivergedRecord
-from ..model.freeze import Frozen
+from ..networks.freeze import Frozen
 from ..training.checkpoint import Checkpoint, Position
 from ..training.loop import Trained, fit
 from .bench import Bench

@@ -23,6 +23,7 @@ from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
 from .config import Experiment
 from .images import OpenedData, data_folder, open_data, stage_images
+from .network import stage_network
 from .stage import run_stage
 from .thumbnails import keep_thumbnails
 
@@ -82,7 +83,10 @@ class Comparison:
                     "use --parents with an experiment that trains its preparation, such as paper",
                 )
             card = self._account.take(given)
-            self._bench.say(f"{stage}: {given}, test accuracy {card.record['accuracy']:.2%}")
+            known = "nothing is known of its making"
+            if card.record:
+                known = f"test accuracy {card.record['accuracy']:.2%}"
+            self._bench.say(f"{stage}: {given}, {known}")
         elif not any((run.stage, run.seed) == (stage, seed) for run in self._ledger.of_kind(RunRecord)):
             self._carry_out(stage, None, seed, want_warm=False)
 
@@ -190,8 +194,9 @@ class Comparison:
         start = time.perf_counter()
         experiment = self._experiment
         data = experiment.stages[stage].data
+        side = stage_network(experiment, stage).side
         opened = open_data(
-            data, experiment.data[data], self._data_root, self._bench.cache, self._bench.progress
+            data, experiment.data[data], self._data_root, self._bench.cache, self._bench.progress, side
         )
         self._bench.profiler.add_decoding(data, opened.store.decode_seconds)
         images = stage_images(experiment, stage, opened)

@@ -13,9 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from ..config.network import PAPER, NetworkSpec, of_settings
 from ..data.classes import ClassRules
 from ..data.decode import Fit
 from ..data.names import printable, storable
@@ -26,10 +27,9 @@ from ..errors import ConfigError, did_you_mean
 from ..files import SHIPPED as SHIPPED
 from ..files import shipped_path as shipped_path
 from ..ledger import ExperimentRecord, config_digest, now
-from ..model.freeze import match_layers
-from ..model.paper_cnn import ModelConfig, PaperCNN
 from ..training.loop import Recipe
 from .expand import expand
+from .network import check_networks
 
 
 class HoldOut(BaseModel):
@@ -92,12 +92,14 @@ class Stage(BaseModel):
     data: str
     classes: str | None = None
     """Name of the class rules; None: every class of the data set."""
+    network: str | None = None
+    """Name of the network; None: its parent's, or without one the paper's."""
     parent: str | None = None
     """The stage whose model this one starts from; None: random weights."""
     model_file: str | None = None
     """A model that is there already: the stage is not trained."""
     freeze: list[str] = []
-    """Patterns of layer names. Their weights never move."""
+    """Patterns of block names. Their weights never move."""
     freeze_random: bool = False
     """Says that freezing random weights, for want of a parent, is meant: a control."""
     carry_over: bool = False
@@ -173,7 +175,9 @@ class Experiment(BaseModel):
     parents. With one parent all that is said of transfer holds for that parent only."""
     minutes: float | None = None
     """No further round of runs is begun that would end after so many minutes of runs; at least three are."""
-    network: ModelConfig = ModelConfig()
+    networks: dict[str, NetworkSpec] = {}
+    """Name -> network; a stage that starts from random weights and names none takes that of the paper, or
+    the one that is called paper_cnn here."""
     data: dict[str, DataConfig]
     classes: dict[str, ClassRules] = {}
     stages: dict[str, Stage]
@@ -181,6 +185,17 @@ class Experiment(BaseModel):
     """Arm -> the stage that it repeats; what that stage builds on is preparation, done once, but where it is
     an arm's stage itself: then a run builds on that arm's run of the same seed."""
     study: Study | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_network(cls, table: Any) -> Any:
+        """Earlier versions had one network for all stages, the paper's, with settings."""
+        if isinstance(table, dict) and "network" in table:
+            rest = {key: value for key, value in table.items() if key != "network"}
+            as_now = of_settings(table["network"])
+            ours = {PAPER.name: as_now.model_dump()} if as_now != PAPER else {}
+            return rest | {"networks": {**ours, **table.get("networks", {})}}
+        return table
 
     def chain(self, stage: str) -> list[str]:
         """The stages that a stage builds on, oldest first, itself last."""
@@ -330,12 +345,11 @@ def _check_names(experiment: Experiment, path: Path) -> None:
         if name is not None and name not in known:
             raise ConfigError(f'{path}: {where} = "{name}" names nothing', did_you_mean(name, known))
 
-    layers = PaperCNN(2).layer_names
     for name, stage in experiment.stages.items():
         need(stage.data, experiment.data, f"stages.{name}.data")
         need(stage.classes, experiment.classes, f"stages.{name}.classes")
         need(stage.parent, experiment.stages, f"stages.{name}.parent")
-        match_layers(layers, stage.freeze, f"{path}: stages.{name}.freeze")
+        need(stage.network, {PAPER.name: PAPER, **experiment.networks}, f"stages.{name}.network")
         if stage.freeze and stage.parent is None and not stage.freeze_random:
             raise ConfigError(
                 f"{path}: stages.{name}.freeze without a parent would freeze random weights",
@@ -350,6 +364,7 @@ def _check_names(experiment: Experiment, path: Path) -> None:
             need(step.before, experiment.arms, f'study.steps, "{step.what}": before')
             need(step.after, experiment.arms, f'study.steps, "{step.what}": after')
     _refuse_circles(experiment, path)
+    check_networks(experiment, str(path))
 
 
 def _refuse_circles(experiment: Experiment, path: Path) -> None:

@@ -9,15 +9,16 @@ from typing import Literal
 
 import numpy as np
 
+from ..config.network import PAPER
 from ..data.classes import ClassRules, StageImages, select
 from ..data.decode import Fit
 from ..data.overlap import Overlap, Policy, TrainedOn, apply_policy
 from ..data.readers import guess_format
 from ..data.split import TEST, TRAIN
 from ..errors import DataError
-from ..model.freeze import match_layers
-from ..model.model_file import ModelFile
-from ..model.paper_cnn import PaperCNN
+from ..networks.build import block_names
+from ..networks.freeze import match_blocks
+from ..networks.model_file import ModelFile
 from ..requests import PhotosRequest
 from ..training.loop import Recipe, Stop
 from .bench import Bench
@@ -25,7 +26,6 @@ from .config import DataConfig, Experiment, Stage
 from .images import OpenedData, open_data, with_training
 
 DEFAULT_PARENT = "shipped:stage2.safetensors"
-DEFAULT_FREEZE = ("conv2d_*", "batch_normalization_*")
 STAGE = "adapt"
 PHOTOS = "photos"
 BATCH_SIZE = 64
@@ -70,14 +70,14 @@ def photos_of(request: PhotosRequest, fit: Fit, group_by: str | None) -> DataCon
     )
 
 
-def opened_photos(config: DataConfig, bench: Bench, old: ModelFile | None = None) -> OpenedData:
-    """Open and split a user's photos. old: of an update: its photos stay where they were,
-    and white in 16-bit grey stays what it was.
+def opened_photos(config: DataConfig, bench: Bench, side: int, old: ModelFile | None = None) -> OpenedData:
+    """Open and split a user's photos, stored at `side` pixels. old: of an update: its photos stay where they
+    were, and white in 16-bit grey stays what it was.
 
     Raises DataError if they cannot be used.
     """
     level = old.card.white_level if old else None
-    opened = open_data(PHOTOS, config, None, bench.cache, bench.progress, level)
+    opened = open_data(PHOTOS, config, None, bench.cache, bench.progress, side, level)
     bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
     if old is None:
         return opened
@@ -177,11 +177,7 @@ def folder_experiment(
     rename: Mapping[str, str] | None = None,
     carry_over: bool = False,
 ) -> Experiment:
-    """Every class folder is a class; both arms get the same number of epochs.
-
-    Raises ConfigError if a pattern matches no layer.
-    """
-    match_layers(PaperCNN(2).layer_names, freeze, "--freeze")
+    """Every class folder is a class; both arms get the same number of epochs."""
     transfer = Stage(
         data=PHOTOS,
         parent="parent",
@@ -205,6 +201,19 @@ def folder_experiment(
         stages=stages,
         arms={arm: stage_of[arm] for arm in arms},
     )
+
+
+def default_freeze(parent: ModelFile) -> tuple[str, ...]:
+    """Patterns: of the paper's network all but the dense layers, of others all but the head."""
+    if parent.card.network.family == PAPER.family:
+        return ("conv2d_*", "batch_normalization_*")
+    return tuple(block_names(parent.card.network)[:-1])
+
+
+def check_freeze(parent: ModelFile, patterns: Sequence[str] | None) -> None:
+    """Raises ConfigError if one of a user's patterns matches no block of the parent."""
+    if patterns:
+        match_blocks(block_names(parent.card.network), patterns, "--freeze")
 
 
 def epochs_for(steps: int, train_images: int) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..config.network import PAPER
 from ..data.classes import ClassRules, StageImages, select
 from ..data.overlap import apply_policy, find_overlap
 from ..data.perceptual import Fingerprints, fingerprints
@@ -59,6 +60,7 @@ class OpenedData:
             decode_seconds=self.store.decode_seconds,
             decoded=self.store.decoded,
             reused=self.store.reused,
+            side=self.store.size,
         )
 
 
@@ -93,19 +95,21 @@ def open_data(
     root: Path | None,
     cache: Path,
     progress: Progress,
+    side: int = PAPER.side,
     white_level: int | None = None,
 ) -> OpenedData:
     """Open the store, cut the split once for all stages, drop images that are not to be judged by: what
     training has too, as the configuration wants it, and what the configuration names.
 
-    white_level: of the model that is to be updated; None: found from the photos.
+    side: of the pictures that the network takes. white_level: of the model that is to be updated; None: found
+    from the photos.
     What the fingerprints cost is told with the decoding: like this it is done once for all runs.
     Raises DataError if training has an image to judge by too and that is to be refused.
     """
     start = time.perf_counter()
     source = open_source(config.format, data_folder(config, root))
     store = open_store(
-        source, cache, progress=progress, fit=config.fit, damaged=config.damaged, white_level=white_level
+        source, cache, side, progress, fit=config.fit, damaged=config.damaged, white_level=white_level
     )
     store, prints = _with_prints(store, progress)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None

@@ -16,8 +16,8 @@ from torch import nn
 from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
 from ..data.classes import StageImages
 from ..ledger import Clock
-from ..model.freeze import Frozen, constant_prefix, split_at
-from ..model.paper_cnn import PaperCNN
+from ..networks.contract import Network, split_at
+from ..networks.freeze import Frozen, constant_prefix
 from ..training import features
 from ..training.batches import Rows, rows_of, steps_per_epoch, with_views
 from ..training.features import Cut, FeatureCache, Features, Wanted, view_ids
@@ -60,7 +60,7 @@ def prepare_inputs(
     name: str,
     stage: Stage,
     seed: int,
-    model: PaperCNN,
+    model: Network,
     frozen: Frozen,
     images: StageImages,
     bench: Bench,
@@ -80,7 +80,7 @@ def prepare_inputs(
     viewed = pixels | {"train": with_views(pixels["train"], digests["train"], augmentation)}
     prefix = constant_prefix(model, frozen)
     if not bench.use_cache or stage.cache == "off" or not prefix or augmentation.is_drawn:
-        why = "nothing is frozen before the first layer that is trained" if not prefix else "caching is off"
+        why = "nothing is frozen before the first block that is trained" if not prefix else "caching is off"
         return Inputs(model, viewed, "none", None, why_uncached=why)
     place, reuse = (bench.own_cache(seed), True) if stage.cache == "own" else (bench.cache, want_warm)
 
@@ -110,7 +110,7 @@ def prepare_inputs(
 def _chosen_cut(
     name: str,
     stage: Stage,
-    model: PaperCNN,
+    model: Network,
     prefix: list[str],
     train: Rows,
     images: int,
@@ -130,7 +130,7 @@ def _chosen_cut(
 
 def cut_with_room(cuts: Sequence[Cut], images: int, epochs: int, room: Room) -> tuple[str | None, str | None]:
     """(the cut that saves most time and whose features have room, None), or (None, why there is none)."""
-    left, free = {cut.layer: cut for cut in cuts}, free_bytes(room.place)
+    left, free = {cut.block: cut for cut in cuts}, free_bytes(room.place)
     while (best := features.choose_cut(list(left.values()), images, epochs, room.limit)) is not None:
         if images * left.pop(best).image_bytes <= free + room.bytes_there(best):
             return best, None

@@ -15,14 +15,16 @@ from torch.nn import functional
 
 from ..data.classes import SPLITS, ClassRules, match
 from ..data.readers import Given, open_source
-from ..data.store import NATIVE_SIZE
+from ..data.store import stored_size
 from ..data.varieties import held_out
-from ..model.freeze import Frozen, constant_prefix, match_layers, split_at
-from ..model.paper_cnn import PaperCNN, build
+from ..networks.build import build
+from ..networks.contract import Network, split_at
+from ..networks.freeze import Frozen, constant_prefix, match_blocks
 from ..training.batches import steps_per_epoch
 from .compare import LEAST_ROUNDS
 from .config import DataConfig, Experiment, Stage
 from .images import data_folder
+from .network import stage_network
 
 TIMED_STEPS = 5
 
@@ -83,8 +85,8 @@ def _plan_stage(
     stage = experiment.stages[name]
     counts = _counts(experiment, stage, root)
     train, others = sum(c[0] for c in counts), sum(c[1] for c in counts)
-    model = build(len(counts), 0, experiment.network).to(device)
-    size = NATIVE_SIZE[experiment.data[stage.data].format]
+    model = build(stage_network(experiment, name), len(counts), 0).to(device)
+    size = stored_size(experiment.data[stage.data].format, model.spec.side)
     forward, step = _seconds_an_image(model, stage, size, device)
     epochs = stage.recipe.stop.epochs_of(steps_per_epoch(train, stage.recipe.batch_size))
     validated = others * epochs / 2  # validation and test are about alike; test is looked at once
@@ -134,13 +136,13 @@ def _shares(data: DataConfig, there: set[Given | None]) -> dict[Given | None, di
     }
 
 
-def _seconds_an_image(model: PaperCNN, stage: Stage, size: int, device: torch.device) -> tuple[float, float]:
+def _seconds_an_image(model: Network, stage: Stage, size: int, device: torch.device) -> tuple[float, float]:
     """(prefix forward, training of what comes after it), timed on noise; without a prefix (0, whole step)."""
     batch = stage.recipe.batch_size
     pixels = np.random.default_rng(0).integers(256, size=(batch, size, size, 3), dtype=np.uint8)
     inputs = torch.from_numpy(pixels).to(device)
     labels = torch.zeros(batch, dtype=torch.int64, device=device)
-    frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
+    frozen = Frozen(model, match_blocks(model.block_names, stage.freeze), stage.frozen_statistics)
     prefix = [] if stage.recipe.augment.is_drawn else constant_prefix(model, frozen)
     first, rest = split_at(model, prefix[-1] if prefix else None)
     frozen.train()

@@ -20,10 +20,11 @@ from ..data.split import refuse_overlap
 from ..errors import FrozenMovedError
 from ..files import digest_bytes, shipped_path
 from ..ledger import Clock, DivergedRecord, RunRecord, dump_json, now
-from ..model import model_file
-from ..model.freeze import Frozen, match_layers
-from ..model.model_file import ModelCard, ModelFile
-from ..model.paper_cnn import PaperCNN, build
+from ..networks import model_file
+from ..networks.build import build
+from ..networks.contract import Network
+from ..networks.freeze import Frozen, match_blocks
+from ..networks.model_file import ModelCard, ModelFile
 from ..profiling import LapClock
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
@@ -35,6 +36,7 @@ from .bench import Bench
 from .config import Experiment, Stage
 from .images import digests_of, keys_of
 from .inputs import Inputs, prepare_inputs
+from .network import asked_network
 
 
 def parent_file(experiment: Experiment, stage: Stage, seed: int, bench: Bench) -> ModelFile | None:
@@ -93,7 +95,7 @@ def run_stage(
     trained_on = _trained_on(name, images, parent, experiment.data[stage.data].may_keep_overlap)
     start = partial(_start, experiment, stage, parent, images.class_names, seed)
     model = start().to(bench.device)
-    frozen = Frozen(model, match_layers(model.layer_names, stage.freeze), stage.frozen_statistics)
+    frozen = Frozen(model, match_blocks(model.block_names, stage.freeze), stage.frozen_statistics)
     if isinstance(clock, LapClock):
         watch_layers(model, clock)
     inputs = prepare_inputs(name, stage, seed, model, frozen, images, bench, clock, want_warm)
@@ -127,7 +129,7 @@ def run_stage(
         return RunRecord(**record, seconds=clock.seconds(), finished=now())
 
     with clock.phase("save"):
-        card = _card(experiment, images, parent, finished())
+        card = _card(experiment, images, parent, model, finished())
         model_file.write(
             path, model, card, trained_on, digests_of(images, "test"), _looks_trained_on(images, parent)
         )
@@ -158,19 +160,20 @@ def _diverged(
 
 
 def _card(
-    experiment: Experiment, images: StageImages, parent: ModelFile | None, record: RunRecord
+    experiment: Experiment, images: StageImages, parent: ModelFile | None, network: Network, record: RunRecord
 ) -> ModelCard:
     """What the model file says about itself."""
     return ModelCard(
         stage=record.stage,
         class_names=images.class_names,
-        network=experiment.network,
+        network=network.spec,
         fit=images.store.fit,
         white_level=images.store.white_level,
         group_by=experiment.data[experiment.stages[record.stage].data].group_by,
         model_digest=record.model_digest,
         record=record.model_dump(mode="json", exclude={"predicted", "confidence"}),
-        ancestors=[*parent.card.ancestors, parent.card.record] if parent else [],
+        ancestors=parent.card.history if parent else [],
+        origin=parent.card.origin if parent else None,
     )
 
 
@@ -220,7 +223,7 @@ def _facts(
 def _results(
     stage: Stage,
     parent: ModelFile | None,
-    model: PaperCNN,
+    model: Network,
     frozen: Frozen,
     inputs: Inputs,
     trained: Trained,
@@ -274,15 +277,17 @@ def _checkpoint(
 
 def _start(
     experiment: Experiment, stage: Stage, parent: ModelFile | None, class_names: list[str], seed: int
-) -> PaperCNN:
+) -> Network:
+    spec = asked_network(experiment, stage)
     if parent is None:
-        return build(len(class_names), seed, experiment.network)
+        assert spec is not None
+        return build(spec, len(class_names), seed)
     carried = (
         model_file.carried_rows(parent.card.class_names, class_names, stage.rename)
         if stage.carry_over
         else {}
     )
-    return model_file.start_from(parent, len(class_names), seed, experiment.network, carried)
+    return model_file.start_from(parent, len(class_names), seed, spec, carried)
 
 
 def _identity(
@@ -295,9 +300,10 @@ def _identity(
     bench: Bench,
 ) -> str:
     """Digest of everything that the numbers of a run depend on: a checkpoint of another one is not used."""
+    spec = asked_network(experiment, stage)
     facts = [
         stage.model_dump(mode="json"),
-        experiment.network.model_dump(),
+        spec.model_dump(mode="json") if spec else None,
         seed,
         images.digest,
         parent.card.model_digest if parent else None,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..model.paper_cnn import in_inference_order
+from ..networks.contract import in_inference_order
 from .batches import RELEASED_IMAGES, Rows
 
 

@@ -8,6 +8,7 @@ A retrained earlier stage can therefore never serve stale features.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import shutil
@@ -29,14 +30,14 @@ from ..data.split import find_rows
 from ..errors import RunFolderError, StorageError
 from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
 from ..ledger import dump_json
-from ..model.freeze import Frozen, tensor_digest
-from ..model.paper_cnn import PaperCNN, in_inference_order
+from ..networks.contract import INPUT, Network, in_inference_order
+from ..networks.freeze import Frozen, tensor_digest
 from ..progress import Progress
 from .batches import RELEASED_IMAGES, Augmentation, Rows
 from .device import wait_for
 from .evaluate import full_batches
 
-FORMAT = 3
+FORMAT = 4
 SAVE_EVERY_SECONDS = 5.0
 COPIED_BYTES = 1 << 26
 
@@ -45,7 +46,7 @@ COPIED_BYTES = 1 << 26
 class Cut:
     """A place where the constant prefix may end, with what was measured there."""
 
-    layer: str
+    block: str
     image_bytes: int
     forward_seconds: float
     """Prefix forward of one image: what an uncached epoch pays for it."""
@@ -53,22 +54,22 @@ class Cut:
     """Reading its features instead."""
 
 
-def measure_cuts(model: PaperCNN, prefix: list[str], pixels: Rows, batch_size: int) -> list[Cut]:
-    """Every possible cut of the prefix, timed layer by layer on one batch of real images."""
+def measure_cuts(network: Network, prefix: list[str], pixels: Rows, batch_size: int) -> list[Cut]:
+    """Every possible cut of the prefix, timed block by block on one batch of real images."""
     positions, _ = next(full_batches(torch.arange(min(len(pixels), batch_size)), batch_size))
-    layers = [model.get_submodule(name).eval() for name in prefix]
-    forward = [math.inf] * len(prefix)
-    read = [math.inf] * len(prefix)
-    image_bytes = [0] * len(prefix)
+    blocks = [network.get_submodule(name).eval() for name in (INPUT, *prefix)]
+    forward = [math.inf] * len(blocks)
+    read = [math.inf] * len(blocks)
+    image_bytes = [0] * len(blocks)
     with torch.no_grad():
         for _ in range(3):
             x = pixels.take(positions)
-            for place, layer in enumerate(layers):
+            for place, block in enumerate(blocks):
                 start = time.perf_counter()
-                x = layer(x)
+                x = block(x)
                 wait_for(x.device)
                 forward[place] = min(forward[place], time.perf_counter() - start)
-                # A ReLU may work in place on its own layer's output only, so `x` is this layer's result.
+                # A ReLU may work in place on its own block's output only, so `x` is this block's result.
                 features = _to_storage(x)
                 image_bytes[place] = features[0].nbytes
                 start = time.perf_counter()
@@ -76,8 +77,7 @@ def measure_cuts(model: PaperCNN, prefix: list[str], pixels: Rows, batch_size: i
                 read[place] = min(read[place], time.perf_counter() - start)
     return [
         Cut(name, image_bytes[place], sum(forward[: place + 1]) / batch_size, read[place] / batch_size)
-        for place, name in enumerate(prefix)
-        if place
+        for place, name in enumerate(prefix, 1)
     ]
 
 
@@ -90,7 +90,7 @@ def choose_cut(cuts: list[Cut], images: int, epochs: int, limit_bytes: int) -> s
     for cut in cuts:
         saved = epochs * (cut.forward_seconds - cut.read_seconds) - cut.forward_seconds
         if images * cut.image_bytes <= limit_bytes and saved > most:
-            best, most = cut.layer, saved
+            best, most = cut.block, saved
     return best
 
 
@@ -124,23 +124,29 @@ def view_ids(
     return mixed(digests, int(settings[:12], 16))
 
 
-def prefix_key(model: PaperCNN, cut: str, frozen: Frozen, image_size: int, look: str, batch_size: int) -> str:
+def prefix_key(
+    network: Network, cut: str, frozen: Frozen, image_size: int, look: str, batch_size: int
+) -> str:
     """64 hex digits that change whenever the features of an image could.
 
-    frozen: what is frozen of the model, whose digests are not made again. look: how photos became pixels.
+    frozen: what is frozen of the network, whose digests are not made again. image_size, look: of the stored
+    pixels, and how photos became such.
     """
-    names = model.layer_names
+    names = network.block_names
     part = names[: names.index(cut) + 1]
-    state = {
-        name: frozen.digests.get(name) or tensor_digest(tensor)
-        for name, tensor in model.state_dict().items()
-        if name.partition(".")[0] in part
+    tensors = {
+        f"{name}.{key}": tensor
+        for name in part
+        for key, tensor in itertools.chain(
+            network.get_submodule(name).named_parameters(), network.get_submodule(name).named_buffers()
+        )
     }
+    state = {name: frozen.digests.get(name) or tensor_digest(tensor) for name, tensor in tensors.items()}
     facts: list[Any] = [
         FORMAT,
+        network.spec.model_dump(mode="json"),
         part,
         state,
-        model.config.model_dump(),
         image_size,
         look,
         batch_size,

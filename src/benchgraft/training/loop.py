@@ -32,7 +32,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ..errors import DivergedError, Interrupted
 from ..ledger import Clock
-from ..model.freeze import Frozen
+from ..networks.freeze import Frozen
 from ..progress import Progress
 from .batches import Augmentation, Rows, augment, epoch_order, steps_per_epoch
 from .checkpoint import Checkpoint, Position

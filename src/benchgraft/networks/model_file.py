@@ -1,9 +1,13 @@
 """A model file: weights, class names, and how they came about, in one safetensors file. No pickle.
 
-The file holds the state of the network, `trained_on` (the first 8 bytes of the SHA-256 of every image that
-took part in training, this stage's and its parents'), `trained_on_perceptual` (their perceptual hashes),
-`tested_on` (the first 8 bytes of the SHA-256 of this stage's test images), and one JSON text `benchgraft`
-with a ModelCard. Files of format 1 have no perceptual hashes, those before format 3 no white level.
+The file holds the state of the network and one JSON text `benchgraft` with a ModelCard. A network that was
+trained here has a history too: in the card, and as arrays `trained_on` (the first 8 bytes of the SHA-256 of
+every image that took part in training, this stage's and its parents'), `trained_on_perceptual` (their
+perceptual hashes) and `tested_on` (the first 8 bytes of the SHA-256 of this stage's test images). One from
+elsewhere has none, and then nothing is known of its photos, nor of what its training took.
+
+Files of format 1 have no perceptual hashes, those before format 3 no white level, those before format 4 are
+of the paper's network and always have a history.
 """
 
 from __future__ import annotations
@@ -17,22 +21,25 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..config.network import NetworkSpec, of_settings
 from ..data.names import class_name, resolve_renames
 from ..errors import ModelFileError, did_you_mean
 from ..files import digest_bytes, shipped_path, utf8_path, write_whole
 from ..ledger import dump_json
+from .build import build
+from .contract import Network
 from .freeze import tensor_digest
-from .paper_cnn import HEAD, IMAGE_SIZE, ModelConfig, PaperCNN, channels_last, initialize
 
-FORMAT = 3
+FORMAT = 4
 TRAINED_ON = "trained_on"
 TRAINED_ON_PERCEPTUAL = "trained_on_perceptual"
 TESTED_ON = "tested_on"
+NONE: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
 
 
 class ModelCard(BaseModel):
@@ -43,20 +50,34 @@ class ModelCard(BaseModel):
     format: int = FORMAT
     stage: str
     class_names: Annotated[list[str], AfterValidator(lambda names: [class_name(name) for name in names])]
-    image_size: int = IMAGE_SIZE
     fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
     """How a photo of another shape is brought to the square that the network takes."""
     white_level: int = Field(default=65535, ge=255, le=65535)
     """The value of 16-bit grey that becomes 255: one for the photos trained on and those to answer."""
     group_by: str | None = None
     """What kept photos of one object on one side of the split; an update must do the same."""
-    network: ModelConfig
+    network: NetworkSpec
     model_digest: str
     """Over every tensor of the network, see state_digest."""
-    record: dict[str, Any]
-    """The ledger record of the training run, without its predictions."""
+    record: dict[str, Any] | None = None
+    """The ledger record of the training run, without its predictions; None: the model is from elsewhere."""
     ancestors: list[dict[str, Any]] = []
     """The same of its parent and that one's parents, the first stage first: what its making has cost."""
+    origin: str | None = None
+    """Where the first of its line is from, if that has no record: then what was before is not known."""
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """All records that there are, the first stage first."""
+        return [*self.ancestors, *([self.record] if self.record else [])]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_formats(cls, card: Any) -> Any:
+        if not isinstance(card, dict) or card.get("format", FORMAT) >= 4:
+            return card
+        kept = {name: value for name, value in card.items() if name != "image_size"}
+        return kept | {"network": of_settings(card.get("network", {}))}
 
 
 @dataclass(frozen=True)
@@ -67,16 +88,16 @@ class ModelFile:
     card: ModelCard
     state: dict[str, Tensor]
     trained_on: npt.NDArray[np.uint64]
-    """Content digests of all training images, sorted."""
+    """Content digests of all training images that are known, its parents' among them, sorted."""
     tested_on: npt.NDArray[np.uint64]
     """Content digests of the test images that its accuracy was measured on, sorted."""
     trained_on_perceptual: npt.NDArray[np.uint64]
-    """Perceptual hashes of the training images, sorted; empty in a file of format 1."""
+    """Perceptual hashes of the training images, sorted; none in a file of format 1."""
 
 
-def state_digest(model: PaperCNN) -> str:
+def state_digest(network: Network) -> str:
     """SHA-256 over name, shape and bits of every parameter and buffer."""
-    return _digest_of(model.state_dict())
+    return _digest_of(network.state_dict())
 
 
 def _digest_of(state: Mapping[str, Tensor]) -> str:
@@ -86,17 +107,17 @@ def _digest_of(state: Mapping[str, Tensor]) -> str:
 
 def write(
     path: Path,
-    model: PaperCNN,
+    network: Network,
     card: ModelCard,
-    trained_on: npt.NDArray[np.uint64],
-    tested_on: npt.NDArray[np.uint64],
-    trained_on_perceptual: npt.NDArray[np.uint64],
+    trained_on: npt.NDArray[np.uint64] = NONE,
+    tested_on: npt.NDArray[np.uint64] = NONE,
+    trained_on_perceptual: npt.NDArray[np.uint64] = NONE,
 ) -> None:
     """Write whole or not at all. Raises StorageError.
 
     The digests and hashes, uint64 (n,) each, may come in any order and more than once.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     of_images = {
         TRAINED_ON: trained_on,
         TESTED_ON: tested_on,
@@ -130,7 +151,7 @@ def read(path: Path) -> ModelFile:
         raise ModelFileError(
             f"{path} is not a whole safetensors file: {error}", "copy it anew, or make it again"
         ) from None
-    if text is None or TRAINED_ON not in state:
+    if text is None:
         raise ModelFileError(
             f"{path} was not written by benchgraft", "make one with: benchgraft reproduce --data DIR"
         )
@@ -149,35 +170,36 @@ def read(path: Path) -> ModelFile:
     return ModelFile(path, card, state, trained_on, tested_on, perceptual)
 
 
-def load(file: ModelFile) -> PaperCNN:
+def load(file: ModelFile) -> Network:
     """The network of a model file, bit for bit. Raises ModelFileError if weights and description disagree."""
-    model = channels_last(PaperCNN(len(file.card.class_names), file.card.network))
-    _copy_state(model, file, file.state)
+    network = build(file.card.network, len(file.card.class_names), seed=None)
+    _copy_state(network, file, file.state)
     _refuse_damage(file)
-    return model
+    return network
 
 
 def start_from(
     file: ModelFile,
     class_count: int,
     seed: int,
-    config: ModelConfig,
+    spec: NetworkSpec | None = None,
     carried: Mapping[int, int] | None = None,
-) -> PaperCNN:
+) -> Network:
     """A network with everything of the parent model but its head, which is new for `class_count` classes.
 
-    carried: row of the new head -> row of the parent's that it starts as, see carried_rows.
+    spec: of the new network, where its options are others than the parent's. carried: row of the new head ->
+    row of the parent's that it starts as, see carried_rows.
     """
     _refuse_damage(file)
-    model = channels_last(PaperCNN(class_count, config))
-    initialize(model, [HEAD], seed)
-    backbone = {name: t for name, t in file.state.items() if not name.startswith(f"{HEAD}.")}
-    head = {name: t for name, t in model.state_dict().items() if name.startswith(f"{HEAD}.")}
-    for name, tensor in head.items():
+    network = build(spec or file.card.network, class_count, seed)
+    head = f"{network.head_name}."
+    backbone = {name: tensor for name, tensor in file.state.items() if not name.startswith(head)}
+    new_head = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(head)}
+    for name, tensor in new_head.items():
         for new, old in (carried or {}).items():
             tensor[new] = file.state[name][old]
-    _copy_state(model, file, {**backbone, **head})
-    return model
+    _copy_state(network, file, {**backbone, **new_head})
+    return network
 
 
 def carried_rows(
@@ -204,9 +226,9 @@ def _refuse_damage(file: ModelFile) -> None:
         raise ModelFileError(f"{file.path} is damaged: its weights do not have the digest that it states")
 
 
-def _copy_state(model: PaperCNN, file: ModelFile, state: dict[str, Tensor]) -> None:
+def _copy_state(network: Network, file: ModelFile, state: dict[str, Tensor]) -> None:
     try:
-        model.load_state_dict(state)
+        network.load_state_dict(state)
     except RuntimeError as error:
         first, *rest = str(error).splitlines()
         raise ModelFileError(

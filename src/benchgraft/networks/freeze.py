@@ -1,4 +1,4 @@
-"""Freezing by layer name, proof that nothing frozen moved, and the prefix that stays constant.
+"""Freezing by block name, proof that nothing frozen moved, and the prefix that stays constant.
 
 Frozen means that neither weights nor buffers move. A BatchNorm whose statistics are frozen is held in
 inference mode: `requires_grad = False` alone would leave its running statistics moving, and its output
@@ -17,46 +17,53 @@ from torch import Tensor, nn
 from ..errors import ConfigError, FrozenMovedError, did_you_mean
 from ..files import digest_bytes
 from ..ledger import dump_json
-from .paper_cnn import PaperCNN
+from . import paper_cnn
+from .contract import Network
 
 
-def match_layers(layer_names: Sequence[str], patterns: Sequence[str], where: str = "freeze") -> list[str]:
-    """Layers that any of the patterns (`*`, `?`, `[...]`) names, in the model's order.
+def match_blocks(block_names: Sequence[str], patterns: Sequence[str], where: str = "freeze") -> list[str]:
+    """Blocks that any of the patterns (`*`, `?`, `[...]`) names, in the network's order.
 
-    Raises ConfigError naming every pattern that matches no layer.
+    Raises ConfigError naming every pattern that matches no block.
     """
-    layer_names = [name for name in layer_names if name != "scale"]
-    wrong = [p for p in patterns if not any(fnmatchcase(name, p) for name in layer_names)]
+    wrong = [p for p in patterns if not any(fnmatchcase(name, p) for name in block_names)]
     if wrong:
         raise ConfigError(
-            f"{where}: " + ", ".join(f'"{pattern}"' for pattern in wrong) + " matches no layer",
-            "layers of paper_cnn: " + " ".join(layer_names),
-            did_you_mean(wrong[0].strip("*"), layer_names) + " To freeze nothing, write freeze = []",
+            f"{where}: " + ", ".join(f'"{pattern}"' for pattern in wrong) + " matches no block",
+            "blocks of the network: " + " ".join(block_names),
+            did_you_mean(wrong[0].strip("*"), block_names) + " To freeze nothing, write freeze = []",
         )
-    return [name for name in layer_names if any(fnmatchcase(name, p) for p in patterns)]
+    return [name for name in block_names if any(fnmatchcase(name, p) for p in patterns)]
+
+
+_SAME_IN_BOTH_MODES = {
+    *(nn.Sequential, nn.Identity, nn.Flatten, nn.ReLU, nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d),
+    *(paper_cnn.Convolution, paper_cnn.Dense, paper_cnn.MaxPool),
+}
+"""Exactly these types: one that inherits from them may do more."""
 
 
 class Frozen:
     """The frozen part of a model: holds it still while the rest trains, and proves that it stayed."""
 
-    def __init__(self, model: PaperCNN, layers: Sequence[str], statistics: bool = True) -> None:
-        """Freeze the layers named (exact names, see match_layers).
+    def __init__(self, network: Network, blocks: Sequence[str], statistics: bool = True) -> None:
+        """Freeze the blocks named (exact names, see match_blocks).
 
         statistics: whether frozen BatchNorms keep their running statistics too (and run in inference mode).
         False is what most PyTorch code does: scale and shift stay, mean and variance move.
         """
-        self._model = model
-        self.layers = list(layers)
+        self._model = network
+        self.blocks = list(blocks)
         self.statistics = statistics
-        for name in self.layers:
-            model.get_submodule(name).requires_grad_(False)
+        for name in self.blocks:
+            network.get_submodule(name).requires_grad_(False)
         self._before = self._digests()
 
     def train(self) -> None:
         """Training mode for everything but the frozen BatchNorms."""
         self._model.train()
         if self.statistics:
-            for name in self.layers:
+            for name in self.blocks:
                 self._model.get_submodule(name).eval()
 
     @property
@@ -83,39 +90,37 @@ class Frozen:
 
     def _tensors(self) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        for name in self.layers:
-            layer = self._model.get_submodule(name)
-            found.update({f"{name}.{key}": p for key, p in layer.named_parameters()})
+        for name in self.blocks:
+            block = self._model.get_submodule(name)
+            found.update({f"{name}.{key}": p for key, p in block.named_parameters()})
             if self.statistics:
-                found.update({f"{name}.{key}": b for key, b in layer.named_buffers()})
+                found.update({f"{name}.{key}": b for key, b in block.named_buffers()})
         return found
 
     def _digests(self) -> dict[str, str]:
         return {name: tensor_digest(tensor) for name, tensor in self._tensors().items()}
 
 
-def constant_prefix(model: PaperCNN, frozen: Frozen) -> list[str]:
-    """Longest run of layers from the input whose output for an image never changes while the rest trains.
+def constant_prefix(network: Network, frozen: Frozen) -> list[str]:
+    """Longest run of blocks from the input whose output for an image never changes while the rest trains.
 
-    Constant are: layers without parameters and buffers, frozen layers, and BatchNorms only where their
-    statistics are frozen. `scale` alone is no prefix worth the name: then the list is empty.
+    A block is constant that is frozen with its statistics, and so runs in inference mode; any other if it has
+    no state that trains and all its layers are known to do the same in both modes: no dropout, no BatchNorm.
+    Blocks without state alone are no prefix worth the name: then the list is empty.
     """
     names: list[str] = []
-    for name, layer in model.named_children():
-        has_state = any(True for _ in layer.state_dict())
-        moves = isinstance(layer, nn.BatchNorm2d) and not frozen.statistics
-        if has_state and (name not in frozen.layers or moves):
+    for name in network.block_names:
+        block = network.get_submodule(name)
+        is_frozen = name in frozen.blocks
+        is_held = is_frozen or not block.state_dict()
+        if not (is_held and ((is_frozen and frozen.statistics) or _is_the_same_in_both_modes(block))):
             break
         names.append(name)
-    return names if any(name in frozen.layers for name in names) else []
+    return names if any(name in frozen.blocks for name in names) else []
 
 
-def split_at(model: PaperCNN, cut: str | None) -> tuple[nn.Sequential, nn.Sequential]:
-    """The model as two sequences that share its tensors: up to and with the layer `cut`, and the rest."""
-    names = model.layer_names
-    end = names.index(cut) + 1 if cut else 0
-    children = list(model.children())
-    return nn.Sequential(*children[:end]), nn.Sequential(*children[end:])
+def _is_the_same_in_both_modes(block: nn.Module) -> bool:
+    return all(type(layer) in _SAME_IN_BOTH_MODES for layer in block.modules())
 
 
 def tensor_digest(tensor: Tensor) -> str:

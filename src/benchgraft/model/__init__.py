@@ -1,1 +1,0 @@
-"""The network, its freezing, its file. Knows nothing of data sets."""

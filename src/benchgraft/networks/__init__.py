@@ -1,0 +1,1 @@
+"""Networks as chains of named blocks, their freezing, their files. Knows no photos."""
