@@ -89,5 +89,10 @@ def _compared(before: dict[str, dict[str, object]], after: dict[str, dict[str, o
     return int(differing > 0)
 
 
+def _short(run: object) -> str:
+    """Digest and accuracy."""
+    return f"{run[0][:16]} {run[2]:.2%}" if isinstance(run, tuple) else "not run"
+
+
 if __name__ == "__main__":
     sys.exit(main())
