@@ -26,18 +26,19 @@ import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..cache import hold, limit_bytes, make_room
+from ..config.choices import Damaged, Fit
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
 from ..ledger import ExcludedImage
 from ..progress import NoProgress, Progress
 from .building import FORMAT_VERSION, build, digest_of, first_of
-from .decode import Fit, Rule, look_of
+from .decode import Rule, look_of
 from .findings import findings_of
 from .grey import FULL_RANGE
 from .packing import Pack, hash_files, hashes_of, pack_cifar100
@@ -46,8 +47,6 @@ from .reuse import PIXELS, Hashes, read_hashes, write_hashes
 
 NATIVE_SIZE = {"cifar100": 32, "fruits360": 100, "folder": 100, "elpv": 100}
 LARGEST_SIZE = 1024
-Damaged = Literal["exclude", "refuse"]
-DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
 _SEEN_VERSION = 2
 """Raised with the rules for listing and hashing, so that what an older version saw is not believed."""
 _ARRAYS = ("labels", "given", "digests")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
-from .errors import UserError, did_you_mean
-from .experiment import config
-from .experiment.bench import bench_for
-from .experiment.compare import Comparison
-from .experiment.config import Experiment
-from .files import check_target, lock, write_kept
-from .model import model_file
-from .progress import Progress
-from .report.part import Part
-from .report.profile import leave_profile
-from .report.seal import seal
-from .requests import PrepareRequest, checked
+from ..config.checking import checked
+from ..config.options import PrepareOptions
+from ..config.requests import PrepareRequest
+from ..config.words import command_line
+from ..errors import UserError, did_you_mean
+from ..experiment import config
+from ..experiment.bench import bench_for
+from ..experiment.compare import Comparison
+from ..experiment.config import Experiment
+from ..files import check_target, lock, write_kept
+from ..model import model_file
+from ..report.profile import leave_profile
+from ..report.seal import seal
+from .result import Result
 
 
-class Prepared(Part):
+class Prepared(Result):
     """What `prepare` has made."""
 
     model: Path
@@ -35,61 +38,25 @@ class Prepared(Part):
 
 
 def prepare(
-    experiment: Path | str,
-    out: Path | str | None = None,
-    *,
-    stage: str | None = None,
-    data: Path | str | None = None,
-    seed: int | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    cache: Path | str | None = None,
-    run_folder: Path | str | None = None,
-    progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
-    command: Sequence[str] | None = None,
-    profile: bool = False,
+    experiment: Path | str, out: Path | str | None = None, **options: Unpack[PrepareOptions]
 ) -> Prepared:
     """Train each stage of a chain once and write the last one's model file to `out`.
 
-    experiment: an experiment file, or the name of a shipped one. out: default STAGE.safetensors in the
-    present folder; a file that is there is kept as STAGE.previous.safetensors. stage: the last of the chain,
-    default the parent of the arms. data: folder with the data sets of the file. seed: default the file's.
-    run_folder: default runs/prepare-NAME; one that was interrupted is continued.
-    command: for the account, default the command line that does the same.
-    profile: say where the time went, and leave it in the run folder as profile.md.
-    Raises UserError subclasses.
+    Options, and what they are where they are left out: see PrepareRequest in benchgraft.config.requests.
+    A run folder that was interrupted is continued. Raises UserError subclasses.
     """
-    request = checked(
-        PrepareRequest,
-        experiment=experiment,
-        out=out,
-        stage=stage,
-        data=data,
-        seed=seed,
-        device=device,
-        threads=threads,
-        cache=cache,
-        run_folder=run_folder,
-        progress=progress,
-        say=say,
-        command=None if command is None else list(command),
-        profile=profile,
-    )
-    loaded = config.load(str(experiment))
+    request = checked(PrepareRequest, experiment=experiment, out=out, **options)
+    loaded = config.load(request.experiment)
     if request.seed is not None:
         loaded = loaded.model_copy(update={"seed": request.seed})
-    last = _last_stage(loaded, request.stage, str(experiment))
+    last = _last_stage(loaded, request.stage, request.experiment)
     place = request.run_folder or Path("runs") / f"prepare-{loaded.name}"
     target = request.out or Path(f"{last}.safetensors")
     check_target(target)
     check_target(place, is_folder=True, option="--run-folder")
     bench = bench_for(request, place)
-    words = request.command or [
-        *("benchgraft", "prepare", str(experiment), "--stage", last, "--seed", str(loaded.seed)),
-        *(["--data", str(data)] if data else []),
-        *("--run-folder", str(place)),
-    ]
+    asked = replace(request, stage=last, seed=loaded.seed, out=target, run_folder=place)
+    words = list(request.command or command_line("prepare", asked))
     made = Comparison(loaded, request.data, bench).prepare(last, words)
     with lock(place):
         seal(place)
