@@ -23,25 +23,17 @@ from pathlib import Path
 import numpy as np
 from kinds import SmallFolder, all_folders
 
-from benchgraft.comparison import COMPARED_STEPS
+from benchgraft.config.checking import checked
+from benchgraft.config.requests import CompareRequest
 from benchgraft.data.classes import StageImages
-from benchgraft.data.overlap import Overlap
 from benchgraft.experiment.attempts import RunDivergedError
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.config import Experiment
-from benchgraft.experiment.folder import (
-    DEFAULT_FREEZE,
-    DEFAULT_PARENT,
-    STAGE,
-    epochs_for,
-    folder_experiment,
-    gated,
-    opened_photos,
-    photos_of,
-)
+from benchgraft.experiment.folder import STAGE, epochs_for, folder_experiment, start_of
+from benchgraft.experiment.photos import user_photos
 from benchgraft.experiment.stage import run_stage
 from benchgraft.ledger import RunRecord, environment, now
-from benchgraft.requests import CompareRequest, checked
+from benchgraft.tasks.compare import COMPARED_STEPS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ARMS = ("scratch", "transfer")
@@ -128,10 +120,11 @@ def carry_out(
 
 def _prepared(place: Path, bench: Bench, seed: int) -> tuple[Experiment, StageImages]:
     """As `compare` has it, but that nobody is asked whether photos were seen before."""
-    config = photos_of(checked(CompareRequest, folder=place, overlap="keep"), "letterbox", None)
-    photos = gated(config, opened_photos(config, bench), Overlap([], []), "keep")
+    request = checked(CompareRequest, folder=place, overlap="keep")
+    start = start_of(request)
+    photos = user_photos(request, start, bench, bench.folder)
     epochs = epochs_for(COMPARED_STEPS, len(photos.images.rows["train"]))
-    experiment = folder_experiment(config, DEFAULT_PARENT, DEFAULT_FREEZE, epochs, ARMS, 1, seed)
+    experiment = folder_experiment(photos.config, start, epochs, ARMS, 1, seed)
     return experiment, photos.images
 
 

@@ -20,7 +20,7 @@ from folders import write_fruit
 from kinds import write_clothing, write_solar
 
 from benchgraft import adapt
-from benchgraft.adaptation import Adapted
+from benchgraft.tasks.adapted import Adapted
 
 Write = Callable[[Path, Path], Path]
 SETS: dict[str, Write] = {

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from search_recipes import by_arcs
 
-from benchgraft.comparison import COMPARED_STEPS
 from benchgraft.data.classes import StageImages
 from benchgraft.experiment import config
 from benchgraft.experiment.bench import Bench, make_bench
@@ -30,6 +29,7 @@ from benchgraft.experiment.folder import epochs_for, recipe_of
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.stage import run_stage
 from benchgraft.progress import NoProgress
+from benchgraft.tasks.compare import COMPARED_STEPS
 from benchgraft.training.batches import Augmentation
 
 CHANGES = {"mirrored": {"flip": True}, "moved": {"shift": 4}, "both": {"flip": True, "shift": 4}}

@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 _PRELOADED = [
-    *(f"benchgraft.{name}" for name in ("adaptation", "evaluation", "onnx_export", "experiment.compare")),
+    *(f"benchgraft.{name}" for name in ("tasks.adapt", "tasks.compare", "tasks.evaluate", "onnx_export")),
     *(f"benchgraft.{name}" for name in ("cli", "data.check", "report.run_files", "report.seal")),
     *("torch.onnx._internal.exporter._core", "torch.export", "onnx", "onnxscript", "onnxruntime"),
 ]
@@ -83,10 +83,11 @@ def _run(words: list[str], said: Path, together: Barrier, small: tuple[Path, int
 
 def call(words: Sequence[str]) -> None:
     """What the installed command does. Raises SystemExit."""
-    from benchgraft import adaptation, cli, comparison
+    from benchgraft import cli
+    from benchgraft.tasks import adapt, compare
 
     with contextlib.ExitStack() as put_back:
-        lengths = (adaptation, "STEPS"), (adaptation, "UPDATE_STEPS"), (comparison, "COMPARED_STEPS")
+        lengths = (adapt, "STEPS"), (adapt, "UPDATE_STEPS"), (compare, "COMPARED_STEPS")
         for module, name in lengths:
             put_back.enter_context(mock.patch.object(module, name, 1))  # as few epochs as there may be
         put_back.enter_context(mock.patch.object(sys, "argv", ["benchgraft", *words]))

@@ -42,8 +42,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchgraft.comparison.COMPARED_STEPS", 5)
-    monkeypatch.setattr("benchgraft.adaptation.STEPS", 5)
+    monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 5)
+    monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 5)
 
 
 def _absurd(monkeypatch: pytest.MonkeyPatch, arm: str, saved_by_second: bool = False) -> None:

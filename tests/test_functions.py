@@ -29,7 +29,7 @@ stage2.recipe = { batch_size = 32, stop = { epochs = 1 } }
 
 
 def test_compare_returns_the_summary_that_its_report_shows(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.comparison.COMPARED_STEPS", 5)
+    monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 5)
     photos = write_photos(tmp_path / "photos", {"red": 60, "green": 60})
     told: list[str] = []
     made = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run", say=told.append)
@@ -42,7 +42,7 @@ def test_compare_returns_the_summary_that_its_report_shows(tmp_path, monkeypatch
 
 
 def test_compare_keeps_or_drops_test_photos_that_the_parent_has_seen(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.comparison.COMPARED_STEPS", 5)
+    monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 5)
     photos = write_photos(tmp_path / "photos", {"red": 60, "green": 60})
     where = {"cache": tmp_path / "cache", "runs": 1}
     parent = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "adapted")
@@ -61,7 +61,7 @@ def test_compare_keeps_or_drops_test_photos_that_the_parent_has_seen(tmp_path, m
 
 
 def test_compare_says_how_the_command_line_does_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.comparison.COMPARED_STEPS", 5)
+    monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 5)
     photos = write_photos(tmp_path / "photos", {"red": 60, "green": 60})
     made = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
     rerun = made.summary.provenance.rerun

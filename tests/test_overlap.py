@@ -161,8 +161,8 @@ def test_a_data_set_that_refuses_overlap_ends_the_run(photos):
 
 @pytest.mark.parametrize("command", ["adapt", "compare"])
 def test_both_commands_for_folders_take_drop_near(command, tmp_path, monkeypatch):
-    for name in ("adaptation.STEPS", "comparison.COMPARED_STEPS"):
-        monkeypatch.setattr(f"benchgraft.{name}", 1)
+    for name in ("adapt.STEPS", "compare.COMPARED_STEPS"):
+        monkeypatch.setattr(f"benchgraft.tasks.{name}", 1)
     for number in range(160):
         path, picture = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png", cloud(number)
         _write(path, picture)

@@ -31,7 +31,7 @@ from benchgraft.data.store import open_store
 from benchgraft.errors import DataError
 from benchgraft.networks import model_file
 from benchgraft.onnx_card import from_metadata
-from benchgraft.prediction import Prediction, Unreadable
+from benchgraft.tasks.predict import Prediction, Unreadable
 
 SIDE = 40
 MISSING_HEIC = "HEIC needs pip install 'benchgraft[heic]'"
@@ -153,7 +153,7 @@ def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     photos = write_photos(folder / "photos", {"red": 30, "green": 30})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchgraft.adaptation.STEPS", 1, raising=False)
+        patch.setattr("benchgraft.tasks.adapt.STEPS", 1, raising=False)
         adapt(photos, folder / "m.safetensors", cache=folder / "cache", run_folder=folder / "run")
     return folder / "m.safetensors"
 
@@ -360,7 +360,7 @@ def test_equal_bytes_in_two_classes_are_told_in_every_command(model, tmp_path, m
     photos = write_photos(tmp_path / "photos", {"red": 20, "green": 20})
     for number in range(3):
         shutil.copy(photos / "red" / f"{number:04}.png", photos / "green" / f"copy{number}.png")
-    monkeypatch.setattr("benchgraft.adaptation.STEPS", 1, raising=False)
+    monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 1, raising=False)
     made = adapt(
         photos,
         tmp_path / "m.safetensors",
@@ -530,7 +530,7 @@ def twelve_bits(tmp_path_factory) -> Path:
         values = low + _grey(seed + low, 1500)
         Image.fromarray(values.astype(np.uint16)).save(folder / "photos" / name / f"{seed:02}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchgraft.adaptation.STEPS", 1, raising=False)
+        patch.setattr("benchgraft.tasks.adapt.STEPS", 1, raising=False)
         made = adapt(
             folder / "photos",
             folder / "m.safetensors",
@@ -575,7 +575,7 @@ def test_white_of_a_model_goes_into_its_onnx_file(twelve_bits, tmp_path):
 
 
 def test_an_update_keeps_the_white_of_its_model(twelve_bits, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.adaptation.UPDATE_STEPS", 1, raising=False)
+    monkeypatch.setattr("benchgraft.tasks.adapt.UPDATE_STEPS", 1, raising=False)
     photos = shutil.copytree(twelve_bits / "photos", tmp_path / "photos")
     bright = _grey(7, 60000)
     Image.fromarray(bright).save(photos / "bright" / "new.png")

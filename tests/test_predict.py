@@ -20,7 +20,7 @@ from benchgraft.data.synthetic import draw_varied
 from benchgraft.errors import DataError, ExportError, ModelFileError
 from benchgraft.networks import model_file
 from benchgraft.onnx_export import CHECKED_PHOTOS
-from benchgraft.prediction import Prediction, Unreadable
+from benchgraft.tasks.predict import Prediction, Unreadable
 from benchgraft.torch_classifier import TorchClassifier
 
 

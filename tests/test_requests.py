@@ -11,7 +11,7 @@ from photos import write_photos
 from benchgraft import adapt, compare, evaluate, export, predict, prepare
 from benchgraft.errors import RequestError
 from benchgraft.files import shipped_path
-from benchgraft.prediction import Prediction
+from benchgraft.tasks.predict import Prediction
 
 PARENT = shipped_path("shipped:stage2.safetensors")
 
@@ -97,7 +97,7 @@ def test_no_function_takes_values_of_a_wrong_kind(call, tmp_path, monkeypatch):
 
 
 def test_one_path_and_one_pattern_stand_for_a_list_of_one(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.adaptation.STEPS", 5)
+    monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 5)
     photo = sorted((photos / "red").iterdir())[0]
     made = adapt(
         photos,
@@ -114,7 +114,7 @@ def test_one_path_and_one_pattern_stand_for_a_list_of_one(photos, tmp_path, monk
 
 
 def test_the_printed_name_of_the_parent_is_one_that_can_be_given(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.adaptation.STEPS", 5)
+    monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 5)
     told = adapt(
         photos,
         tmp_path / "m.safetensors",

@@ -21,8 +21,8 @@ from benchgraft.report.verify import verify
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     """What is looked at here does not depend on how long a training lasts."""
-    for name in ("adaptation.STEPS", "adaptation.UPDATE_STEPS", "comparison.COMPARED_STEPS"):
-        monkeypatch.setattr(f"benchgraft.{name}", 5)
+    for name in ("adapt.STEPS", "adapt.UPDATE_STEPS", "compare.COMPARED_STEPS"):
+        monkeypatch.setattr(f"benchgraft.tasks.{name}", 5)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     write_photos(place / "a" / "photos", {"red": 40, "green": 40})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setattr("benchgraft.adaptation.STEPS", 5)
+        patch.setattr("benchgraft.tasks.adapt.STEPS", 5)
         adapt(place / "a" / "photos", cache=place / "cache")
     return place
 
@@ -171,7 +171,7 @@ def test_what_prepare_and_the_summary_say_of_a_folder_without_a_comparison(place
 )
 def test_a_place_that_cannot_be_written_is_noticed_before_training(place, words, said, monkeypatch):
     (place / "models").mkdir()
-    monkeypatch.setattr("benchgraft.adaptation.run_stage", None)
+    monkeypatch.setattr("benchgraft.tasks.adapt.run_stage", None)
     before = sorted(place.rglob("*"))
     with pytest.raises(UserError, match=said):
         adapt("a/photos", cache="cache", **words)
@@ -179,7 +179,7 @@ def test_a_place_that_cannot_be_written_is_noticed_before_training(place, words,
 
 
 def test_a_folder_whose_name_is_too_long_for_a_file_is_noticed_before_training(place, monkeypatch):
-    monkeypatch.setattr("benchgraft.adaptation.run_stage", None)
+    monkeypatch.setattr("benchgraft.tasks.adapt.run_stage", None)
     (place / "a" / "photos").rename(place / ("x" * 250))
     with pytest.raises(UserError, match="255 at most"):
         adapt("x" * 250, cache="cache")

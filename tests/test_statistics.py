@@ -254,6 +254,6 @@ def test_sign_test_is_scipys_binomial_test(lost: int, won: int) -> None:
 
 
 def test_functions_do_not_wait_for_what_only_reports_need() -> None:
-    script = "import sys, benchgraft.adaptation; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
+    script = "import sys, benchgraft.tasks.adapt; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -18,7 +18,7 @@ import torch
 from photos import write_discs, write_photos
 from typer.testing import CliRunner
 
-from benchgraft import adapt, adaptation, suspects
+from benchgraft import adapt
 from benchgraft.cache import LIMIT_VARIABLE
 from benchgraft.cli import app
 from benchgraft.data.readers import open_source
@@ -27,7 +27,8 @@ from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
 from benchgraft.networks.contract import split_at
-from benchgraft.suspects import find_suspects
+from benchgraft.tasks import suspects
+from benchgraft.tasks.suspects import find_suspects
 
 CUT = "max_pooling2d_3"
 CLOUDS = ["a", "b", "c"]
@@ -177,7 +178,7 @@ def _at_most_more(size: int) -> Iterator[None]:
 @pytest.fixture
 def short_training(monkeypatch):
     """What is looked for does not depend on it."""
-    monkeypatch.setattr(adaptation, "STEPS", 5)
+    monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a limit of address space")

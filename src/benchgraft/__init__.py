@@ -9,23 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .adaptation import adapt
-    from .comparison import compare
-    from .evaluation import evaluate
     from .onnx_export import export
-    from .prediction import predict
-    from .preparation import prepare
     from .report.notebook import load_runs
+    from .tasks.adapt import adapt
+    from .tasks.compare import compare
+    from .tasks.evaluate import evaluate
+    from .tasks.predict import predict
+    from .tasks.prepare import prepare
 
 __all__ = ["adapt", "compare", "evaluate", "export", "load_runs", "predict", "prepare"]
 _PLACES = {
-    "adapt": ".adaptation",
-    "compare": ".comparison",
-    "evaluate": ".evaluation",
+    "adapt": ".tasks.adapt",
+    "compare": ".tasks.compare",
+    "evaluate": ".tasks.evaluate",
     "export": ".onnx_export",
     "load_runs": ".report.notebook",
-    "predict": ".prediction",
-    "prepare": ".preparation",
+    "predict": ".tasks.predict",
+    "prepare": ".tasks.prepare",
 }
 
 

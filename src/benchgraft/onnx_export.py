@@ -15,6 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from .config.checking import checked
+from .config.requests import ExportRequest
 from .data.decode import Rule, decode
 from .data.formats import Undecodable
 from .data.scan import images_below
@@ -25,7 +27,6 @@ from .networks import model_file
 from .networks.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
 from .report.part import Part
-from .requests import ExportRequest, checked
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 LARGEST_DIFFERENCE = 1e-4
@@ -72,7 +73,7 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
         )
     request = checked(ExportRequest, model=model, out=out, images=images)
     file = model_file.read(request.model)
-    target = request.out or Path(str(model).removeprefix(SHIPPED)).with_suffix(".onnx")
+    target = request.out or Path(str(request.model).removeprefix(SHIPPED)).with_suffix(".onnx")
     size = file.card.network.side
     photos = _photos(request.images, file) if request.images else draw_varied(CHECKED_PHOTOS, size, seed=0)
     network = _Probabilities(model_file.load(file)).eval()

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from .options import CacheOption, DeviceOption, ThreadsOption
+from ..config.requests import EvaluateRequest
+from .options import Given, JsonOption, asks
 from .output import print_json, print_lines
 
 if TYPE_CHECKING:
-    from ..evaluation import EvaluationReport
+    from ..tasks.evaluate import EvaluationReport
 
 LARGEST_SHOWN_MATRIX = 12
 
 
-def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of class folders (one a class).")],
-    include_trained: Annotated[
-        bool, typer.Option("--include-trained", help="Count photos too that the model was trained on.")
-    ] = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    cache_dir: CacheOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+@asks(EvaluateRequest)
+def evaluate(given: Given, json: JsonOption = False) -> None:
     """Accuracy with intervals, precision and recall by class, confusion, calibration, worst mistakes.
 
     Photos that the model was trained on are counted and left out. Exit codes: 0 done, 2 bad input or no
@@ -34,18 +23,10 @@ def evaluate(
 
     Example: benchgraft evaluate photos.safetensors other-photos/
     """
-    from .. import evaluation
     from ..progress import for_terminal
+    from ..tasks.evaluate import evaluate as run
 
-    found = evaluation.evaluate(
-        model,
-        folder,
-        include_trained=include_trained,
-        device=device,
-        threads=threads,
-        cache=cache_dir,
-        progress=for_terminal(),
-    )
+    found = run(**given, progress=for_terminal())
     if json:
         print_json(found)
     else:

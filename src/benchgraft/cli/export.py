@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import file_option, one_of
+from ..config.requests import ExportRequest
+from .options import Given, JsonOption, asks, one_of
 from .output import print_json, say
 
 
+@asks(ExportRequest)
 def export(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    out: Annotated[Path | None, file_option("File to write. Default: the model's name, .onnx")] = None,
+    given: Given,
     format: Annotated[str, typer.Option(help="onnx.")] = "onnx",  # noqa: A002
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Photos to compare on. Default: generated pictures."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write a model as ONNX, kept only if it answers as PyTorch does.
 
@@ -28,10 +24,10 @@ def export(
 
     Example: benchgraft export photos.safetensors --format onnx
     """
-    from .. import onnx_export
+    from ..onnx_export import export as run
 
     one_of("--format", format, ("onnx",))
-    done = onnx_export.export(model, out, images=images)
+    done = run(**given)
     if json:
         print_json(done)
     else:

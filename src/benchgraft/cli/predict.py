@@ -6,38 +6,27 @@ import csv
 import io
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..config.requests import PredictRequest
 from ..data.names import listed, printable
 from ..errors import EXIT_FAULT
-from .options import DeviceOption, ThreadsOption, one_of
+from .options import Given, asks, one_of
 from .output import print_error, say_aside, to_json
 
 if TYPE_CHECKING:
-    from ..prediction import Prediction
+    from ..tasks.predict import Prediction
 
 FORMATS = ("table", "csv", "jsonl")
 
 
+@asks(PredictRequest)
 def predict(
-    model: Annotated[Path, typer.Argument(help="Model file, or the ONNX file (.onnx) exported from it.")],
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            help="Photos, folders of photos, or - for a list on stdin: a line each, or NUL between them."
-        ),
-    ],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to list for each photo.")] = 1,
-    unsure_below: Annotated[
-        float, typer.Option(min=0, max=1, help="Answer `unsure` where the probability is below this.")
-    ] = 0.0,
+    given: Given,
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "table",  # noqa: A002
     json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
 ) -> None:
     """Say what photos show. A photo that cannot be read costs one line on stderr, not the run.
 
@@ -47,31 +36,25 @@ def predict(
 
     Example: benchgraft predict photos.safetensors new/ --top 3 --format csv > answers.csv
     """
-    from .. import prediction
+    from ..tasks.predict import Unreadable
+    from ..tasks.predict import predict as run
 
     chosen = one_of("--format", "jsonl" if json else format, FORMATS)
-    answers = prediction.predict(
-        model,
-        _expanded(paths),
-        top=top,
-        unsure_below=unsure_below,
-        device=device,
-        threads=threads,
-        say=lambda line: say_aside(f"note: {line}"),
-    )
+    paths = _expanded(given.pop("paths"))
+    answers = run(paths=paths, **given, say=lambda line: say_aside(f"note: {line}"))
     write = {"table": _table, "csv": _csv, "jsonl": _jsonl}[chosen]
     unreadable = 0
 
     def readable() -> Iterator[Prediction]:
         nonlocal unreadable
         for answer in answers:
-            if isinstance(answer, prediction.Unreadable):
+            if isinstance(answer, Unreadable):
                 unreadable += 1
                 print_error(f"{answer.path}: {answer.reason}")
             else:
                 yield answer
 
-    for line in write(readable(), top):
+    for line in write(readable(), given["top"]):
         print(line)
     if unreadable:
         raise typer.Exit(EXIT_FAULT)

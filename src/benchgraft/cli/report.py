@@ -9,35 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import EXIT_FAULT, UserError
-from .options import one_of
+from ..config.requests import ReportRequest
+from ..errors import EXIT_FAULT
+from .options import Given, asks, help_of
 from .output import print_error, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from ..report.summary import Summary
 
-FORMATS = ("text", "html", "md", "json", "csv")
-FolderArgument = Annotated[Path, typer.Argument(help="A run folder that reproduce has written.")]
+FolderArgument = Annotated[Path, typer.Argument(help=help_of(ReportRequest, "folder"))]
 
 
-def report(
-    folder: FolderArgument,
-    format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "text",  # noqa: A002
-    half_width: Annotated[
-        float | None,
-        typer.Option(help="Say how many runs give an accuracy interval of +- so many points."),
-    ] = None,
-) -> None:
+@asks(ReportRequest)
+def report(given: Given) -> None:
     """Report on a run folder, from it alone. html: one file, left in the folder; md, json, csv: printed.
 
     Exit codes: 0 done, 2 bad input or no space.
 
     Example: benchgraft report runs/paper --format html
     """
-    chosen = one_of("--format", format, FORMATS)
-    if half_width is not None and not 0 < half_width < 100:
-        raise UserError(f"--half-width {half_width:g} is no number of points", "name one, as in 0.5")
-    print_report(folder, chosen, None if half_width is None else half_width / 100)
+    from ..config.checking import checked
+
+    request = checked(ReportRequest, **given)
+    points = request.half_width
+    print_report(request.folder, request.format, None if points is None else points / 100)
 
 
 def print_report(folder: Path, format: str = "text", half_width: float | None = None) -> None:  # noqa: A002

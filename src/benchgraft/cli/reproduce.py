@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CacheOption, DeviceOption, ProfileOption, ThreadsOption, bench_here
+from ..config.requests import ReproduceRequest
+from .options import Given, asks
 from .output import say
 from .report import conclude
 
@@ -16,24 +17,9 @@ if TYPE_CHECKING:
     from ..experiment.config import Experiment
 
 
+@asks(ReproduceRequest)
 def reproduce(
-    experiment: Annotated[
-        str | None,
-        typer.Argument(help="A file, or a name: paper (default with --data), solar-cells (without)."),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with cifar-100-binary/ and fruits-360/.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME")] = None,
-    runs: Annotated[int | None, typer.Option(min=1, help="Runs of each arm.")] = None,
-    parents: Annotated[
-        int | None, typer.Option(min=1, help="Train the preparation so often; runs take turns on them.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the first run.")] = None,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
-    cache_dir: CacheOption = None,
-    profile: ProfileOption = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train the plain way.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="The file's smaller version of itself.")] = False,
+    given: Given,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
 ) -> None:
     """Run the paper's comparison: without --data its last step, on photos of solar cells.
@@ -45,23 +31,26 @@ def reproduce(
 
     Example: benchgraft reproduce --data ~/data --out runs/paper
     """
+    from ..config.checking import checked
+    from ..config.words import command_line
     from ..experiment import config
+    from ..experiment.bench import bench_for
     from ..experiment.compare import Comparison
+    from ..progress import for_terminal
     from ..report.profile import leave_profile
 
-    loaded = config.load(experiment or ("paper" if data else "solar-cells"), quick)
-    changes = {
-        key: value
-        for key, value in (("runs", runs), ("parents", parents), ("seed", seed))
-        if value is not None
-    }
-    loaded = loaded.model_copy(update=changes)
-    folder = out or Path("runs") / (loaded.name + ("-quick" if quick else ""))
+    request = checked(ReproduceRequest, **given, progress=for_terminal(), say=say)
+    name = request.experiment or ("paper" if request.data else "solar-cells")
+    loaded = config.load(name, request.quick)
+    asked = {key: getattr(request, key) for key in ("runs", "parents", "seed")}
+    loaded = loaded.model_copy(update={key: value for key, value in asked.items() if value is not None})
+    folder = request.run_folder or Path("runs") / (loaded.name + ("-quick" if request.quick else ""))
     if dry_run:
-        _print_plan(loaded, data, folder, device, threads)
+        _print_plan(loaded, request.data, folder, request.device, request.threads)
         return
-    bench = bench_here(folder, cache_dir, device, threads, not no_cache, profile)
-    Comparison(loaded, data, bench).run(sys.argv)
+    bench = bench_for(request, folder, use_cache=not request.no_cache)
+    words = command_line("reproduce", replace(request, experiment=name, run_folder=folder))
+    Comparison(loaded, request.data, bench).run(words)
     conclude(folder)
     leave_profile(folder, bench.profiler, bench.environment, say)
 

@@ -20,18 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageOps
 
+from ..config.choices import Fit
 from .formats import Undecodable, alone_if_large, damage, open_image, pillow_warnings_off
 from .grey import FULL_RANGE, NoRangeError, in_eight_bits, keep_whole_values, states_white
 
 Pixels = npt.NDArray[np.uint8]
-Fit = Literal["letterbox", "stretch", "crop"]
 FITS: tuple[Fit, ...] = ("letterbox", "stretch", "crop")
 
 RULE_VERSION = 1

@@ -7,11 +7,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ..config.choices import Policy
 from ..errors import DataError
 from ..files import write_whole
 from ..ledger import ExcludedImage
@@ -21,8 +22,6 @@ from .split import NOWHERE, TEST, TRAIN, VALIDATION, Digests, Dropped, Sides
 from .store import Store
 
 Kind = Literal["bytes", "pixels", "near"]
-Policy = Literal["refuse", "drop-test", "drop-near", "keep"]
-POLICIES: tuple[Policy, ...] = get_args(Policy)
 _NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
 _SAID: dict[str, str] = {
     "bytes": "the same bytes",

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..config.choices import Fit
 from ..progress import Progress
 from . import cifar100
-from .decode import Fit, Pixels, Rule
+from .decode import Pixels, Rule
 from .formats import missing_reader
 from .grey import level_of, peak_of
 from .parallel import in_parallel, pieces

@@ -26,12 +26,13 @@ import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..cache import hold, limit_bytes, make_room
+from ..config.choices import Damaged, Fit
 from ..config.network import PAPER
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
@@ -39,7 +40,7 @@ from ..ledger import ExcludedImage
 from ..progress import NoProgress, Progress
 from . import cifar100
 from .building import FORMAT_VERSION, build, digest_of, first_of
-from .decode import Fit, Rule, look_of
+from .decode import Rule, look_of
 from .findings import findings_of
 from .grey import FULL_RANGE
 from .packing import Pack, hash_files, hashes_of, pack_cifar100
@@ -47,8 +48,6 @@ from .readers import Source
 from .reuse import PIXELS, Hashes, read_hashes, write_hashes
 
 LARGEST_SIZE = 1024
-Damaged = Literal["exclude", "refuse"]
-DAMAGED: tuple[Damaged, ...] = get_args(Damaged)
 _SEEN_VERSION = 2
 """Raised with the rules for listing and hashing, so that what an older version saw is not believed."""
 _ARRAYS = ("labels", "given", "digests")

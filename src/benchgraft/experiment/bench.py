@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
+from ..config.requests import RunRequest
 from ..files import default_cache
 from ..ledger import Clock, Environment, environment
 from ..profiling import NoProfiler, Profiler
 from ..progress import NoProgress, Progress
-from ..requests import RunRequest
 from ..training.device import prepare_device, wait_for
 
 OWN_CACHE = "own-cache"
@@ -80,7 +80,7 @@ def make_bench(
     )
 
 
-def bench_for(request: RunRequest, folder: Path) -> Bench:
+def bench_for(request: RunRequest, folder: Path, use_cache: bool = True) -> Bench:
     """The same for a request, in this run folder."""
     return make_bench(
         folder,
@@ -89,5 +89,6 @@ def bench_for(request: RunRequest, folder: Path) -> Bench:
         request.threads,
         request.progress,
         request.say,
-        profile=request.profile,
+        use_cache,
+        request.profile,
     )

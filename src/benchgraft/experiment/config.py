@@ -16,13 +16,11 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from ..config.choices import Damaged, Fit, Policy
 from ..config.network import PAPER, NetworkSpec, of_settings
 from ..data.classes import ClassRules
-from ..data.decode import Fit
 from ..data.names import printable, storable
-from ..data.overlap import Policy
 from ..data.readers import Format
-from ..data.store import Damaged
 from ..errors import ConfigError, did_you_mean
 from ..files import SHIPPED as SHIPPED
 from ..files import shipped_path as shipped_path

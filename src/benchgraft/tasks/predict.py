@@ -11,19 +11,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from .classifier import Classifier, open_classifier
-from .data.decode import CLIPPED, FINDINGS, ONE_COLOUR, Pixels, Rule, decode
-from .data.formats import Undecodable
-from .data.names import printable
-from .data.parallel import in_parallel
-from .data.scan import Ignored, images_below, photos
-from .errors import DataError
-from .values import as_fraction, as_model, as_paths, at_least_one, named
+from ..classifier import Classifier, open_classifier
+from ..config.checking import checked
+from ..config.options import PredictOptions
+from ..config.requests import PredictRequest
+from ..data.decode import CLIPPED, FINDINGS, ONE_COLOUR, Pixels, Rule, decode
+from ..data.formats import Undecodable
+from ..data.names import printable
+from ..data.parallel import in_parallel
+from ..data.scan import Ignored, images_below, photos
+from ..errors import DataError
 
 BATCH_SIZE = 64
 DECODED_AT_ONCE = 32
@@ -71,38 +73,22 @@ class _Photo(NamedTuple):
 
 
 def predict(
-    model: Path | str,
-    paths: Iterable[Path | str] | Path | str,
-    *,
-    top: int = 1,
-    unsure_below: float = 0.0,
-    device: str = "auto",
-    threads: int | None = None,
-    say: Callable[[str], None] | None = None,
+    model: Path | str, paths: Iterable[Path | str] | Path | str, **options: Unpack[PredictOptions]
 ) -> Iterator[Answer]:
     """One answer for each photo, in order. A folder stands for all the photos below it, by name.
 
     paths: one, or several, which may be as many as you like and come one by one.
     model: a model file, or an ONNX file (.onnx) that `export` has made of one: the same answers, with
-    probabilities within 1e-5, without importing PyTorch, on the CPU alone. top: how many classes each answer
-    lists. Photos are brought to the model's input by the rule that its file states. say: takes, after the
-    last answer, a line for each kind of thing passed over in folders, or that looks like a mistake in photos.
+    probabilities within 1e-5, without importing PyTorch, on the CPU alone. Photos are brought to the model's
+    input by the rule that its file states. Options: see PredictRequest in benchgraft.config.requests.
 
     Raises at once RequestError for values that cannot be, ModelFileError for a model that cannot be used and
     ConfigError for a device that cannot; a photo that cannot be read is an answer of its own.
     """
-    with named("model"):
-        path = as_model(model)
-    with named("paths"):
-        given = as_paths(paths)
-    with named("top"):
-        count = at_least_one(top)
-    with named("unsure_below"):
-        least = as_fraction(unsure_below)
-    if threads is not None:
-        with named("threads"):
-            threads = at_least_one(threads)
-    return _answers(open_classifier(path, device, threads), given, count, least, say or (lambda _line: None))
+    request = checked(PredictRequest, model=model, paths=paths, **options)
+    classifier = open_classifier(request.model, request.device, request.threads)
+    say = request.say or (lambda _line: None)
+    return _answers(classifier, request.paths, request.top, request.unsure_below, say)
 
 
 def _answers(

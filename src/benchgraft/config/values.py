@@ -5,11 +5,33 @@ from __future__ import annotations
 import operator
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .errors import RequestError
-from .files import shipped_path
+from ..errors import RequestError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+@dataclass(frozen=True)
+class Check:
+    """Metadata of a field: `make` makes its value of the one given; its ValueError says what is wrong."""
+
+    make: Callable[[object], object]
+    takes: Any
+    """The types that may be given, for type checkers."""
+    least: float | None = None
+    most: float | None = None
+    """For help texts and the command line; `make` checks them too."""
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(self.make)
 
 
 def shown(value: object) -> str:
@@ -17,8 +39,8 @@ def shown(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else f"{value!r:.60}"
 
 
-def as_path(value: object) -> Path:
-    """A string or a path object, never an empty one."""
+def as_name(value: object) -> str:
+    """A path, or the name of something that comes along, as it was written: ./paper is a file."""
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f"is {shown(value)}, no path: give a string or a pathlib.Path")
     text = os.fsdecode(os.fspath(value))
@@ -26,12 +48,32 @@ def as_path(value: object) -> Path:
         raise ValueError("is an empty path: name a file or folder, . for the present folder")
     if "\0" in text:
         raise ValueError("holds a zero byte, which no path can")
+    return text
+
+
+def as_path(value: object) -> Path:
+    """A string or a path object, never an empty one."""
+    return Path(as_name(value))
+
+
+def as_file(value: object) -> Path:
+    """A file to be written, which a path that ends as a folder's does is not."""
+    text = as_name(value)
+    if text.endswith(os.sep):
+        raise ValueError(f'is "{text}", a folder: name the file to write: {text}NAME')
     return Path(text)
 
 
 def as_model(value: object) -> Path:
-    """A model file by its path, or by the name under which messages print one that comes along."""
-    return shipped_path(str(as_path(value)))
+    """A model file by its path, or by the name under which messages print one that comes along.
+
+    It stays the one that was given: `files.shipped_path` has the file.
+    """
+    from ..files import shipped_path  # with it comes numpy, which `--help` does without
+
+    path = as_path(value)
+    shipped_path(str(path))
+    return path
 
 
 def as_paths(value: object) -> Iterator[str]:
@@ -53,8 +95,8 @@ def _each_path(values: Iterable[object]) -> Iterator[str]:
         yield os.fspath(path)
 
 
-def as_texts(value: object) -> tuple[object, ...]:
-    """One string stands for a list of one; what several hold is not looked at here."""
+def as_texts(value: object) -> tuple[str, ...]:
+    """Strings; one stands for a list of one."""
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
@@ -62,6 +104,9 @@ def as_texts(value: object) -> tuple[object, ...]:
     several = tuple(value)
     if not several:
         raise ValueError("is empty: give one string at least")
+    for each in several:
+        if not isinstance(each, str):
+            raise ValueError(f"is {shown(each)}: give a string, or several of them")
     return several
 
 
@@ -75,6 +120,14 @@ def as_whole(value: object) -> int:
     raise ValueError(f"is {shown(value)}, no whole number")
 
 
+def as_seed(value: object) -> int:
+    """A whole number that generators of random numbers take."""
+    number = as_whole(value)
+    if not 0 <= number < 2**32:
+        raise ValueError(f"is {number}, but must be from 0 to {2**32 - 1:,}")
+    return number
+
+
 def at_least_one(value: object) -> int:
     """A whole number from 1 on."""
     number = as_whole(value)
@@ -83,11 +136,23 @@ def at_least_one(value: object) -> int:
     return number
 
 
-def as_fraction(value: object) -> float:
-    """A number from 0 to 1."""
+def _as_number(value: object) -> float:
     if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
         raise ValueError(f"is {shown(value)}, no number")
-    number = float(value)
+    return float(value)
+
+
+def as_points(value: object) -> float:
+    """Percentage points between 0 and 100."""
+    number = _as_number(value)
+    if not 0 < number < 100:
+        raise ValueError(f"is {number:g}, no number of points: name one, as in 0.5")
+    return number
+
+
+def as_fraction(value: object) -> float:
+    """A number from 0 to 1."""
+    number = _as_number(value)
     if not 0 <= number <= 1:
         raise ValueError(f"is {number:g}, but must be from 0 to 1")
     return number
@@ -112,6 +177,20 @@ def as_renames(value: object) -> dict[str, str] | tuple[str, ...]:
     if isinstance(pairs, (list, tuple)) and all(isinstance(pair, str) for pair in pairs):
         return tuple(pairs)
     raise ValueError(f"is {shown(value)}: give a mapping of old class names to new ones, or pairs OLD=NEW")
+
+
+def as_teller(value: object) -> object:
+    """A function that takes a line of text."""
+    if not callable(value):
+        raise ValueError(f"is {shown(value)}: give a function that takes a line of text")
+    return value
+
+
+def as_progress(value: object) -> object:
+    """What follows long tasks."""
+    if not callable(getattr(value, "track", None)):
+        raise ValueError(f"is {shown(value)}: give an object with a method track, see benchgraft.progress")
+    return value
 
 
 class named:  # noqa: N801 - reads as a statement: with named("top")

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from .data.names import class_name
-from .data.readers import guess_format, open_source
-from .data.store import Store, open_store
-from .errors import DataError, did_you_mean
-from .files import default_cache
-from .ledger import ExcludedImage
-from .networks import model_file
-from .networks.model_file import ModelFile
-from .progress import NoProgress, Progress
-from .report.part import Part
-from .report.proportions import proportion
-from .report.statistics import Estimate
-from .requests import EvaluateRequest, checked
-from .training.batches import rows_of
-from .training.device import prepare_device
-from .training.evaluate import evaluate as run_model
+from ..config.checking import checked
+from ..config.options import EvaluateOptions
+from ..config.requests import EvaluateRequest
+from ..data.names import class_name
+from ..data.readers import guess_format, open_source
+from ..data.store import Store, open_store
+from ..errors import DataError, did_you_mean
+from ..files import default_cache
+from ..ledger import ExcludedImage
+from ..networks import model_file
+from ..networks.model_file import ModelFile
+from ..progress import NoProgress
+from ..report.part import Part
+from ..report.proportions import proportion
+from ..report.statistics import Estimate
+from ..training.batches import rows_of
+from ..training.device import prepare_device
+from ..training.evaluate import evaluate as run_model
+from .result import Result
 
 BATCH_SIZE = 64
 BINS = 10
@@ -59,7 +63,7 @@ class Mistake(Part):
     confidence: float
 
 
-class EvaluationReport(Part):
+class EvaluationReport(Result):
     """What a model is worth on a folder. Accuracies are fractions; intervals hold for independent photos."""
 
     model: Path
@@ -85,42 +89,19 @@ class EvaluationReport(Part):
     """What was passed over in the folder, and what looks like a mistake."""
 
 
-def evaluate(
-    model: Path | str,
-    folder: Path | str,
-    *,
-    include_trained: bool = False,
-    device: str = "auto",
-    threads: int | None = None,
-    cache: Path | str | None = None,
-    progress: Progress | None = None,
-) -> EvaluationReport:
+def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOptions]) -> EvaluationReport:
     """Judge a model on class folders; where the folder says train and test itself, on its test side.
 
-    include_trained: count photos too that the model was trained on.
+    Options, and what they are where they are left out: see EvaluateRequest in benchgraft.config.requests.
     Raises DataError if no photo is left to judge by, ModelFileError for a model that cannot be used.
     """
-    request = checked(
-        EvaluateRequest,
-        model=model,
-        folder=folder,
-        include_trained=include_trained,
-        device=device,
-        threads=threads,
-        cache=cache,
-        progress=progress,
-    )
+    request = checked(EvaluateRequest, model=model, folder=folder, **options)
     chosen = prepare_device(request.device, request.threads)
     file = model_file.read(request.model)
-    source = open_source(guess_format(request.folder), request.folder)
-    place = request.cache or default_cache()
-    card = file.card
-    store = open_store(
-        source, place, card.network.side, progress or NoProgress(), card.fit, white_level=card.white_level
-    )
+    store = _store(request, file)
     rows, labels, unknown = _labelled(file, store)
     trained = np.isin(store.digests[rows], file.trained_on)
-    if not include_trained:
+    if not request.include_trained:
         rows, labels = rows[~trained], labels[~trained]
     if not len(rows):
         raise _nothing_left(file, unknown, int(trained.sum()))
@@ -132,7 +113,7 @@ def evaluate(
     right = labels == result.predicted
     bins = _calibration(result.confidence, right)
     return EvaluationReport(
-        model=request.model,
+        model=file.path,
         folder=request.folder,
         photos=len(rows),
         accuracy=proportion(int(right.sum()), len(right)),
@@ -143,10 +124,18 @@ def evaluate(
         calibration_error=_calibration_error(bins),
         mistakes=_mistakes(file, store, rows, labels, result.predicted, result.confidence),
         unknown_classes=unknown,
-        trained_on=0 if include_trained else int(trained.sum()),
+        trained_on=0 if request.include_trained else int(trained.sum()),
         excluded=store.excluded,
         notes=store.notes,
     )
+
+
+def _store(request: EvaluateRequest, file: ModelFile) -> Store:
+    """The photos as the model takes them."""
+    source = open_source(guess_format(request.folder), request.folder)
+    place, progress = request.cache or default_cache(), request.progress or NoProgress()
+    card = file.card
+    return open_store(source, place, card.network.side, progress, card.fit, white_level=card.white_level)
 
 
 def _labelled(

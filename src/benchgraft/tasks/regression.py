@@ -1,21 +1,26 @@
-"""Whether an updated model got worse on the photos that the old one was tested on."""
+"""What an update changes: classes that come and go, and whether any got worse on the old test photos."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from .data.classes import StageImages
-from .experiment.images import digests_of
-from .networks import model_file
-from .networks.model_file import ModelFile
-from .report.part import Part
-from .report.proportions import sign_test
-from .training.batches import rows_of
-from .training.evaluate import evaluate
+from ..config.requests import AdaptRequest
+from ..data.classes import StageImages
+from ..errors import DataError, RegressionError
+from ..experiment.images import digests_of
+from ..experiment.photos import UserPhotos
+from ..networks import model_file
+from ..networks.model_file import ModelFile
+from ..report.part import Part
+from ..report.proportions import sign_test
+from ..report.seal import seal
+from ..training.batches import rows_of
+from ..training.evaluate import evaluate
 
 NOISE = 0.05
 BATCH_SIZE = 64
@@ -49,6 +54,33 @@ class ClassChange(Part):
         )
 
 
+def class_changes(
+    request: AdaptRequest, old: ModelFile, rename: Mapping[str, str], photos: UserPhotos
+) -> list[str]:
+    """Which classes an update adds and drops: of a renamed folder all that was learned would be lost.
+
+    rename: class name in the old model -> its name now. Raises DataError if none is left of the old model's.
+    """
+    before = [rename.get(name, name) for name in old.card.class_names]
+    here = photos.images.class_names
+    if not set(before) & set(here):
+        raise DataError(
+            f"{request.folder} has no class of {request.update}: nothing could be carried over",
+            f"classes of the model: {', '.join(before[:10])}; of the folder: {', '.join(here[:10])}",
+            "name the model's own folder, say --rename OLD=NEW where folders were renamed, or adapt anew "
+            "without --update",
+        )
+    found = {
+        "new classes": [name for name in here if name not in before],
+        "dropped classes, without a folder now": [name for name in before if name not in here],
+    }
+    return [
+        f"{what}: {', '.join(names)} (a folder that was only renamed: --rename OLD=NEW)"
+        for what, names in found.items()
+        if names
+    ]
+
+
 def compare_models(
     old: ModelFile,
     predicted: npt.NDArray[np.int64],
@@ -74,6 +106,18 @@ def compare_models(
     every = np.ones(len(rows), bool)
     groups = [(None, every), *((str(name), given == name) for name in np.unique(given))]
     return [_change(name, before[chosen], after[chosen]) for name, chosen in groups]
+
+
+def refuse_worse(changes: Sequence[ClassChange], old: Path | None, new: Path, run_folder: Path) -> None:
+    """Raises RegressionError if the new model is worse beyond noise; its run is sealed then."""
+    worse = [change for change in changes if change.is_worse]
+    if worse:
+        seal(run_folder)
+        raise RegressionError(
+            f"{old} is kept: the new model is worse on the photos that the old one was tested on",
+            *(change.text() for change in worse),
+            f"the new model is at {new}; look at the new photos, or update without --refuse-regression",
+        )
 
 
 def _change(name: str | None, before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> ClassChange:

@@ -1,0 +1,13 @@
+"""Values of which there are few, each set written once for requests, experiment files and what obeys them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Fit = Literal["letterbox", "stretch", "crop"]
+"""How photos that are not square are brought to a model's input."""
+Damaged = Literal["exclude", "refuse"]
+"""What to do with photos that cannot be read: name them, or end the run."""
+Policy = Literal["refuse", "drop-test", "drop-near", "keep"]
+"""What to do with photos to validate or test on that are among those trained on."""
+ReportFormat = Literal["text", "html", "md", "json", "csv"]

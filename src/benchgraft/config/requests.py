@@ -1,0 +1,248 @@
+"""What may be asked of each task: one object a task, with every word about it in one place.
+
+Arguments of the functions, options of the commands and the command that repeats a run are read off these
+classes (`words`); `checked` builds one of values that people gave. Only values are looked at here: what lies
+behind a path is the task's to find out. Pydantic is imported when a request is checked, not before, so that
+`--help`, which reads all of this, answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from ..progress import Progress
+from .choices import Damaged, Fit, Policy, ReportFormat
+from .values import (
+    Check,
+    as_expression,
+    as_file,
+    as_fraction,
+    as_model,
+    as_name,
+    as_path,
+    as_paths,
+    as_points,
+    as_progress,
+    as_renames,
+    as_seed,
+    as_teller,
+    as_texts,
+    at_least_one,
+)
+from .words import Argument, Option
+
+APath = Annotated[Path, Check(as_path, Path | str)]
+AFile = Annotated[Path, Check(as_file, Path | str)]
+"""One to be written."""
+AModel = Annotated[Path, Check(as_model, Path | str)]
+AName = Annotated[str, Check(as_name, Path | str)]
+"""A path, or the name of something that comes along."""
+Paths = Annotated[Iterable[str], Check(as_paths, Iterable[Path | str] | Path | str)]
+Texts = Annotated[tuple[str, ...], Check(as_texts, Sequence[str] | str)]
+Expression = Annotated[str, Check(as_expression, str)]
+Renames = Annotated[dict[str, str] | tuple[str, ...], Check(as_renames, Mapping[str, str] | Sequence[str])]
+Seed = Annotated[int, Check(as_seed, int)]
+Count = Annotated[int, Check(at_least_one, int, least=1)]
+Fraction = Annotated[float, Check(as_fraction, float, least=0, most=1)]
+Points = Annotated[float, Check(as_points, float)]
+Teller = Annotated[Callable[[str], None], Check(as_teller, Callable[[str], None])]
+Shower = Annotated[Progress, Check(as_progress, Progress)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What every request has. Values must have their type: no "yes" for True."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRequest(Request):
+    """One that runs a network."""
+
+    device: Annotated[str, Option("auto, cpu, cuda or mps.")] = "auto"
+    threads: Annotated[Count | None, Option("CPU threads. Default: all cores.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreRequest(DeviceRequest):
+    """One that decodes photos into a store."""
+
+    cache: Annotated[
+        APath | None, Option("Stores and feature caches. Default: ~/.cache/benchgraft", ("--cache-dir",))
+    ] = None
+    progress: Shower | None = None
+    """None shows nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(StoreRequest):
+    """One that trains and leaves a run folder."""
+
+    run_folder: APath | None = None
+    """A run that was interrupted goes on in its folder."""
+    profile: Annotated[
+        bool, Option("Say where the time went, layer by layer (profile.md in the run folder).")
+    ] = False
+    say: Teller | None = None
+    """Takes lines of what goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotosRequest(RunRequest):
+    """One that trains on a folder of photos."""
+
+    folder: Annotated[APath, Argument("Folder of class folders (one a class).")]
+    parent: Annotated[
+        AModel | None, Option("Model file to transfer from. Default: the one that comes along.")
+    ] = None
+    freeze: Annotated[
+        Texts | None,
+        Option("Pattern of blocks to freeze. Default: all but the head (paper_cnn: the dense layers)."),
+    ] = None
+    seed: Annotated[Seed, Option("Seed of head and order.")] = 0
+    fit: Annotated[Fit | None, Option("Photos not square: letterbox (default), stretch, crop.")] = None
+    """How they are brought to the model's input; an update keeps the rule of its model."""
+    damaged: Annotated[Damaged, Option("Photos that cannot be read: exclude (and name them) or refuse.")] = (
+        "exclude"
+    )
+    group_by: Annotated[
+        Expression | None,
+        Option("Regular expression: photos for which it finds the same stay together."),
+    ] = None
+    """Searched in names: what belongs together is on one side of the split, and resampled together by the
+    interval of the accuracy."""
+    overlap: Annotated[
+        Policy,
+        Option(
+            "What to do with test photos that the model has already seen in training: refuse, drop-test, "
+            "drop-near (near-copies too) or keep."
+        ),
+    ] = "refuse"
+    """Seen: by bytes or pixels, by the parent too, and by validation photos as well. Photos that only look
+    alike are told, and left out by "drop-near"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptRequest(PhotosRequest):
+    """For `adapt`. Raises ValueError for values that do not go together."""
+
+    out: Annotated[
+        AFile | None, Option("Model file to write. Default: FOLDER.safetensors, or the updated one.")
+    ] = None
+    """In the present folder. A file that is there is kept as NAME.previous.safetensors; a model of other
+    photos is never replaced but where `out` names it."""
+    update: Annotated[AModel | None, Option("Model file to bring up to date with the folder.")] = None
+    """One that `adapt` wrote for an earlier state of the folder; it is the parent then."""
+    rename: Annotated[Renames | None, Option("OLD=NEW name of a class, with --update.")] = None
+    """Class name in the old model -> its name now."""
+    refuse_regression: Annotated[bool, Option("Keep the old file if the new model is worse.")] = False
+    """In any class or in all together, beyond noise."""
+    run_folder: Annotated[APath | None, Option("Account and checkpoints. Default: runs/adapt-FOLDER")] = None
+    """Of this one run; the default gets a number behind it where another run has that folder."""
+
+    def __post_init__(self) -> None:
+        if self.update is not None and self.parent is not None:
+            raise ValueError("parent and update exclude each other: an updated model is its own parent")
+        if self.update is None and self.rename:
+            raise ValueError("rename needs update: it says what a class of the old model is called now")
+        if self.update is None and self.refuse_regression:
+            raise ValueError("refuse_regression needs update: it compares the new model with the old one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest(PhotosRequest):
+    """For `compare`."""
+
+    runs: Annotated[Count, Option("Runs of each arm.")] = 5
+    seed: Annotated[Seed, Option("Seed of the first run.")] = 0
+    run_folder: Annotated[
+        APath | None, Option("Run folder. Default: runs/compare-FOLDER", ("--out", "--run-folder"))
+    ] = None
+    command: Texts | None = None
+    """What the report says that the runs were made by. Default: the command line that does the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareRequest(RunRequest):
+    """For `prepare`."""
+
+    experiment: Annotated[AName, Argument("An experiment file, or a shipped one: paper.")]
+    stage: Annotated[str | None, Option("The stage to end with. Default: the parent of the arms.")] = None
+    data: Annotated[APath | None, Option("Folder with the data sets of the file.")] = None
+    out: Annotated[AFile | None, Option("Model file to write. Default: STAGE.safetensors")] = None
+    """In the present folder; a file that is there is kept as STAGE.previous.safetensors."""
+    run_folder: Annotated[APath | None, Option("Default: runs/prepare-NAME")] = None
+    seed: Annotated[Seed | None, Option("Seed of the stages.")] = None
+    """None: the file's."""
+    command: Texts | None = None
+    """For the account. Default: the command line that does the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceRequest(RunRequest):
+    """For the command `reproduce`."""
+
+    experiment: Annotated[
+        AName | None, Argument("A file, or a name: paper (default with --data), solar-cells (without).")
+    ] = None
+    data: Annotated[APath | None, Option("Folder with cifar-100-binary/ and fruits-360/.")] = None
+    run_folder: Annotated[
+        APath | None, Option("Run folder. Default: runs/NAME", ("--out", "--run-folder"))
+    ] = None
+    runs: Annotated[Count | None, Option("Runs of each arm.")] = None
+    parents: Annotated[Count | None, Option("Train the preparation so often; runs take turns on them.")] = (
+        None
+    )
+    seed: Annotated[Seed | None, Option("Seed of the first run.")] = None
+    no_cache: Annotated[bool, Option("Train the plain way.")] = False
+    quick: Annotated[bool, Option("The file's smaller version of itself.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest(DeviceRequest):
+    """For `predict`."""
+
+    model: Annotated[AModel, Argument("Model file, or the ONNX file (.onnx) exported from it.")]
+    paths: Annotated[
+        Paths,
+        Argument("Photos, folders of photos, or - for a list on stdin: a line each, or NUL between them."),
+    ]
+    """Of several each is checked when its turn comes: there may be many."""
+    top: Annotated[Count, Option("How many classes to list for each photo.")] = 1
+    unsure_below: Annotated[Fraction, Option("Answer `unsure` where the probability is below this.")] = 0.0
+    say: Teller | None = None
+    """Takes, after the last answer, a line for each kind of thing passed over in folders, or that looks
+    like a mistake in photos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest(StoreRequest):
+    """For `evaluate`."""
+
+    model: Annotated[AModel, Argument("Model file.")]
+    folder: Annotated[APath, Argument("Folder of class folders (one a class).")]
+    include_trained: Annotated[bool, Option("Count photos too that the model was trained on.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest(Request):
+    """For `export`."""
+
+    model: Annotated[AModel, Argument("Model file.")]
+    out: Annotated[AFile | None, Option("File to write. Default: the model's name, .onnx")] = None
+    images: Annotated[APath | None, Option("Photos to compare on. Default: generated pictures.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRequest(Request):
+    """For the command `report`."""
+
+    folder: Annotated[APath, Argument("A run folder that reproduce has written.")]
+    format: Annotated[ReportFormat, Option("text, html, md, json, csv")] = "text"
+    half_width: Annotated[
+        Points | None, Option("Say how many runs give an accuracy interval of +- so many points.")
+    ] = None

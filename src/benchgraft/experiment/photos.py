@@ -1,0 +1,177 @@
+"""A user's own photos: opened, split, and through the leak gate, the same way for every task on a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..config.requests import PhotosRequest
+from ..data.classes import ClassRules, StageImages, select
+from ..data.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
+from ..data.readers import guess_format
+from ..data.split import TEST, TRAIN, Dropped
+from ..errors import DataError, RunFolderError
+from ..files import lock
+from .account import choose_place
+from .bench import Bench
+from .config import DataConfig
+from .folder import PHOTOS, Start
+from .images import OpenedData, open_data, with_training
+
+OVERLAP = "overlap.csv"
+FEW_IMAGES = 10
+SHOWN_CLASSES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class UserPhotos:
+    """A user's photos, opened, split, and compared with what was trained on."""
+
+    config: DataConfig
+    """Opening by it gives the same split again, but for an update's old photos."""
+    opened: OpenedData
+    """Its `dropped` has the sides that hold: what the gate takes out is NOWHERE."""
+    images: StageImages
+    overlap: Overlap
+    notes: list[str]
+    """What a user must know of them."""
+    seconds: float
+    """What all of this took, decoding apart."""
+
+
+def user_photos(request: PhotosRequest, start: Start, bench: Bench, default: Path) -> UserPhotos:
+    """Open the photos, split them, and take out what the leak gate is to take out, with notes.
+
+    Raises DataError if they cannot be used, too few are left, or a photo to judge by was trained on and that
+    is to be refused. All pairs that the gate found are left as overlap.csv then: in the run folder, `default`
+    where the request names none.
+    """
+    started = time.perf_counter()
+    config = _config(request, start)
+    opened = _opened(config, start, bench)
+    learned = _learned_by(start, opened)
+    overlap = find_overlap(opened.store, opened.sides, opened.prints, [learned])
+    try:
+        dropped = apply_policy(overlap, opened.sides, request.overlap)
+        images = _split(config, opened, dropped)
+    except DataError:
+        # A folder that holds the account of a run, or in which one works, is left as it is.
+        with contextlib.suppress(RunFolderError):
+            if overlap.pairs:
+                place = choose_place(request.run_folder, default, lambda _: False)
+                with lock(place):
+                    leave_pairs(overlap, place)
+        raise
+    opened = replace(opened, dropped=dropped)
+    return UserPhotos(
+        config.model_copy(update={"leave_out": {image.key: image.reason for image in dropped.images}}),
+        opened,
+        images,
+        overlap,
+        [*overlap.lines(), *_class_notes(opened, images)],
+        time.perf_counter() - started - opened.store.decode_seconds,
+    )
+
+
+def leave_pairs(overlap: Overlap, folder: Path) -> list[str]:
+    """All pairs that were found, in a file of the folder, and a note that says so. Raises StorageError."""
+    if not overlap.pairs:
+        return []
+    write_pairs(folder / OVERLAP, overlap)
+    return [f"all pairs of photos that are equal or look alike: {folder / OVERLAP}"]
+
+
+def _config(request: PhotosRequest, start: Start) -> DataConfig:
+    """A user's folder as a data set: 10 % of the photos validate and 15 % test, where it does not say."""
+    folder, card = request.folder.absolute(), start.file.card
+    return DataConfig(
+        format=guess_format(folder),
+        folder=str(folder),
+        validation=0.1,
+        test=0.15,
+        every_class_trains=True,
+        fit=card.fit if start.is_updated else request.fit or "letterbox",
+        damaged=request.damaged,
+        group_by=request.group_by or (card.group_by if start.is_updated else None),
+        keep_overlap=request.overlap == "keep",
+    )
+
+
+def _opened(config: DataConfig, start: Start, bench: Bench) -> OpenedData:
+    """With an update its photos stay where they were, and white in 16-bit grey stays what it was."""
+    old = start.file
+    level = old.card.white_level if start.is_updated else None
+    opened = open_data(PHOTOS, config, None, bench.cache, bench.progress, old.card.network.side, level)
+    bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
+    if not start.is_updated:
+        return opened
+    store, sides = opened.store, opened.sides.copy()
+    sides[np.isin(store.digests, old.trained_on)] = TRAIN
+    sides[np.isin(store.digests, old.tested_on)] = TEST
+    return replace(opened, sides=with_training(store, sides))
+
+
+def _learned_by(start: Start, opened: OpenedData) -> TrainedOn:
+    """What the parent has learned from; of one that is updated, by look and without the photos still here."""
+    parent = start.file
+    if not start.is_updated:
+        return TrainedOn(start.name, parent.trained_on, parent.trained_on_perceptual)
+    here = opened.prints.perceptual[opened.sides == TRAIN]  # compared as photos, by name
+    looks = np.setdiff1d(parent.trained_on_perceptual, here)
+    return TrainedOn(start.name, np.empty(0, np.uint64), looks)
+
+
+def _split(config: DataConfig, opened: OpenedData, dropped: Dropped) -> StageImages:
+    """Raises DataError if a split is empty."""
+    images = select(opened.store, dropped.sides, ClassRules(), need_every_split=False)
+    for split in ("validation", "test"):
+        if not len(images.rows[split]):
+            raise DataError(
+                f"{config.folder}: {len(opened.store):,} photos are too few to set any aside for {split}",
+                "add photos; thirty a class give a first answer",
+            )
+    return images
+
+
+def _class_notes(opened: OpenedData, images: StageImages) -> list[str]:
+    """What is odd about the classes: without test photos, small, uneven."""
+    counts = images.counts()
+    untested = [name for name in images.class_names if not counts["test"][name]]
+    store = opened.store
+    in_all = dict(
+        zip(store.class_names, np.bincount(store.labels, minlength=len(store.class_names)), strict=True)
+    )
+    small = [name for name in images.class_names if counts["test"][name] and in_all[name] < FEW_IMAGES]
+    notes = []
+    if untested:
+        notes.append(
+            f"without a test photo, so that nothing can be said of {_them(untested)}: "
+            f"{_with_counts(untested, in_all)}; add photos"
+        )
+    if small:
+        notes.append(
+            f"fewer than {FEW_IMAGES} photos: {_with_counts(small, in_all)}; add more before you trust "
+            f"the figures of {_them(small)}"
+        )
+    trained = np.bincount(images.labels["train"])
+    if trained.max() >= 3 * trained.min():
+        notes.append(
+            f"classes are uneven ({trained.min():,} to {trained.max():,} training photos): each photo is "
+            "weighted by the inverse of its class's share; look at the mean over classes"
+        )
+    return notes
+
+
+def _them(names: Sequence[str]) -> str:
+    return "this class" if len(names) == 1 else f"these {len(names):,} classes"
+
+
+def _with_counts(names: Sequence[str], counts: Mapping[str, int]) -> str:
+    """The first few classes with their photos."""
+    shown = ", ".join(f'"{name}" ({counts[name]:,} in all)' for name in names[:SHOWN_CLASSES])
+    return shown + (f" and {len(names) - SHOWN_CLASSES:,} more" if len(names) > SHOWN_CLASSES else "")

@@ -1,0 +1,1 @@
+"""What the program does: a module a task, a request in, a typed result out."""

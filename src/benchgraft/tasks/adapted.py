@@ -1,0 +1,108 @@
+"""What `adapt` gives back: the model, what it is worth class by class, and what to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.classes import StageImages
+from ..data.split import group_keys
+from ..experiment.inputs import SPLITS
+from ..experiment.photos import UserPhotos
+from ..ledger import ExcludedImage, Phase, RunRecord
+from ..report.part import Part
+from ..report.proportions import proportion
+from ..report.statistics import Estimate, accuracy_by_source
+from .regression import ClassChange
+from .result import Result
+from .suspects import Suspect
+
+
+class ClassResult(Part):
+    """One class on test photos that training never saw."""
+
+    name: str
+    train_images: int
+    test_images: int
+    recall: Estimate | None
+    """None without test images."""
+
+
+class Adapted(Result):
+    """What `adapt` has done. Accuracies are fractions, times seconds."""
+
+    model: Path
+    accuracy: Estimate
+    balanced_accuracy: float
+    """Mean recall of the classes that have test images."""
+    classes: list[ClassResult]
+    images: dict[str, int]
+    """Split -> photos."""
+    excluded: list[ExcludedImage]
+    dropped_from_test: list[ExcludedImage]
+    decode_seconds: float
+    decoded: int
+    """Photos read and decoded now; the others were in the store."""
+    features_computed: int
+    epochs: int
+    seconds: dict[Phase, float]
+    suspects: list[Suspect]
+    notes: list[str]
+    changes: list[ClassChange]
+    """After an update: each class on the test photos of the old model, and all of them together, first."""
+
+
+def adapted(
+    model: Path,
+    run: RunRecord,
+    photos: UserPhotos,
+    suspects: list[Suspect],
+    notes: list[str],
+    changes: list[ClassChange],
+) -> Adapted:
+    """Of a run on these photos that led to this model file."""
+    images, opened = photos.images, photos.opened
+    labels = images.labels["test"]
+    right = np.asarray(run.predicted) == labels
+    trained = np.bincount(images.labels["train"], minlength=len(images.class_names))
+    classes = [
+        ClassResult(
+            name=name,
+            train_images=int(trained[label]),
+            test_images=int((labels == label).sum()),
+            recall=_proportion(right[labels == label]),
+        )
+        for label, name in enumerate(images.class_names)
+    ]
+    recalls = [each.recall.value for each in classes if each.recall is not None]
+    return Adapted(
+        model=model,
+        accuracy=_accuracy(right, images, photos.config.group_by),
+        balanced_accuracy=float(np.mean(recalls)),
+        classes=classes,
+        images={split: len(images.rows[split]) for split in SPLITS},
+        excluded=opened.store.excluded,
+        dropped_from_test=opened.dropped.images,
+        decode_seconds=opened.store.decode_seconds,
+        decoded=opened.store.decoded,
+        features_computed=run.features_computed,
+        epochs=run.epochs,
+        seconds=dict(run.seconds),
+        suspects=suspects,
+        notes=notes,
+        changes=changes,
+    )
+
+
+def _accuracy(right: npt.NDArray[np.bool_], images: StageImages, group_by: str | None) -> Estimate:
+    """Of the test photos; with groups the interval resamples these, as their photos are not independent."""
+    if group_by is None:
+        return proportion(int(right.sum()), len(right))
+    groups = group_keys(images.keys, group_by, images.store.digests[images.rows["test"]])
+    return accuracy_by_source(right.astype(np.float64), [str(group) for group in groups.tolist()])
+
+
+def _proportion(right: npt.NDArray[np.bool_]) -> Estimate | None:
+    return proportion(int(right.sum()), len(right)) if len(right) else None
