@@ -113,6 +113,32 @@ def test_cifar_with_a_missing_file_names_the_file_and_the_archive(tmp_path: Path
         open_source("cifar100", folder)
 
 
+@pytest.mark.parametrize("above", [False, True])
+def test_python_version_of_cifar_is_refused_with_the_way_to_the_binary_one(
+    tmp_path: Path, above: bool
+) -> None:
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    for name in ("train", "test", "meta"):
+        (folder / name).write_bytes(b"\x80\x02}.")
+    named = tmp_path if above else folder
+
+    assert guess_format(named) == "cifar100"
+    with pytest.raises(
+        DataError, match=r"is the Python version of CIFAR-100(.|\n)*benchgraft data fetch cifar100 --out DIR"
+    ):
+        open_source("cifar100", named)
+
+
+def test_binary_version_beside_the_python_version_is_read(tmp_path: Path) -> None:
+    binary = write_cifar(tmp_path, {"train.bin": [0], "test.bin": [1]})
+    (tmp_path / "cifar-100-python").mkdir()
+    for name in ("train", "test", "meta"):
+        (tmp_path / "cifar-100-python" / name).write_bytes(b"\x80\x02}.")
+
+    assert open_source("cifar100", tmp_path).root == binary
+
+
 def test_cifar_label_without_a_name_is_refused(tmp_path: Path) -> None:
     folder = write_cifar(tmp_path, {"train.bin": [0, 7], "test.bin": [1]})
 
