@@ -35,6 +35,7 @@ from benchgraft.model.freeze import Frozen
 from benchgraft.model.paper_cnn import IMAGE_SIZE, PaperCNN, build, table
 from benchgraft.profiling import LapClock
 from benchgraft.progress import NoProgress
+from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.device import prepare_device
@@ -58,6 +59,7 @@ class Work:
 
 def main() -> None:
     """Measure and print."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="in each round")

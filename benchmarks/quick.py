@@ -41,6 +41,7 @@ from benchgraft.model import model_file
 from benchgraft.model.freeze import Frozen
 from benchgraft.model.paper_cnn import build
 from benchgraft.progress import NoProgress
+from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.evaluate import evaluate
@@ -53,6 +54,7 @@ Measurement = Callable[[], float]
 
 def main() -> None:
     """Measure, then update or judge."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--update", action="store_true")

@@ -32,11 +32,13 @@ from benchgraft.experiment.images import OpenedData, open_data, stage_images
 from benchgraft.experiment.stage import run_stage
 from benchgraft.files import digest_bytes
 from benchgraft.progress import NoProgress
+from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.training.loop import Recipe
 
 
 def main() -> None:
     """Print one line for each stage and combination."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--experiment", default="paper")
     parser.add_argument("--data", type=Path, required=True)

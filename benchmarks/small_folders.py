@@ -42,6 +42,7 @@ from benchgraft.experiment.folder import (
 from benchgraft.experiment.stage import run_stage
 from benchgraft.ledger import RunRecord, environment, now
 from benchgraft.requests import CompareRequest, checked
+from benchgraft.shortcuts import keep_freed_memory
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ARMS = ("scratch", "transfer")
@@ -72,6 +73,7 @@ class Run:
 
 def main() -> None:
     """Every run that is not kept yet, then the table."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", help="one kind: generated, solar, clothing or fruit")

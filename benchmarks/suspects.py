@@ -21,6 +21,7 @@ from kinds import write_clothing, write_solar
 
 from benchgraft import adapt
 from benchgraft.adaptation import Adapted
+from benchgraft.shortcuts import keep_freed_memory
 
 Write = Callable[[Path, Path], Path]
 SETS: dict[str, Write] = {
@@ -33,6 +34,7 @@ TRIO = (36, 36, 3)
 
 def main() -> None:
     """One line a set."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.05)

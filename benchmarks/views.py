@@ -30,6 +30,7 @@ from benchgraft.experiment.folder import epochs_for, recipe_of
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.stage import run_stage
 from benchgraft.progress import NoProgress
+from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.training.batches import Augmentation
 
 CHANGES = {"mirrored": {"flip": True}, "moved": {"shift": 4}, "both": {"flip": True, "shift": 4}}
@@ -38,6 +39,7 @@ VIEWS = (2, 4, 8)
 
 def main() -> None:
     """One line for each number and kind of views."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)

@@ -19,11 +19,12 @@ MAY_IMPORT = {
     "cache": {"errors", "files"},
     "profiling": {"errors", "files", "ledger"},
     "progress": set(),
+    "shortcuts": set(),
     "values": {"errors", "files"},
     "data": BASE,
     "requests": BASE | {"data", "values"},
     "model": BASE | {"data"},
-    "training": BASE | {"data", "model"},
+    "training": BASE | {"data", "model", "shortcuts"},
     "experiment": BASE | {"data", "model", "requests", "training"},
     "report": {"errors", "files", "ledger", "profiling"},
 }

@@ -60,6 +60,7 @@ from .report.seal import seal
 from .report.statistics import Estimate, accuracy_by_source
 from .requests import AdaptRequest, checked
 from .suspects import Suspect, suspects_of
+from .training.device import threads_put_back
 
 STEPS, UPDATE_STEPS = 400, 150
 OVERLAP = "overlap.csv"
@@ -127,6 +128,7 @@ class _Job:
         return self.request.freeze or DEFAULT_FREEZE
 
 
+@threads_put_back()
 def adapt(
     folder: Path | str,
     out: Path | str | None = None,

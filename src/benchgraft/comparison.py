@@ -30,6 +30,7 @@ from .report.profile import leave_profile
 from .report.run_files import finish
 from .report.summary import Summary
 from .requests import CompareRequest, checked
+from .training.device import threads_put_back
 
 COMPARED_STEPS = 400
 
@@ -43,6 +44,7 @@ class Compared(Part):
     """Every figure of the report; `summary.answer` says it in plain words."""
 
 
+@threads_put_back()
 def compare(
     folder: Path | str,
     *,

@@ -22,7 +22,7 @@ from .report.proportions import proportion
 from .report.statistics import Estimate
 from .requests import EvaluateRequest, checked
 from .training.batches import rows_of
-from .training.device import prepare_device
+from .training.device import prepare_device, threads_put_back
 from .training.evaluate import evaluate as run_model
 
 BATCH_SIZE = 64
@@ -85,6 +85,7 @@ class EvaluationReport(Part):
     """What was passed over in the folder, and what looks like a mistake."""
 
 
+@threads_put_back()
 def evaluate(
     model: Path | str,
     folder: Path | str,

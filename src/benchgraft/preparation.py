@@ -17,6 +17,7 @@ from .report.part import Part
 from .report.profile import leave_profile
 from .report.seal import seal
 from .requests import PrepareRequest, checked
+from .training.device import threads_put_back
 
 
 class Prepared(Part):
@@ -34,6 +35,7 @@ class Prepared(Part):
     """Stage -> what its training took, wherever it took place; the first stage first."""
 
 
+@threads_put_back()
 def prepare(
     experiment: Path | str,
     out: Path | str | None = None,

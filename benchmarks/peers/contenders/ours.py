@@ -29,6 +29,7 @@ from benchgraft.model import model_file
 from benchgraft.model.freeze import Frozen, match_layers, split_at
 from benchgraft.model.paper_cnn import PaperCNN, build, in_inference_order
 from benchgraft.progress import NoProgress
+from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.training.batches import rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.evaluate import evaluate, full_batches
@@ -61,6 +62,7 @@ class _EpochClock(Clock):
 
 
 def _bench(folder: Path, cache: Path) -> Bench:
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     return make_bench(folder, cache, "cpu", None, NoProgress(), lambda _line: None)
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..data.mixing import mixed
+from ..shortcuts import give_back
 
 RELEASED_IMAGES = 2048
 """So many are read before their pages are given back. By number, not by time: a split with a tenth of the
@@ -80,8 +81,8 @@ class Rows:
 
     def release(self) -> None:
         """Let the system take back the pages read so far: a large store must not fill the memory."""
-        if self.memory is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.memory.madvise(mmap.MADV_DONTNEED)
+        if self.memory is not None:
+            give_back(self.memory)
 
     def take_labels(self, positions: Tensor) -> Tensor:
         """Labels at these positions (int64, any shape), int64 of the same shape."""

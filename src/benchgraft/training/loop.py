@@ -6,7 +6,6 @@ on features. Caching is no branch in here, so that cached = uncached is a test o
 
 from __future__ import annotations
 
-import inspect
 import math
 import signal
 import threading
@@ -34,6 +33,7 @@ from ..errors import DivergedError, Interrupted
 from ..ledger import Clock
 from ..model.freeze import Frozen
 from ..progress import Progress
+from ..shortcuts import bare_step, compiler_left_out
 from .batches import Augmentation, Rows, augment, epoch_order, steps_per_epoch
 from .checkpoint import Checkpoint, Position
 from .evaluate import evaluate
@@ -167,9 +167,9 @@ class _Run:
         self._train, self._validation = train, validation
         self._clock, self._checkpoint = clock, checkpoint
         self._parameters = [p for p in module.parameters() if p.requires_grad]
-        with _compiler_left_out():
+        with compiler_left_out():
             self._optimizer = _optimizer(self._parameters, recipe)
-        self._bare_step = inspect.unwrap(type(self._optimizer).step)
+        self._step_optimizer = bare_step(self._optimizer)
         restored = checkpoint.restore(module, self._optimizer)
         if restored:
             self.position, self._best, loss_sum = restored
@@ -221,17 +221,12 @@ class _Run:
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        self._update()
+        if recipe.clip is not None:
+            # A norm that is no number makes every gradient so, and with them the weights: it is noticed.
+            nn.utils.clip_grad_norm_(self._parameters, recipe.clip)
+        self._step_optimizer()
         self._clock.lap(UPDATE)
         return loss.detach()
-
-    def _update(self) -> None:
-        """optimizer.step() without its wrappers, which import torch's compiler at first: 1.1 s saved."""
-        if self._recipe.clip is not None:
-            # A norm that is no number makes every gradient so, and with them the weights: it is noticed.
-            nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
-        with torch.no_grad():
-            self._bare_step(self._optimizer)
 
     def end_epoch(self) -> None:
         """Mean loss, validation, and the best weights so far. Raises DivergedError."""
@@ -298,20 +293,6 @@ def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> Optimizer:
         )
     kind = Adam if recipe.optimizer == "adam" else AdamW
     return kind(parameters, rate, weight_decay=decay, fused=True)
-
-
-@contextmanager
-def _compiler_left_out() -> Iterator[None]:
-    """Make an optimizer without importing torch's compiler, which would only let it be: 1.1 s saved."""
-    method = getattr(Optimizer.add_param_group, "__wrapped__", None)
-    if method is None or hasattr(method, "__dynamo_disable"):
-        yield
-        return
-    setattr(method, "__dynamo_disable", method)
-    try:
-        yield
-    finally:
-        delattr(method, "__dynamo_disable")
 
 
 def _set_learning_rate(optimizer: Optimizer, recipe: Recipe, done: float) -> None:
