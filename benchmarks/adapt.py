@@ -23,11 +23,13 @@ import torch
 from folders import write_fruit
 
 from benchgraft import adapt
-from benchgraft.ledger import environment, now
+from benchgraft.runfolder.ledger import environment, now
+from benchgraft.shortcuts import keep_freed_memory
 
 
 def main() -> None:
     """Every round in folders of its own; first, again, update in turn."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)

@@ -6,7 +6,7 @@ import random
 import shutil
 from pathlib import Path
 
-from benchgraft.data.classes import words
+from benchgraft.store.classes import words
 
 
 def write_fruit(fruits: Path, out: Path, per_class: int, test_per_class: int, skip: int = 0) -> Path:

@@ -29,19 +29,21 @@ from peers.gemm import gemm_gflops
 from torch import nn
 
 from benchgraft.config.network import PAPER
-from benchgraft.experiment import config
+from benchgraft.config.recipe import Recipe, Stop
 from benchgraft.experiment.images import open_data, stage_images
-from benchgraft.ledger import environment, now
+from benchgraft.experiment.load import load
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen
 from benchgraft.networks.paper_cnn import table
-from benchgraft.profiling import LapClock
 from benchgraft.progress import NoProgress
+from benchgraft.runfolder.ledger import environment, now
+from benchgraft.runfolder.profiling import LapClock
+from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.device import prepare_device
 from benchgraft.training.layer_laps import watch_layers
-from benchgraft.training.loop import Recipe, Stop, fit
+from benchgraft.training.loop import fit
 
 CLASSES = 2
 COPIES = 10
@@ -60,6 +62,7 @@ class Work:
 
 def main() -> None:
     """Measure and print."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="in each round")
@@ -118,7 +121,7 @@ def copy_gigabytes(moved: float) -> float:
 
 
 def _rows(work: Path, device: torch.device) -> Rows:
-    experiment = config.load("solar-cells")
+    experiment = load("solar-cells")
     opened = open_data("solar_cells", experiment.data["solar_cells"], None, work, NoProgress())
     images = stage_images(experiment, "scratch", opened)
     return rows_of(images.store.pixels, images.rows["train"], images.labels["train"], device)

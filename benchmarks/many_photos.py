@@ -19,7 +19,7 @@ from pathlib import Path
 
 from waves import write_waves
 
-from benchgraft.ledger import environment, now
+from benchgraft.runfolder.ledger import environment, now
 
 KILL_AFTER_SECONDS = 25
 

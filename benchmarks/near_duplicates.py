@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchgraft.data.overlap import nearest
-from benchgraft.data.perceptual import NEAR_BITS, fingerprints, perceptual_hashes
-from benchgraft.data.readers import open_source
-from benchgraft.data.store import Store, open_store
+from benchgraft.photos.readers import open_source
+from benchgraft.store.overlap import nearest
+from benchgraft.store.perceptual import NEAR_BITS, fingerprints, perceptual_hashes
+from benchgraft.store.store import Store, open_store
 
 SAMPLE = 300
 SAVED = (("quality 75", 75, 1.0), ("quality 50", 50, 1.0), ("at 60 %", 90, 0.6))

@@ -22,7 +22,8 @@ import torch
 
 from benchgraft import export, predict
 from benchgraft.files import shipped_path
-from benchgraft.ledger import environment, now
+from benchgraft.runfolder.ledger import environment, now
+from benchgraft.shortcuts import keep_freed_memory
 
 
 def photos_per_second(model: Path, folder: Path) -> float:
@@ -41,6 +42,7 @@ def seconds_of_one(model: Path, photo: Path) -> float:
 
 def main() -> None:
     """Medians of the rounds, as JSON."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)

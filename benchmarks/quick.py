@@ -26,26 +26,28 @@ from typing import Any
 import torch
 from peers.gemm import gemm_gflops
 
+from benchgraft.config.experiment import Experiment
 from benchgraft.config.network import PAPER
-from benchgraft.data.classes import StageImages
-from benchgraft.data.readers import open_source
-from benchgraft.data.store import open_store
-from benchgraft.data.synthetic import write_synthetic
-from benchgraft.experiment import config
+from benchgraft.config.recipe import Recipe, Stop
 from benchgraft.experiment.bench import Bench, make_bench
-from benchgraft.experiment.config import Experiment
 from benchgraft.experiment.images import open_data, stage_images
+from benchgraft.experiment.load import load
 from benchgraft.experiment.stage import run_stage
 from benchgraft.files import shipped_path
-from benchgraft.ledger import Clock, environment, now
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen
+from benchgraft.photos.readers import open_source
+from benchgraft.photos.synthetic import write_synthetic
 from benchgraft.progress import NoProgress
+from benchgraft.runfolder.ledger import Clock, environment, now
+from benchgraft.shortcuts import keep_freed_memory
+from benchgraft.store.classes import StageImages
+from benchgraft.store.store import open_store
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.evaluate import evaluate
-from benchgraft.training.loop import Recipe, Stop, fit
+from benchgraft.training.loop import fit
 
 TARGET = Path(__file__).resolve().parent / "results" / "quick.json"
 BATCH = 128
@@ -54,6 +56,7 @@ Measurement = Callable[[], float]
 
 def main() -> None:
     """Measure, then update or judge."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--update", action="store_true")
@@ -128,7 +131,7 @@ def _timed() -> Iterator[list[float]]:
 
 def _measurements(bench: Bench) -> dict[str, Measurement]:
     """Name -> what measures it; all are speeds, more is better."""
-    experiment = config.load("solar-cells")
+    experiment = load("solar-cells")
     opened = open_data("solar_cells", experiment.data["solar_cells"], None, bench.cache, bench.progress)
     images = stage_images(experiment, "stage3", opened)
     rows = rows_of(images.store.pixels, images.rows["train"], images.labels["train"], bench.device)

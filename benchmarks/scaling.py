@@ -26,7 +26,7 @@ from typing import Any
 
 from waves import write_waves
 
-from benchgraft.ledger import environment, now
+from benchgraft.runfolder.ledger import environment, now
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CLASSES = 10

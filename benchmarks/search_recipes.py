@@ -25,18 +25,21 @@ from typing import Any
 
 import numpy as np
 
-from benchgraft.data.split import TRAIN, VALIDATION
-from benchgraft.experiment import config
+from benchgraft.config.experiment import Experiment
+from benchgraft.config.recipe import Recipe
 from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.images import OpenedData, open_data, stage_images
+from benchgraft.experiment.load import load
 from benchgraft.experiment.stage import run_stage
 from benchgraft.files import digest_bytes
 from benchgraft.progress import NoProgress
-from benchgraft.training.loop import Recipe
+from benchgraft.shortcuts import keep_freed_memory
+from benchgraft.store.split import TRAIN, VALIDATION
 
 
 def main() -> None:
     """Print one line for each stage and combination."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--experiment", default="paper")
     parser.add_argument("--data", type=Path, required=True)
@@ -46,7 +49,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--arcs", action="store_true")
     options = parser.parse_args()
-    experiment = config.load(options.experiment)
+    experiment = load(options.experiment)
     grid = [_values(entry) for entry in options.grid]
     keys = [key for key, _ in grid]
     with tempfile.TemporaryDirectory() as temporary:
@@ -112,7 +115,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _with_recipe(experiment: config.Experiment, name: str, changes: dict[str, Any]) -> config.Experiment:
+def _with_recipe(experiment: Experiment, name: str, changes: dict[str, Any]) -> Experiment:
     stage = experiment.stages[name]
     table = stage.recipe.model_dump()
     for key, value in changes.items():

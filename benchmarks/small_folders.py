@@ -24,15 +24,16 @@ import numpy as np
 from kinds import SmallFolder, all_folders
 
 from benchgraft.config.checking import checked
+from benchgraft.config.experiment import Experiment
 from benchgraft.config.requests import CompareRequest
-from benchgraft.data.classes import StageImages
 from benchgraft.experiment.attempts import RunDivergedError
 from benchgraft.experiment.bench import Bench, make_bench
-from benchgraft.experiment.config import Experiment
 from benchgraft.experiment.folder import STAGE, epochs_for, folder_experiment, start_of
 from benchgraft.experiment.photos import user_photos
 from benchgraft.experiment.stage import run_stage
-from benchgraft.ledger import RunRecord, environment, now
+from benchgraft.runfolder.ledger import RunRecord, environment, now
+from benchgraft.shortcuts import keep_freed_memory
+from benchgraft.store.classes import StageImages
 from benchgraft.tasks.compare import COMPARED_STEPS
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -64,6 +65,7 @@ class Run:
 
 def main() -> None:
     """Every run that is not kept yet, then the table."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", help="one kind: generated, solar, clothing or fruit")

@@ -20,6 +20,7 @@ from folders import write_fruit
 from kinds import write_clothing, write_solar
 
 from benchgraft import adapt
+from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.tasks.adapted import Adapted
 
 Write = Callable[[Path, Path], Path]
@@ -33,6 +34,7 @@ TRIO = (36, 36, 3)
 
 def main() -> None:
     """One line a set."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.05)

@@ -21,16 +21,17 @@ from pathlib import Path
 import numpy as np
 from search_recipes import by_arcs
 
-from benchgraft.data.classes import StageImages
-from benchgraft.experiment import config
+from benchgraft.config.experiment import Experiment
+from benchgraft.config.recipe import Augmentation
 from benchgraft.experiment.bench import Bench, make_bench
-from benchgraft.experiment.config import Experiment
 from benchgraft.experiment.folder import epochs_for, recipe_of
 from benchgraft.experiment.images import open_data, stage_images
+from benchgraft.experiment.load import load
 from benchgraft.experiment.stage import run_stage
 from benchgraft.progress import NoProgress
+from benchgraft.shortcuts import keep_freed_memory
+from benchgraft.store.classes import StageImages
 from benchgraft.tasks.compare import COMPARED_STEPS
-from benchgraft.training.batches import Augmentation
 
 CHANGES = {"mirrored": {"flip": True}, "moved": {"shift": 4}, "both": {"flip": True, "shift": 4}}
 VIEWS = (2, 4, 8)
@@ -38,6 +39,7 @@ VIEWS = (2, 4, 8)
 
 def main() -> None:
     """One line for each number and kind of views."""
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
@@ -47,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         place = options.keep or Path(temporary)
         bench = make_bench(place / "run", place / "cache", "cpu", None, NoProgress(), print)
-        experiment = _with_shipped_stage1(config.load("paper"))
+        experiment = _with_shipped_stage1(load("paper"))
         name = experiment.stages["stage3"].data
         opened = open_data(name, experiment.data[name], options.data, bench.cache, NoProgress())
         opened = by_arcs(opened, experiment.data[name].validation)

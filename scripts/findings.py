@@ -19,10 +19,10 @@ from pathlib import Path
 from readme_picture import on_white
 
 from benchgraft.files import write_whole
-from benchgraft.ledger import RunRecord, read
 from benchgraft.report import figures_study, guide, study
 from benchgraft.report.render import markdown_block
 from benchgraft.report.tables import summarise
+from benchgraft.runfolder.ledger import RunRecord, read
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "findings.md"

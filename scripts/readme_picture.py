@@ -9,10 +9,10 @@ import re
 import sys
 from pathlib import Path
 
-from benchgraft.ledger import read
 from benchgraft.report.drawing import Picture
 from benchgraft.report.figures import runs
 from benchgraft.report.tables import summarise
+from benchgraft.runfolder.ledger import read
 
 COLOUR = re.compile(r"var\(--[\w-]+, (#[0-9a-f]+)\)")
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "result.svg"

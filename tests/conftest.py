@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchgraft.data.synthetic import write_synthetic
+from benchgraft.photos.synthetic import write_synthetic
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKED = REPOSITORY.parent / "shared" / "data"

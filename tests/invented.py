@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchgraft.ledger import (
+from benchgraft.runfolder.ledger import (
     AnyRecord,
     DataRecord,
     Environment,

@@ -19,8 +19,8 @@ from benchgraft import adapt
 from benchgraft.errors import DataError, ModelFileError, RegressionError
 from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.files import shipped_path
-from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.networks import model_file
+from benchgraft.runfolder.ledger import Ledger, RunRecord
 from benchgraft.training.features import FeatureCache
 
 

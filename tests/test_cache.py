@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from benchgraft import adapt
 from benchgraft.cache import GB, LIMIT_VARIABLE, clear, entries, hold, limit_bytes, make_room
 from benchgraft.cli import app
-from benchgraft.data.readers import open_source
-from benchgraft.data.store import open_store
 from benchgraft.errors import ConfigError, StorageError, UserError
+from benchgraft.photos.readers import open_source
+from benchgraft.store.store import open_store
 
 DAY = 86_400
 HOLDER = """

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchgraft.data.classes import ClassRules, StageImages, match, select, words
-from benchgraft.data.split import NOWHERE, TEST, TRAIN, VALIDATION, assign
-from benchgraft.data.store import Store
+from benchgraft.config.experiment import ClassRules
 from benchgraft.errors import ConfigError, DataError
+from benchgraft.store.classes import StageImages, match, select, words
+from benchgraft.store.split import NOWHERE, TEST, TRAIN, VALIDATION, assign
+from benchgraft.store.store import Store
 
 FRUITS = [
     "Apple 10",

@@ -10,17 +10,17 @@ from photos import write_photos
 from torch import nn
 
 from benchgraft import adapt, compare, prepare
+from benchgraft.config.recipe import Recipe, Stop
 from benchgraft.errors import DivergedError
 from benchgraft.experiment import attempts, folder
-from benchgraft.ledger import Clock, DivergedRecord, Ledger, RunRecord
 from benchgraft.networks import model_file
 from benchgraft.progress import NoProgress
 from benchgraft.report import tidy
 from benchgraft.report.verify import verify
+from benchgraft.runfolder.ledger import Clock, DivergedRecord, Ledger, RunRecord
 from benchgraft.training import loop
 from benchgraft.training.batches import Rows
 from benchgraft.training.checkpoint import Checkpoint
-from benchgraft.training.loop import Recipe, Stop
 
 ABSURD = 1e30
 RATE = 1.0

@@ -16,15 +16,16 @@ import torch
 
 from benchgraft.config.network import PAPER
 from benchgraft.errors import ConfigError, FrozenMovedError, RunFolderError
-from benchgraft.experiment import config
+from benchgraft.experiment.account import experiment_record
 from benchgraft.experiment.bench import Bench
-from benchgraft.experiment.compare import Comparison
-from benchgraft.ledger import Ledger, RunRecord, config_digest, environment
+from benchgraft.experiment.load import load
+from benchgraft.experiment.rounds import Comparison
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen, match_blocks
 from benchgraft.progress import NoProgress
 from benchgraft.report.tables import summarise
+from benchgraft.runfolder.ledger import Ledger, RunRecord, config_digest, environment
 
 TINY = """
 base = "paper"
@@ -71,7 +72,7 @@ def test_cached_run_gives_the_losses_and_weights_of_the_uncached_run_bit_for_bit
     tiny, tmp_path, synthetic_data, augment
 ):
     tiny.write_text(TINY.replace("epochs = 3 }", f"epochs = 3 }}, augment = {{ {augment} }}"))
-    experiment = config.load(str(tiny))
+    experiment = load(str(tiny))
     cached = _bench(tmp_path / "cached", tmp_path / "cache")
     plain = _bench(tmp_path / "plain", tmp_path / "cache", use_cache=False)
     with_cache = _runs(Comparison(experiment, synthetic_data, cached).run([]))
@@ -91,7 +92,7 @@ def test_frozen_tensors_and_buffers_are_those_of_the_parent_and_the_rest_moves(
     tiny, tmp_path, synthetic_data
 ):
     bench = _bench(tmp_path / "run", tmp_path / "cache")
-    runs = _runs(Comparison(config.load(str(tiny)), synthetic_data, bench).run([]))
+    runs = _runs(Comparison(load(str(tiny)), synthetic_data, bench).run([]))
     parent = model_file.read(bench.folder / "models" / "stage1.safetensors").state
     child = model_file.read(bench.folder / "models" / "stage2.safetensors").state
     frozen = runs[("stage2", "computed")].frozen
@@ -102,7 +103,7 @@ def test_frozen_tensors_and_buffers_are_those_of_the_parent_and_the_rest_moves(
 
 def test_finished_runs_are_not_repeated_and_the_report_can_be_made(tiny, tmp_path, synthetic_data):
     bench = _bench(tmp_path / "run", tmp_path / "cache")
-    experiment = config.load(str(tiny))
+    experiment = load(str(tiny))
     first = Comparison(experiment, synthetic_data, bench).run([])
     before = first.path.read_bytes()
     again = Comparison(experiment, synthetic_data, bench).run([])
@@ -113,7 +114,7 @@ def test_finished_runs_are_not_repeated_and_the_report_can_be_made(tiny, tmp_pat
 def test_several_parents_are_trained_once_each_and_runs_take_turns_on_them(tiny, tmp_path, synthetic_data):
     gentle = TINY.replace("batch_size = 32", "batch_size = 32, learning_rate = 2e-3")
     tiny.write_text(gentle.replace("runs = 1", "runs = 3"))
-    experiment = config.load(str(tiny)).model_copy(update={"parents": 2})
+    experiment = load(str(tiny)).model_copy(update={"parents": 2})
     ledger = Comparison(experiment, synthetic_data, _bench(tmp_path / "run", tmp_path / "cache")).run([])
     runs = ledger.of_kind(RunRecord)
     made = {(run.stage, run.seed): run for run in runs if run.arm is None}
@@ -134,7 +135,7 @@ def test_several_parents_are_trained_once_each_and_runs_take_turns_on_them(tiny,
 
 def test_run_folder_of_another_experiment_is_refused(tiny, tmp_path, synthetic_data):
     bench = _bench(tmp_path / "run", tmp_path / "cache")
-    experiment = config.load(str(tiny))
+    experiment = load(str(tiny))
     Comparison(experiment, synthetic_data, bench).run([])
     with pytest.raises(RunFolderError, match="another experiment"):
         Comparison(experiment.model_copy(update={"seed": 9}), synthetic_data, bench).run([])
@@ -142,7 +143,7 @@ def test_run_folder_of_another_experiment_is_refused(tiny, tmp_path, synthetic_d
 
 def test_a_folder_of_0_1_0_is_continued_though_settings_came_later(tiny, tmp_path, synthetic_data):
     bench = _bench(tmp_path / "run", tmp_path / "cache")
-    experiment = config.load(str(tiny))
+    experiment = load(str(tiny))
     Comparison(experiment, synthetic_data, bench).run([])
     _rewrite(bench.folder, _without_later_settings)
     before = (bench.folder / "ledger.jsonl").read_bytes()
@@ -155,8 +156,8 @@ def test_a_folder_whose_settings_cannot_be_read_says_in_one_line_how_to_begin_an
     tiny, tmp_path, synthetic_data
 ):
     bench = _bench(tmp_path / "run", tmp_path / "cache")
-    experiment = config.load(str(tiny))
-    Ledger(bench.folder).append(config.experiment_record(experiment, []))
+    experiment = load(str(tiny))
+    Ledger(bench.folder).append(experiment_record(experiment, []))
     _rewrite(bench.folder, lambda settings: settings | {"of_another_version": 1})
     with pytest.raises(RunFolderError, match="cannot read: begin anew with --out FOLDER") as refused:
         Comparison(experiment, synthetic_data, bench).run([])
@@ -196,7 +197,7 @@ def test_as_published_runs_to_the_end(tmp_path, synthetic_data):
     path = tmp_path / "short.toml"
     path.write_text(text)
     bench = _bench(tmp_path / "run", tmp_path / "cache")
-    ledger = Comparison(config.load(str(path)), synthetic_data, bench).run([])
+    ledger = Comparison(load(str(path)), synthetic_data, bench).run([])
     assert {run.arm for run in ledger.of_kind(RunRecord)} == {
         None,
         "transfer_text",
@@ -242,7 +243,7 @@ def test_a_typo_in_an_experiment_file_is_answered_with_the_nearest_name(tmp_path
     path = tmp_path / "typo.toml"
     path.write_text(f'base = "paper"\n{line}\n')
     with pytest.raises(ConfigError) as caught:
-        config.load(str(path))
+        load(str(path))
     assert expected in str(caught.value)
 
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from benchgraft.config.network import PAPER
+from benchgraft.config.recipe import Augmentation
 from benchgraft.networks.build import build
 from benchgraft.networks.contract import split_at
 from benchgraft.networks.freeze import Frozen, match_blocks
 from benchgraft.progress import NoProgress
 from benchgraft.training import features
-from benchgraft.training.batches import Augmentation, make_view, rows_of
+from benchgraft.training.batches import make_view, rows_of
 from benchgraft.training.features import FeatureCache, Wanted, prefix_key
 
 CUT, BATCH = "max_pooling2d_3", 32

@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchgraft.cli import app
-from benchgraft.data import fetch as fetch_module
-from benchgraft.data.fetch import ARCHIVES, fetch
 from benchgraft.errors import DataError, StorageError
+from benchgraft.photos import fetch as fetch_module
+from benchgraft.photos.fetch import ARCHIVES, fetch
 
 NAME = "cifar-100-binary.tar.gz"
 
@@ -129,7 +129,7 @@ def test_a_download_broken_in_the_middle_asks_for_the_missing_bytes_only(cifar, 
 
 def test_a_later_call_goes_on_from_the_part_that_a_failed_one_left(cifar, tmp_path, monkeypatch):
     cifar.breaks_at = 5000
-    monkeypatch.setattr("benchgraft.data.download.TRIES", 1)
+    monkeypatch.setattr("benchgraft.photos.download.TRIES", 1)
     with pytest.raises(DataError, match="ended after 5,000 of"):
         _get(cifar, tmp_path)
     assert not (tmp_path / "cifar-100-binary").exists()
@@ -139,7 +139,7 @@ def test_a_later_call_goes_on_from_the_part_that_a_failed_one_left(cifar, tmp_pa
 
 def test_a_file_that_changed_meanwhile_comes_whole(cifar, tmp_path, monkeypatch):
     cifar.breaks_at = 5000
-    monkeypatch.setattr("benchgraft.data.download.TRIES", 1)
+    monkeypatch.setattr("benchgraft.photos.download.TRIES", 1)
     with pytest.raises(DataError):
         _get(cifar, tmp_path)
     cifar.tag = '"2"'
@@ -187,7 +187,7 @@ def test_only_passing_faults_of_a_server_are_tried_again(cifar, tmp_path, status
 
 
 def test_without_a_server_the_command_says_what_to_download_by_hand(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.data.download.TRIES", 1)
+    monkeypatch.setattr("benchgraft.photos.download.TRIES", 1)
     nobody = replace(ARCHIVES["cifar100"], address="http://127.0.0.1:1/nobody.tar.gz")
     monkeypatch.setitem(fetch_module.ARCHIVES, "cifar100", nobody)
     result = CliRunner().invoke(app, ["data", "fetch", "cifar100", "--out", str(tmp_path)])
@@ -264,7 +264,7 @@ def test_a_full_disk_is_a_storage_error_and_keeps_what_has_come(cifar, tmp_path,
     def full(*_: object) -> None:
         raise StorageError("cannot write: No space left on device")
 
-    monkeypatch.setattr("benchgraft.data.fetch.unpack", full)
+    monkeypatch.setattr("benchgraft.photos.fetch.unpack", full)
     with pytest.raises(StorageError):
         _get(cifar, tmp_path)
     monkeypatch.undo()

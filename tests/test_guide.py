@@ -8,9 +8,9 @@ from pathlib import Path
 import invented
 import pytest
 
-from benchgraft.ledger import AnyRecord
 from benchgraft.report.guide import guide, quoted
 from benchgraft.report.tables import summarise
+from benchgraft.runfolder.ledger import AnyRecord
 
 ROOT = Path(__file__).resolve().parents[1]
 

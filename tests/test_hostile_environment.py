@@ -29,8 +29,8 @@ from safetensors import safe_open
 
 from benchgraft import onnx_export
 from benchgraft.files import lock
-from benchgraft.ledger import read
 from benchgraft.networks import model_file
+from benchgraft.runfolder.ledger import read
 
 EXPERIMENT = """
 name = "tiny"

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchgraft.data import packing
-from benchgraft.data.decode import FITS, ONE_COLOUR, Fit, Rule, decode
-from benchgraft.data.formats import MAX_PIXELS, Undecodable
-from benchgraft.data.readers import open_source
-from benchgraft.data.store import Store, open_store
 from benchgraft.errors import DataError, UserError
+from benchgraft.photos.decode import FITS, ONE_COLOUR, Fit, Rule, decode
+from benchgraft.photos.formats import MAX_PIXELS, Undecodable
+from benchgraft.photos.readers import open_source
+from benchgraft.store import packing
+from benchgraft.store.store import Store, open_store
 
 SIZE = 16
 
@@ -237,7 +237,7 @@ def test_transparency_of_a_large_photo_takes_little_more_memory_than_its_pixels(
     side = 4000
     (tmp_path / "large.png").write_bytes(encoded(Image.new("RGBA", (side, side)), compress_level=1))
     code = (
-        "import resource, sys; from pathlib import Path; from benchgraft.data.decode import Rule, decode\n"
+        "import resource, sys; from pathlib import Path; from benchgraft.photos.decode import Rule, decode\n"
         "raw = Path(sys.argv[1]).read_bytes()\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); decode(raw, Rule(16)); print(peak() - before)"

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.data import packing, rows
-from benchgraft.data.readers import open_source
-from benchgraft.data.store import Store, open_store
+from benchgraft.photos.readers import open_source
+from benchgraft.store import packing, rows
+from benchgraft.store.store import Store, open_store
 
 SIZE = 8
 CHANGES = {
@@ -207,8 +207,8 @@ SLOW_BUILD = """
 import sys, time
 from pathlib import Path
 from benchgraft.data import rows
-from benchgraft.data.readers import open_source
-from benchgraft.data.store import open_store
+from benchgraft.photos.readers import open_source
+from benchgraft.store.store import open_store
 real, rows.DECODED_AT_ONCE = rows.decode, 4
 rows.decode = lambda *a: (time.sleep(0.05), real(*a))[1]
 open_store(open_source("folder", Path(sys.argv[1])), Path(sys.argv[2]), 8)

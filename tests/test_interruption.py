@@ -17,8 +17,8 @@ import torch
 from elsewhere import Done, call, run_all, start_processes
 from photos import write_photos
 
-from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.networks import model_file
+from benchgraft.runfolder.ledger import Ledger, RunRecord
 from benchgraft.training import features, loop
 from benchgraft.training.checkpoint import Checkpoint
 

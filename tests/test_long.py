@@ -10,7 +10,7 @@ import pytest
 from photos import write_discs
 
 from benchgraft import adapt, compare
-from benchgraft.ledger import DivergedRecord, Ledger, RunRecord
+from benchgraft.runfolder.ledger import DivergedRecord, Ledger, RunRecord
 
 pytestmark = pytest.mark.long
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchgraft.data.scan import SUFFIXES
+from benchgraft.photos.scan import SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[1]
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"\0\0\1\0", b"P5", b"P6")

@@ -13,7 +13,7 @@ import pytest
 
 import benchgraft
 from benchgraft.errors import RunFolderError
-from benchgraft.ledger import Ledger
+from benchgraft.runfolder.ledger import Ledger
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "paper_tables.ipynb"
 pandas = pytest.importorskip("pandas", reason="pandas is not installed: pip install 'benchgraft[notebook]'")

@@ -16,9 +16,9 @@ from photos import write_photos
 from safetensors.numpy import load_file, save_file
 
 from benchgraft import load_runs, predict
-from benchgraft.ledger import Ledger, RunRecord, config_digest
 from benchgraft.networks import model_file
 from benchgraft.report import seal
+from benchgraft.runfolder.ledger import Ledger, RunRecord, config_digest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,16 +14,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchgraft.cli import app
-from benchgraft.data.overlap import Overlap, Pair, TrainedOn, apply_policy, find_overlap, write_pairs
-from benchgraft.data.perceptual import fingerprints
-from benchgraft.data.readers import guess_format, open_source
-from benchgraft.data.split import NOWHERE, TEST, Dropped, assign
-from benchgraft.data.store import Store, open_store
+from benchgraft.config.experiment import DataConfig
 from benchgraft.errors import DataError
-from benchgraft.experiment.config import DataConfig
 from benchgraft.experiment.images import open_data
-from benchgraft.ledger import DataRecord, Ledger
+from benchgraft.photos.readers import guess_format, open_source
 from benchgraft.progress import NoProgress
+from benchgraft.runfolder.ledger import DataRecord, Ledger
+from benchgraft.store.overlap import Overlap, Pair, TrainedOn, apply_policy, find_overlap, write_pairs
+from benchgraft.store.perceptual import fingerprints
+from benchgraft.store.split import NOWHERE, TEST, Dropped, assign
+from benchgraft.store.store import Store, open_store
 
 PLANTED = ("Test/Cherry Wax Red 1/0_100.jpg", "Training/Cherry Wax Red 1/1_100.jpg")
 """The same bytes in the data as published."""

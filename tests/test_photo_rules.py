@@ -23,14 +23,14 @@ from typer.testing import CliRunner, Result
 
 from benchgraft import adapt, evaluate, export, predict
 from benchgraft.cli import app
-from benchgraft.data.check import CheckReport, check
-from benchgraft.data.decode import CLIPPED, ONE_COLOUR, Rule, decode
-from benchgraft.data.formats import MAX_PIXELS, Undecodable
-from benchgraft.data.readers import guess_format, open_source
-from benchgraft.data.store import open_store
 from benchgraft.errors import DataError
 from benchgraft.networks import model_file
 from benchgraft.onnx_card import from_metadata
+from benchgraft.photos.decode import CLIPPED, ONE_COLOUR, Rule, decode
+from benchgraft.photos.formats import MAX_PIXELS, Undecodable
+from benchgraft.photos.readers import guess_format, open_source
+from benchgraft.store.store import open_store
+from benchgraft.tasks.check import CheckReport, check
 from benchgraft.tasks.predict import Prediction, Unreadable
 
 SIDE = 40
@@ -96,7 +96,7 @@ def test_threads_that_meet_the_first_heic_together_all_read_it(tmp_path):
     (tmp_path / "a.heic").write_bytes(raw)
     code = (
         "import sys; from pathlib import Path; from concurrent.futures import ThreadPoolExecutor\n"
-        "from benchgraft.data.decode import Rule, decode\n"
+        "from benchgraft.photos.decode import Rule, decode\n"
         "assert 'pillow_heif' not in sys.modules\n"
         "raw = Path(sys.argv[1]).read_bytes()\n"
         "with ThreadPoolExecutor(8) as pool:\n"
@@ -208,7 +208,7 @@ def test_a_folder_without_photos_says_what_it_holds_instead(model, tmp_path):
 
 
 def test_a_folder_that_cannot_be_listed_is_an_answer_and_costs_no_other(model, tmp_path, monkeypatch):
-    from benchgraft.data import scan
+    from benchgraft.photos import scan
 
     photos = write_photos(tmp_path / "new", {"green": 1, "locked": 1, "red": 1})
 
@@ -333,7 +333,7 @@ def test_folders_beside_those_of_a_split_are_named_with_their_photos(tmp_path):
 
 
 def test_a_link_to_a_huge_folder_is_counted_to_a_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.data.scan.LOOKED_AT", 4)
+    monkeypatch.setattr("benchgraft.photos.scan.LOOKED_AT", 4)
     photos = write_photos(tmp_path / "photos", {"red": 3, "green": 3})
     write_photos(tmp_path / "outside", {"a": 3, "b": 3, "c": 3})
     (photos / "fox").symlink_to(tmp_path / "outside")

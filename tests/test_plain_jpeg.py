@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.data import decode as module
-from benchgraft.data.decode import Rule, decode
-from benchgraft.data.formats import Undecodable
+from benchgraft.photos import decode as module
+from benchgraft.photos.decode import Rule, decode
+from benchgraft.photos.formats import Undecodable
 
 SIZE = 100
 

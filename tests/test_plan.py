@@ -11,7 +11,7 @@ import pytest
 from elsewhere import call
 from photos import write_photos
 
-from benchgraft.ledger import ImagesRecord, Ledger, RunRecord
+from benchgraft.runfolder.ledger import ImagesRecord, Ledger, RunRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

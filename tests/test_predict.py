@@ -15,11 +15,11 @@ from photos import write_photos
 from PIL import Image
 
 from benchgraft import adapt, evaluate, export, predict
-from benchgraft.data.decode import Rule, decode
-from benchgraft.data.synthetic import draw_varied
 from benchgraft.errors import DataError, ExportError, ModelFileError
 from benchgraft.networks import model_file
 from benchgraft.onnx_export import CHECKED_PHOTOS
+from benchgraft.photos.decode import Rule, decode
+from benchgraft.photos.synthetic import draw_varied
 from benchgraft.tasks.predict import Prediction, Unreadable
 from benchgraft.torch_classifier import TorchClassifier
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.data import cifar100
-from benchgraft.data.check import check
-from benchgraft.data.readers import guess_format, open_source
-from benchgraft.data.store import open_store
 from benchgraft.errors import DataError
+from benchgraft.photos import cifar100
+from benchgraft.photos.readers import guess_format, open_source
+from benchgraft.store.store import open_store
+from benchgraft.tasks.check import check
 
 
 def test_fruits360_gives_each_file_its_folder_as_class_and_its_side(synthetic_data: Path) -> None:
@@ -113,6 +113,32 @@ def test_cifar_with_a_missing_file_names_the_file_and_the_archive(tmp_path: Path
         open_source("cifar100", folder)
 
 
+@pytest.mark.parametrize("above", [False, True])
+def test_python_version_of_cifar_is_refused_with_the_way_to_the_binary_one(
+    tmp_path: Path, above: bool
+) -> None:
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    for name in ("train", "test", "meta"):
+        (folder / name).write_bytes(b"\x80\x02}.")
+    named = tmp_path if above else folder
+
+    assert guess_format(named) == "cifar100"
+    with pytest.raises(
+        DataError, match=r"is the Python version of CIFAR-100(.|\n)*benchgraft data fetch cifar100 --out DIR"
+    ):
+        open_source("cifar100", named)
+
+
+def test_binary_version_beside_the_python_version_is_read(tmp_path: Path) -> None:
+    binary = write_cifar(tmp_path, {"train.bin": [0], "test.bin": [1]})
+    (tmp_path / "cifar-100-python").mkdir()
+    for name in ("train", "test", "meta"):
+        (tmp_path / "cifar-100-python" / name).write_bytes(b"\x80\x02}.")
+
+    assert open_source("cifar100", tmp_path).root == binary
+
+
 def test_cifar_label_without_a_name_is_refused(tmp_path: Path) -> None:
     folder = write_cifar(tmp_path, {"train.bin": [0, 7], "test.bin": [1]})
 
@@ -137,7 +163,7 @@ def test_folder_with_a_split_is_not_taken_for_two_classes(synthetic_data: Path) 
 
 
 def test_synthetic_data_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    from benchgraft.data.synthetic import write_synthetic
+    from benchgraft.photos.synthetic import write_synthetic
 
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_synthetic(tmp_path / name, seed, train_per_class=1, test_per_class=1)

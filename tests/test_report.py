@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 from benchgraft.cli import app
 from benchgraft.errors import RunFolderError
-from benchgraft.ledger import THUMBNAILS, AnyRecord, DataRecord, ImagesRecord, Ledger, Thumbnails
 from benchgraft.report import page, run_files
 from benchgraft.report.headline import ordinal
 from benchgraft.report.seal import REPORT_FILES
 from benchgraft.report.tables import summarise
+from benchgraft.runfolder.ledger import THUMBNAILS, AnyRecord, DataRecord, ImagesRecord, Ledger, Thumbnails
 
 
 def folder_of(records: list[AnyRecord], folder: Path) -> Path:

@@ -12,10 +12,10 @@ from photos import write_photos
 
 from benchgraft import adapt, compare
 from benchgraft.errors import DataError, RunFolderError, StorageError, UserError
-from benchgraft.ledger import Ledger, RunRecord, read
 from benchgraft.networks import model_file
 from benchgraft.report.tables import summarise
 from benchgraft.report.verify import verify
+from benchgraft.runfolder.ledger import Ledger, RunRecord, read
 
 
 @pytest.fixture(autouse=True)

@@ -12,13 +12,13 @@ from photos import write_cells
 from typer.testing import CliRunner
 
 from benchgraft.cli import app, main
-from benchgraft.data.readers import guess_format, open_source
-from benchgraft.data.store import open_store
 from benchgraft.errors import DataError
-from benchgraft.experiment import config
 from benchgraft.experiment.images import package_folder
-from benchgraft.ledger import DataRecord, ImagesRecord, Ledger, RunRecord
+from benchgraft.experiment.load import load
+from benchgraft.photos.readers import guess_format, open_source
 from benchgraft.report.verify import verify
+from benchgraft.runfolder.ledger import DataRecord, ImagesRecord, Ledger, RunRecord
+from benchgraft.store.store import open_store
 
 TINY = """
 base = "solar-cells"
@@ -194,7 +194,7 @@ def _reproduce(place: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """The run folder of the tiny experiment, where the package lies in `site`."""
     monkeypatch.syspath_prepend(site)
     (place / "few.toml").write_text(TINY)
-    assert config.load(str(place / "few.toml")).data["solar_cells"].folder == "package:elpv_dataset"
+    assert load(str(place / "few.toml")).data["solar_cells"].folder == "package:elpv_dataset"
     words = [
         "reproduce",
         str(place / "few.toml"),

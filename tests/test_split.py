@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from benchgraft.data.split import (
+from benchgraft.errors import DataError, UserError
+from benchgraft.store.split import (
     NOWHERE,
     TEST,
     TRAIN,
@@ -19,7 +20,6 @@ from benchgraft.data.split import (
     group_keys,
     refuse_overlap,
 )
-from benchgraft.errors import DataError, UserError
 
 digests_of = st.lists(st.integers(0, 2**64 - 1), max_size=40)
 givens = st.sampled_from([-1, 0, 1])

@@ -17,15 +17,15 @@ from elsewhere import Done, call
 from photos import write_photos
 
 from benchgraft.config.network import PAPER
-from benchgraft.experiment import config
 from benchgraft.experiment.bench import make_bench
-from benchgraft.experiment.compare import Comparison
+from benchgraft.experiment.load import load
+from benchgraft.experiment.rounds import Comparison
 from benchgraft.files import digest_array
-from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen
 from benchgraft.networks.paper_cnn import table
+from benchgraft.runfolder.ledger import Ledger, RunRecord
 from benchgraft.training import features
 from benchgraft.training.batches import rows_of
 from benchgraft.training.features import Cut, FeatureCache
@@ -126,7 +126,7 @@ def test_a_cut_must_earn_the_features_that_it_costs():
 def _compared(made: Path, folder: Path, **more: Any) -> dict[str, RunRecord]:
     """Runs of the frozen arm by their features, in a run folder and a cache of their own."""
     bench = make_bench(folder / "run", folder / "cache", "cpu", None, None, None)
-    experiment = config.load(str(made / "tiny.toml")).model_copy(update={"arms": {"transfer": "frozen"}})
+    experiment = load(str(made / "tiny.toml")).model_copy(update={"arms": {"transfer": "frozen"}})
     ledger = Comparison(experiment, made, replace(bench, **more)).run([])
     return {run.features: run for run in ledger.of_kind(RunRecord) if not run.given}
 

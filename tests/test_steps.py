@@ -8,11 +8,11 @@ import invented
 import pytest
 from scipy import stats
 
-from benchgraft.ledger import AnyRecord
 from benchgraft.report import steps
 from benchgraft.report.blocks import Grid
 from benchgraft.report.summary import StudyStep
 from benchgraft.report.tables import summarise
+from benchgraft.runfolder.ledger import AnyRecord
 
 SECONDS = {"all": (100.0, 120.0), "few": (50.0, 60.0)}
 KEPT = {"computed": (10.0, 12.0), "cached": (5.0, 6.0)}

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.data import packing, rows, store
-from benchgraft.data.check import check
-from benchgraft.data.readers import Source, open_source
-from benchgraft.data.store import Store, open_store
 from benchgraft.errors import DataError, StorageError
+from benchgraft.photos.readers import Source, open_source
 from benchgraft.progress import BarProgress, PlainProgress
+from benchgraft.store import packing, rows, store
+from benchgraft.store.store import Store, open_store
+from benchgraft.tasks.check import check
 
 
 @pytest.fixture

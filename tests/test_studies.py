@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from benchgraft.data.varieties import held_out, variety
+from benchgraft.config.expand import expand
+from benchgraft.config.experiment import Experiment
+from benchgraft.config.recipe import Stop
 from benchgraft.errors import ConfigError
-from benchgraft.experiment import config
 from benchgraft.experiment.bench import OWN_CACHE, Bench
-from benchgraft.experiment.compare import Comparison
-from benchgraft.experiment.config import Experiment
-from benchgraft.experiment.expand import expand
 from benchgraft.experiment.images import open_data, stage_images
-from benchgraft.ledger import Ledger, RunRecord, environment
+from benchgraft.experiment.load import load
+from benchgraft.experiment.rounds import Comparison
 from benchgraft.progress import NoProgress
 from benchgraft.report.page import page
 from benchgraft.report.tables import summarise
-from benchgraft.training.loop import Stop
+from benchgraft.runfolder.ledger import Ledger, RunRecord, environment
+from benchgraft.store.varieties import held_out, variety
 
 STUDIES = [
     "as-published",
@@ -70,14 +70,14 @@ def _run(
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory, synthetic_data) -> Ledger:
     """The tiny growth study, not to be changed."""
-    return _run(_tiny(config.load("growth", quick=True)), tmp_path_factory.mktemp("grown"), synthetic_data)
+    return _run(_tiny(load("growth", quick=True)), tmp_path_factory.mktemp("grown"), synthetic_data)
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_runs_to_its_table_and_page(name, tmp_path, synthetic_data):
-    ledger = _run(_tiny(config.load(name, quick=True)), tmp_path, synthetic_data)
+    ledger = _run(_tiny(load(name, quick=True)), tmp_path, synthetic_data)
     summary = summarise(ledger.records)
-    declared = config.load(name, quick=True).study
+    declared = load(name, quick=True).study
     assert summary.study is not None
     assert {arm for row in summary.study.rows for arm in row.arms} == set(declared.points)
     assert html.escape(declared.question) in page(summary, {}).replace("&#39;", "&#x27;")
@@ -85,7 +85,7 @@ def test_every_study_runs_to_its_table_and_page(name, tmp_path, synthetic_data):
 
 
 def test_growth_featurises_only_the_photos_that_no_batch_before_had(tmp_path, synthetic_data):
-    experiment = _tiny(config.load("growth", quick=True))
+    experiment = _tiny(load("growth", quick=True))
     counts = {"first_100": 6, "first_200": 12}
     classes = {
         name: rules.model_copy(update={"train_per_class": counts.get(name, 9)})
@@ -101,7 +101,7 @@ def test_growth_featurises_only_the_photos_that_no_batch_before_had(tmp_path, sy
 
 
 def test_every_seed_takes_the_batches_in_their_order(tmp_path, synthetic_data):
-    experiment = _tiny(config.load("growth", quick=True)).model_copy(update={"runs": 2})
+    experiment = _tiny(load("growth", quick=True)).model_copy(update={"runs": 2})
     ledger = _run(experiment, tmp_path, synthetic_data)
     order = [(run.seed, run.arm) for run in ledger.of_kind(RunRecord) if "frozen" in (run.arm or "")[:6]]
     assert order == [(0, "frozen_100"), (0, "frozen_200"), (1, "frozen_100"), (1, "frozen_200")]
@@ -116,7 +116,7 @@ def test_cumulative_seconds_are_those_of_all_retrainings_so_far(grown):
 
 @pytest.mark.parametrize("name", ["growth", "what-pays"])
 def test_a_study_that_was_interrupted_throughout_has_its_report_without_times(name, tmp_path, synthetic_data):
-    ledger = _run(_tiny(config.load(name, quick=True)), tmp_path, synthetic_data)
+    ledger = _run(_tiny(load(name, quick=True)), tmp_path, synthetic_data)
     resumed = [
         record.model_copy(update={"segments": 2}) if isinstance(record, RunRecord) else record
         for record in ledger.records
@@ -146,7 +146,7 @@ def test_growth_misses_neither_a_scratch_arm_nor_warm_runs(grown):
 
 
 def test_no_training_sees_a_held_out_variety_and_they_alone_are_the_test_set(tmp_path, synthetic_data):
-    experiment = _tiny(config.load("unseen-varieties", quick=True))
+    experiment = _tiny(load("unseen-varieties", quick=True))
     images = {}
     for stage in ("stage2_0", "transfer_0"):
         data = experiment.stages[stage].data
@@ -187,7 +187,7 @@ def test_each_value_makes_a_copy_and_written_keys_win():
 
 
 def test_few_images_are_trained_for_as_many_steps_as_the_recipe_promises(tmp_path, synthetic_data):
-    experiment = _tiny(config.load("how-many-images", quick=True))
+    experiment = _tiny(load("how-many-images", quick=True))
     stop = Stop(epochs=2, least_steps=5)
     stages = {
         name: stage.model_copy(update={"recipe": stage.recipe.model_copy(update={"stop": stop})})
@@ -216,7 +216,7 @@ def test_epochs_of_a_least_number_of_steps(per_epoch, epochs):
 def test_both_arms_of_how_many_images_stop_alike():
     stops = [
         stage.recipe.stop
-        for name, stage in config.load("how-many-images").stages.items()
+        for name, stage in load("how-many-images").stages.items()
         if name.startswith(("transfer_", "scratch_"))
     ]
     assert len(stops) == 14
@@ -247,7 +247,7 @@ def test_wrong_lengths_and_steps_are_refused_by_name(text, told, tmp_path):
     path = tmp_path / "wrong.toml"
     path.write_text(f'base = "paper"\n{text}\n')
     with pytest.raises(ConfigError) as error:
-        config.load(str(path))
+        load(str(path))
     assert re.search(told, "\n".join([error.value.what, *error.value.details]), re.DOTALL)
 
 
@@ -255,6 +255,6 @@ def test_a_template_without_its_values_and_a_file_without_quick_are_refused(tmp_
     path = tmp_path / "wrong.toml"
     path.write_text('base = "paper"\n[arms]\n"t_{m}" = "stage3"\n')
     with pytest.raises(ConfigError, match=r"each\.m"):
-        config.load(str(path))
+        load(str(path))
     with pytest.raises(ConfigError, match="quick"):
-        config.load("paper", quick=True)
+        load("paper", quick=True)

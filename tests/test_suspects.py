@@ -21,12 +21,12 @@ from typer.testing import CliRunner
 from benchgraft import adapt
 from benchgraft.cache import LIMIT_VARIABLE
 from benchgraft.cli import app
-from benchgraft.data.readers import open_source
-from benchgraft.data.store import open_store
 from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
 from benchgraft.networks.contract import split_at
+from benchgraft.photos.readers import open_source
+from benchgraft.store.store import open_store
 from benchgraft.tasks import suspects
 from benchgraft.tasks.suspects import find_suspects
 

@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 from benchgraft.errors import RunFolderError
-from benchgraft.ledger import DataRecord, ExcludedImage, Ledger, RunRecord, read
 from benchgraft.report import render
 from benchgraft.report.summary import Summary
 from benchgraft.report.tables import summarise
+from benchgraft.runfolder.ledger import DataRecord, ExcludedImage, Ledger, RunRecord, read
 
 
 def printed(summary: Summary, width: int = 100) -> str:

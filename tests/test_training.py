@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
 
 from benchgraft.config.network import PAPER
+from benchgraft.config.recipe import Recipe, Stop
 from benchgraft.errors import Interrupted
-from benchgraft.ledger import Clock
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen
 from benchgraft.progress import NoProgress, Progress
+from benchgraft.runfolder.ledger import Clock
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
-from benchgraft.training.loop import Recipe, Stop, Trained, fit
+from benchgraft.training.loop import Trained, fit
 
 CPU = torch.device("cpu")
 RATE, MOMENTUM, DECAY, BATCH = 0.02, 0.9, 1e-3, 32

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from benchgraft.cli import app
 from benchgraft.cli.report import conclude
-from benchgraft.ledger import THUMBNAILS, Ledger, RunRecord, read
 from benchgraft.report import run_files
 from benchgraft.report.seal import UNCOVERED, seal
 from benchgraft.report.verify import verify
+from benchgraft.runfolder.ledger import THUMBNAILS, Ledger, RunRecord, read
 
 
 @pytest.fixture(scope="module")

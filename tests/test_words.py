@@ -22,10 +22,10 @@ import pytest
 from elsewhere import call
 from photos import write_photos
 
-from benchgraft.data.classes import ClassRules
-from benchgraft.data.names import class_name, listed, printable, resolve_renames
+from benchgraft.config.experiment import ClassRules
 from benchgraft.errors import ModelFileError, UserError
 from benchgraft.files import check_target, default_cache, name_of
+from benchgraft.names import class_name, listed, printable, resolve_renames
 from benchgraft.networks import model_file
 
 CLASSES = ("Äpfel", "梨")

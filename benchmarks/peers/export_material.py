@@ -10,15 +10,15 @@ import torch
 from contenders.material import CLASSES, SEEDS, SIDES
 
 from benchgraft.config.network import PAPER
-from benchgraft.data.classes import StageImages
-from benchgraft.experiment import config
 from benchgraft.experiment.images import keys_of, open_data, stage_images
+from benchgraft.experiment.load import load
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.contract import Input
 from benchgraft.onnx_export import export
 from benchgraft.progress import NoProgress
+from benchgraft.store.classes import StageImages
 
 STAGE = "stage3"
 PARENT = "shipped:stage2.safetensors"
@@ -29,7 +29,7 @@ def export_material(data: Path, work: Path) -> None:
     """Fill `work`/material from DIR/fruits-360; the store that it needs is kept in `work`/stores."""
     out = work / "material"
     out.mkdir(parents=True, exist_ok=True)
-    experiment = config.load("paper")
+    experiment = load("paper")
     opened = open_data("fruits360", experiment.data["fruits360"], data, work / "stores", NoProgress())
     images = stage_images(experiment, STAGE, opened)
     arrays = {}
@@ -75,7 +75,7 @@ def export_part(data: Path, work: Path, stage: str, count: int) -> None:
     DIR holds cifar-100-binary/ and fruits-360/. Where the stage has fewer they come more than once.
     """
     out = work / "material" / f"{stage}.npz"
-    experiment = config.load("paper")
+    experiment = load("paper")
     name = experiment.stages[stage].data
     opened = open_data(name, experiment.data[name], data, work / "stores", NoProgress())
     images = stage_images(experiment, stage, opened)

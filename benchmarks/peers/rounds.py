@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchgraft.ledger import environment, now
+from benchgraft.runfolder.ledger import environment, now
 
 HERE = Path(__file__).resolve().parent
 LIMIT_SECONDS = 900

@@ -2,6 +2,9 @@
 
 An entry is a folder `stores/KEY` or `features/PREFIX/IMAGES`. Its JSON file tells two things more: its mtime
 is when the entry was last used, and whoever has the entry mapped holds a shared lock on it.
+
+These locks are flock's own: many may hold an entry at once, in a cache that they may not write to and without
+a further file, which filelock's exclusive locks and its shared ones (a database beside the file) cannot do.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .data.decode import Rule
+from .photos.decode import Rule
 
 ONNX_SUFFIX = ".onnx"
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .data.decode import Rule
-from .data.names import printable
-from .data.parallel import usable_cores
 from .errors import ConfigError, ModelFileError
+from .names import printable
 from .onnx_card import FILE_DIGEST, INPUT, OUTPUT, OnnxCard, from_metadata, is_sealed
+from .parallel import usable_cores
+from .photos.decode import Rule
 
 DEVICES = ("auto", "cpu")
 _FATAL = 4

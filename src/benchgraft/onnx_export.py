@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import warnings
+import os
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,16 +16,17 @@ from torch import Tensor, nn
 
 from .config.checking import checked
 from .config.requests import ExportRequest
-from .data.decode import Rule, decode
-from .data.formats import Undecodable
-from .data.scan import images_below
-from .data.synthetic import draw_varied
 from .errors import DataError, ExportError
 from .files import SHIPPED, write_kept
 from .networks import model_file
 from .networks.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
+from .photos.decode import Rule, decode
+from .photos.formats import Undecodable
+from .photos.scan import images_below
+from .photos.synthetic import draw_varied
 from .report.part import Part
+from .shortcuts import quiet_exporter
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 LARGEST_DIFFERENCE = 1e-4
@@ -105,7 +105,7 @@ def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) 
     """The content of an ONNX file."""
     import onnx
 
-    with _quiet_exporter():
+    with quiet_exporter(), _environment_put_back():
         program: Any = torch.onnx.export(
             network,
             (torch.from_numpy(example),),
@@ -123,17 +123,15 @@ def _graph(network: nn.Module, example: npt.NDArray[np.uint8], file: ModelFile) 
 
 
 @contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without the exporter's notes: on its own deprecations, and that torchvision is not there."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _environment_put_back() -> Iterator[None]:
+    """Without what the exporter adds to it: where torch's compiler, which it loads, would keep its files."""
+    before = set(os.environ)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        logger.setLevel(level)
+        for name in set(os.environ) - before:
+            if name.startswith("TORCH"):
+                del os.environ[name]
 
 
 def _difference(network: nn.Module, photos: npt.NDArray[np.uint8], graph: bytes) -> float:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .data.decode import Rule
 from .networks import model_file
 from .networks.contract import in_inference_order
-from .training.device import prepare_device
+from .photos.decode import Rule
+from .training.device import prepare_device, threads_put_back
 
 
 class TorchClassifier:
@@ -19,7 +19,7 @@ class TorchClassifier:
 
     def __init__(self, path: Path, device: str, threads: int | None) -> None:
         """Raises ModelFileError, and ConfigError for a device that this machine does not have."""
-        self._device = prepare_device(device, threads)
+        self._device, self._threads = prepare_device(device, None), threads
         file = model_file.read(path)
         self._network = in_inference_order(model_file.load(file).to(self._device).eval())
         self.class_names: list[str] = file.card.class_names
@@ -28,5 +28,7 @@ class TorchClassifier:
     @torch.no_grad()
     def probabilities(self, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Photos, uint8 (n, size, size, 3) RGB, to float64 (n, classes)."""
-        logits = self._network(torch.from_numpy(photos).to(self._device))
-        return np.asarray(logits.double().softmax(1).cpu().numpy(), np.float64)
+        # For one batch at a time: between answers the process is its owner's.
+        with threads_put_back(self._threads):
+            logits = self._network(torch.from_numpy(photos).to(self._device))
+            return np.asarray(logits.double().softmax(1).cpu().numpy(), np.float64)

@@ -15,26 +15,28 @@ import numpy as np
 import torch
 from gemm import gemm_gflops
 
+from benchgraft.config.experiment import Stage
 from benchgraft.config.network import PAPER
-from benchgraft.data.classes import StageImages
-from benchgraft.data.readers import open_source
-from benchgraft.data.store import open_store
-from benchgraft.experiment import config
+from benchgraft.config.recipe import Recipe, Stop
 from benchgraft.experiment.bench import Bench, make_bench
-from benchgraft.experiment.config import Stage
 from benchgraft.experiment.images import keys_of, open_data, stage_images
 from benchgraft.experiment.inputs import Inputs, prepare_inputs
+from benchgraft.experiment.load import load
 from benchgraft.files import shipped_path
-from benchgraft.ledger import Clock, Phase
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.contract import Network, in_inference_order, split_at
 from benchgraft.networks.freeze import Frozen, match_blocks
+from benchgraft.photos.readers import open_source
 from benchgraft.progress import NoProgress
+from benchgraft.runfolder.ledger import Clock, Phase
+from benchgraft.shortcuts import keep_freed_memory
+from benchgraft.store.classes import StageImages
+from benchgraft.store.store import open_store
 from benchgraft.training.batches import rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.evaluate import evaluate, full_batches
-from benchgraft.training.loop import Recipe, Stop, Trained, fit
+from benchgraft.training.loop import Trained, fit
 
 from . import material
 from .timeline import Timeline
@@ -63,6 +65,7 @@ class _EpochClock(Clock):
 
 
 def _bench(folder: Path, cache: Path) -> Bench:
+    keep_freed_memory()  # as a command does; functions leave malloc alone
     return make_bench(folder, cache, "cpu", None, NoProgress(), lambda _line: None)
 
 
@@ -80,7 +83,7 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
     work = Path(job["work"])
     shutil.rmtree(work / "features", ignore_errors=True)
     bench = _bench(work / "run", work)
-    experiment = config.load("paper")
+    experiment = load("paper")
     opened = open_data(
         "fruits360", experiment.data["fruits360"], Path(job["data"]), Path(job["stores"]), NoProgress()
     )
@@ -153,7 +156,7 @@ def files(job: dict[str, Any]) -> dict[str, Any]:
 
 def _from_files(job: dict[str, Any], cache: Path, timeline: Timeline) -> dict[str, Any]:
     bench, clock = _bench(cache / "run", cache), _EpochClock()
-    experiment = config.load("paper")
+    experiment = load("paper")
     photos = experiment.data["fruits360"].model_copy(
         update={"folder": str(Path(job["material"], "photos").resolve())}
     )

@@ -6,21 +6,14 @@ Heavy imports stay inside the commands, so that `--help` answers at once.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
 from typing import Annotated
 
 import typer
 
-from ..errors import (
-    EXIT_FAULT,
-    EXIT_INTERRUPTED,
-    EXIT_USER_ERROR,
-    FrozenMovedError,
-    Interrupted,
-    UserError,
-)
+from ..errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER_ERROR, FrozenMovedError, Interrupted, UserError
+from ..shortcuts import collect_rarely, keep_freed_memory
 from .adapt import adapt
 from .cache import cache_app
 from .command import Command, Group
@@ -47,15 +40,14 @@ app = typer.Typer(
 )
 for command in (adapt, compare, predict, evaluate, export, prepare, reproduce, report, verify, model):
     app.command(cls=Command)(command)
+_COMPUTING = ("adapt", "compare", "evaluate", "predict", "prepare", "reproduce")
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 
 
 def main() -> None:
     """Run the command line; a user's mistake, or the disk's, is one message on stderr and exit code 2."""
-    # Imports make objects by the hundred thousand, none of them garbage: looking for it takes 0.1 s. It stays
-    # so for the whole command, whose memory is in arrays that go without being looked for.
-    gc.set_threshold(100_000)
+    collect_rarely()
     take_any_letter()
     try:
         _run()
@@ -105,8 +97,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand in _COMPUTING:
+        keep_freed_memory()

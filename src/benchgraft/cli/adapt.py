@@ -35,8 +35,8 @@ def adapt(given: Given, json: JsonOption = False) -> None:
 
 def _lines(result: Adapted) -> list[str]:
     """For people; the answer first."""
-    from ..data.findings import left_out_lines
     from ..report import units
+    from ..store.findings import left_out_lines
 
     images = result.images
     seconds = ", ".join(

@@ -26,10 +26,10 @@ def data_check(
 
     Example: benchgraft data check photos/
     """
-    from ..data.check import check
-    from ..data.readers import guess_format, open_source
     from ..files import default_cache
+    from ..photos.readers import guess_format, open_source
     from ..progress import for_terminal
+    from ..tasks.check import check
 
     found = check(open_source(guess_format(folder), folder), cache_dir or default_cache(), for_terminal())
     print_lines(found.lines())
@@ -51,7 +51,7 @@ def data_fetch(
     CIFAR-100 (169 MB) is checked by its published MD5. Of Fruits-360 no official digest exists: its layout is
     checked, and the SHA-256 of what came is printed for you to note. Example: benchgraft data fetch cifar100
     """
-    from ..data.fetch import fetch
+    from ..photos.fetch import fetch
     from ..progress import for_terminal
 
     fetched = fetch(name, out, for_terminal())

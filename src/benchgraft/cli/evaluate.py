@@ -34,9 +34,9 @@ def evaluate(given: Given, json: JsonOption = False) -> None:
 
 
 def _lines(found: EvaluationReport) -> list[str]:
-    from ..data.findings import left_out_lines
-    from ..data.scan import photos, some
+    from ..photos.scan import photos, some
     from ..report import units
+    from ..store.findings import left_out_lines
 
     error = units.per_cent(found.calibration_error)
     lines = [

@@ -17,7 +17,7 @@ def model(
     """Print table 1: layer, output shape, parameters, MFLOPs. Example: benchgraft model --stage stage3"""
     from ..config.network import PAPER
     from ..errors import did_you_mean
-    from ..experiment import config
+    from ..experiment.load import load
     from ..networks.build import build
     from ..networks.freeze import match_blocks
     from ..networks.paper_cnn import table
@@ -25,7 +25,7 @@ def model(
     network = build(PAPER, classes, None)
     frozen: list[str] = []
     if stage is not None:
-        stages = config.load(experiment).stages
+        stages = load(experiment).stages
         if stage not in stages:
             raise UserError(f'--stage "{stage}" is not in {experiment}', did_you_mean(stage, stages))
         frozen = match_blocks(network.block_names, stages[stage].freeze)

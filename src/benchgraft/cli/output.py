@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..data.names import printable, storable
+from ..names import printable, storable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

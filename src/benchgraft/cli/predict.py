@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..config.requests import PredictRequest
-from ..data.names import listed, printable
 from ..errors import EXIT_FAULT
+from ..names import listed, printable
 from .options import Given, asks, one_of
 from .output import print_error, say_aside, to_json
 

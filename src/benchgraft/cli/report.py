@@ -37,9 +37,9 @@ def report(given: Given) -> None:
 
 def print_report(folder: Path, format: str = "text", half_width: float | None = None) -> None:  # noqa: A002
     """Print a run folder's report; as text and html, also leave it there as files."""
-    from ..ledger import read
     from ..report import render, tidy
     from ..report.tables import summarise
+    from ..runfolder.ledger import read
 
     if format == "csv":
         print(tidy.to_csv(tidy.run_rows(read(folder))), end="")

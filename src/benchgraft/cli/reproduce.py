@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..config.requests import ReproduceRequest
+from ..experiment.load import load
 from .options import Given, asks
 from .output import say
 from .report import conclude
 
 if TYPE_CHECKING:
-    from ..experiment.config import Experiment
+    from ..config.experiment import Experiment
 
 
 @asks(ReproduceRequest)
@@ -33,15 +34,14 @@ def reproduce(
     """
     from ..config.checking import checked
     from ..config.words import command_line
-    from ..experiment import config
     from ..experiment.bench import bench_for
-    from ..experiment.compare import Comparison
+    from ..experiment.rounds import Comparison
     from ..progress import for_terminal
     from ..report.profile import leave_profile
 
     request = checked(ReproduceRequest, **given, progress=for_terminal(), say=say)
     name = request.experiment or ("paper" if request.data else "solar-cells")
-    loaded = config.load(name, request.quick)
+    loaded = load(name, request.quick)
     asked = {key: getattr(request, key) for key in ("runs", "parents", "seed")}
     loaded = loaded.model_copy(update={key: value for key, value in asked.items() if value is not None})
     folder = request.run_folder or Path("runs") / (loaded.name + ("-quick" if request.quick else ""))

@@ -9,14 +9,37 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..data.classes import StageImages
-from ..data.names import printable
+from ..config.experiment import Experiment
 from ..errors import RunFolderError
 from ..files import shipped_path
-from ..ledger import FILE_NAME, DataRecord, ExperimentRecord, ImagesRecord, Ledger, RunRecord
+from ..names import printable, storable
 from ..networks import model_file
-from .config import Experiment, experiment_record
+from ..runfolder.ledger import (
+    FILE_NAME,
+    DataRecord,
+    ExperimentRecord,
+    ImagesRecord,
+    Ledger,
+    RunRecord,
+    config_digest,
+    now,
+)
+from ..store.classes import StageImages
 from .images import OpenedData, images_record
+
+
+def experiment_record(experiment: Experiment, command: list[str]) -> ExperimentRecord:
+    """First line of a ledger."""
+    config = storable(experiment.model_dump(mode="json"))
+    return ExperimentRecord(
+        name=printable(experiment.name),
+        protocol=experiment.protocol,
+        config=config,
+        config_digest=config_digest(config),
+        arms=experiment.arms,
+        command=[printable(word) for word in command],
+        started=now(),
+    )
 
 
 class Account:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..config.experiment import Stage
 from ..errors import DivergedError
-from ..ledger import Attempt, Clock, DivergedRecord
 from ..networks.freeze import Frozen
+from ..runfolder.ledger import Attempt, Clock, DivergedRecord
 from ..training.checkpoint import Checkpoint, Position
 from ..training.loop import Trained, fit
 from .bench import Bench
-from .config import Stage
 from .inputs import Inputs
 
 ATTEMPTS = 3

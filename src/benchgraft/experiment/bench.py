@@ -11,9 +11,9 @@ import torch
 
 from ..config.requests import RunRequest
 from ..files import default_cache
-from ..ledger import Clock, Environment, environment
-from ..profiling import NoProfiler, Profiler
 from ..progress import NoProgress, Progress
+from ..runfolder.ledger import Clock, Environment, environment
+from ..runfolder.profiling import NoProfiler, Profiler
 from ..training.device import prepare_device, wait_for
 
 OWN_CACHE = "own-cache"

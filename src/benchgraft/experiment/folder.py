@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..config.experiment import DataConfig, Experiment, Stage
 from ..config.network import PAPER
+from ..config.recipe import Recipe, Stop
 from ..config.requests import PhotosRequest
 from ..files import SHIPPED
 from ..networks import model_file
 from ..networks.build import block_names
 from ..networks.freeze import match_blocks
 from ..networks.model_file import ModelFile
-from ..training.loop import Recipe, Stop
-from .config import DataConfig, Experiment, Stage
 
 DEFAULT_PARENT = "shipped:stage2.safetensors"
 STAGE = "adapt"

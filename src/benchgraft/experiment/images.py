@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..config.experiment import ClassRules, DataConfig, Experiment, HoldOut
 from ..config.network import PAPER
-from ..data.classes import ClassRules, StageImages, select
-from ..data.overlap import apply_policy, find_overlap
-from ..data.perceptual import Fingerprints, fingerprints
-from ..data.readers import open_source
-from ..data.split import NOWHERE, TEST, TRAIN, Dropped, Sides, assign, drop_shared, group_keys
-from ..data.store import Store, open_store
-from ..data.varieties import held_out
 from ..errors import DataError
 from ..files import SHIPPED, shipped_path
-from ..ledger import DataRecord, ExcludedImage, ImageList, ImagesRecord
+from ..photos.readers import open_source
 from ..progress import Progress
-from .config import DataConfig, Experiment, HoldOut
+from ..runfolder.ledger import DataRecord, ExcludedImage, ImageList, ImagesRecord
+from ..store.classes import StageImages, select
+from ..store.overlap import apply_policy, find_overlap
+from ..store.perceptual import Fingerprints, fingerprints
+from ..store.split import NOWHERE, TEST, TRAIN, Dropped, Sides, assign, drop_shared, group_keys
+from ..store.store import Store, open_store
+from ..store.varieties import held_out
 
 PACKAGE = "package:"
 """Prefix of a data set that an installed Python package brings along."""

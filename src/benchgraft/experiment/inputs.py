@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
-from ..data.classes import StageImages
-from ..ledger import Clock
+from ..config.experiment import Stage
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix
+from ..runfolder.ledger import Clock
+from ..store.classes import StageImages
 from ..training import features
 from ..training.batches import Rows, rows_of, steps_per_epoch, with_views
 from ..training.features import Cut, FeatureCache, Features, Wanted, view_ids
 from .bench import Bench
-from .config import Stage
 from .images import digests_of
 
 SPLITS = ("train", "validation", "test")

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config.experiment import ClassRules, DataConfig
 from ..config.requests import PhotosRequest
-from ..data.classes import ClassRules, StageImages, select
-from ..data.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
-from ..data.readers import guess_format
-from ..data.split import TEST, TRAIN, Dropped
 from ..errors import DataError, RunFolderError
 from ..files import lock
+from ..photos.readers import guess_format
+from ..store.classes import StageImages, select
+from ..store.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
+from ..store.split import TEST, TRAIN, Dropped
 from .account import choose_place
 from .bench import Bench
-from .config import DataConfig
 from .folder import PHOTOS, Start
 from .images import OpenedData, open_data, with_training
 

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..data.classes import SPLITS, ClassRules, match
-from ..data.readers import Given, open_source
-from ..data.store import stored_size
-from ..data.varieties import held_out
+from ..config.experiment import ClassRules, DataConfig, Experiment, Stage
 from ..networks.build import build
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix, match_blocks
+from ..photos.readers import Given, open_source
+from ..store.classes import SPLITS, match
+from ..store.store import stored_size
+from ..store.varieties import held_out
 from ..training.batches import steps_per_epoch
-from .compare import LEAST_ROUNDS
-from .config import DataConfig, Experiment, Stage
 from .images import data_folder
 from .network import stage_network
+from .rounds import LEAST_ROUNDS
 
 TIMED_STEPS = 5
 

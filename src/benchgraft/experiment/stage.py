@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data.classes import StageImages
-from ..data.perceptual import fingerprints
-from ..data.split import refuse_overlap
+from ..config.experiment import Experiment, Stage
 from ..errors import FrozenMovedError
 from ..files import digest_bytes, shipped_path
-from ..ledger import Clock, DivergedRecord, RunRecord, dump_json, now
 from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network
 from ..networks.freeze import Frozen, match_blocks
 from ..networks.model_file import ModelCard, ModelFile
-from ..profiling import LapClock
+from ..runfolder.ledger import Clock, DivergedRecord, RunRecord, dump_json, now
+from ..runfolder.profiling import LapClock
+from ..store.classes import StageImages
+from ..store.perceptual import fingerprints
+from ..store.split import refuse_overlap
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
 from ..training.layer_laps import watch_layers
@@ -33,7 +34,6 @@ from ..training.loop import Trained
 from . import attempts
 from .attempts import Outcome, RunDivergedError
 from .bench import Bench
-from .config import Experiment, Stage
 from .images import digests_of, keys_of
 from .inputs import Inputs, prepare_inputs
 from .network import asked_network

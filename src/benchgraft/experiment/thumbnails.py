@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
-from ..data.classes import StageImages
 from ..files import write_whole
-from ..ledger import THUMBNAILS, ImagesRecord, Ledger, RunRecord, Thumbnails
+from ..runfolder.ledger import THUMBNAILS, ImagesRecord, Ledger, RunRecord, Thumbnails
+from ..store.classes import StageImages
 
 MOST_IMAGES = 24
 """Of each arm; about 2 kB each."""

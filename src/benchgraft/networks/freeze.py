@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, FrozenMovedError, did_you_mean
 from ..files import digest_bytes
-from ..ledger import dump_json
+from ..runfolder.ledger import dump_json
 from . import paper_cnn
 from .contract import Network
 

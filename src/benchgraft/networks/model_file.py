@@ -27,10 +27,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..config.network import NetworkSpec, of_settings
-from ..data.names import class_name, resolve_renames
 from ..errors import ModelFileError, did_you_mean
 from ..files import digest_bytes, shipped_path, utf8_path, write_whole
-from ..ledger import dump_json
+from ..names import class_name, resolve_renames
+from ..runfolder.ledger import dump_json
 from .build import build
 from .contract import Network
 from .freeze import tensor_digest

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ledger import ImagesRecord, RunRecord
+from ..runfolder.ledger import ImagesRecord, RunRecord
 from .runs import Arm, RunFolder, rest_class, right_answers
 from .significance import Significance, mcnemar, permutation_test
 from .statistics import (

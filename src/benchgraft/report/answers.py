@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ledger import ImagesRecord, RunRecord
+from ..runfolder.ledger import ImagesRecord, RunRecord
 from .part import Part
 from .runs import RunFolder, right_answers
 

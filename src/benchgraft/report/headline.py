@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from ..ledger import RunRecord
+from ..runfolder.ledger import RunRecord
 from .guide import quoted
 from .proportions import proportion
 from .runs import SCRATCH, Arm, RunFolder

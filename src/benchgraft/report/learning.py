@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ledger import RunRecord
+from ..runfolder.ledger import RunRecord
 from .part import Part
 from .runs import SCRATCH, VARIANTS, Arm, RunFolder, Variant
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import UserError
-from ..ledger import read
+from ..runfolder.ledger import read
 from . import tidy
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ledger import RunRecord
+from ..runfolder.ledger import RunRecord
 from .runs import Arm, RunFolder
 
 _RATES = {1: "half the learning rate", 2: "half the learning rate, then a quarter"}

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 
 from ..errors import RunFolderError
-from ..ledger import THUMBNAILS, Thumbnails
+from ..runfolder.ledger import THUMBNAILS, Thumbnails
 from . import figures, figures_model, figures_study, figures_time, sections, units
 from .answers import Mistake
 from .blocks import Grid, Heading, Lines

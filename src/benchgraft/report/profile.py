@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..files import lock, write_whole
-from ..ledger import Environment, Phase
-from ..profiling import NoProfiler, Profile, Profiler, StageProfile
+from ..runfolder.ledger import Environment, Phase
+from ..runfolder.profiling import NoProfiler, Profile, Profiler, StageProfile
 from . import units
 from .seal import reseal
 

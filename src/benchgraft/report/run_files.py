@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..files import lock, write_whole
-from ..ledger import read
+from ..runfolder.ledger import read
 from . import page, render
 from .seal import REPORT_FILES, seal
 from .summary import Summary

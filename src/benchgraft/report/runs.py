@@ -10,7 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunFolderError
-from ..ledger import AnyRecord, DataRecord, DivergedRecord, ExperimentRecord, ImagesRecord, RunRecord
+from ..runfolder.ledger import (
+    AnyRecord,
+    DataRecord,
+    DivergedRecord,
+    ExperimentRecord,
+    ImagesRecord,
+    RunRecord,
+)
 
 SCRATCH = "scratch"
 Variant = Literal["cold", "warm", "pixels"]

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import RunFolderError
 from ..files import digest_bytes, write_whole
-from ..ledger import FILE_NAME as LEDGER
-from ..ledger import SEAL, THUMBNAILS
+from ..runfolder.ledger import FILE_NAME as LEDGER
+from ..runfolder.ledger import SEAL, THUMBNAILS
 
 FILE_NAME = SEAL
 UNCOVERED = (".lock", "checkpoints/")

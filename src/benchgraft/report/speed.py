@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 
-from ..ledger import Phase, RunRecord
+from ..runfolder.ledger import Phase, RunRecord
 from .runs import VARIANTS, Arm, RunFolder, Variant
 from .significance import permutation_test
 from .statistics import break_even, ratio_of_means

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ledger import RunRecord
+from ..runfolder.ledger import RunRecord
 from . import units
 from .accuracy import difference, is_of_same_images
 from .blocks import Block, Grid, Lines

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import combinations
 
-from ..ledger import RunRecord
+from ..runfolder.ledger import RunRecord
 from . import steps
 from .accuracy import difference, over_sources
 from .blocks import Block, Grid, Heading, Lines

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ledger import AnyRecord, Environment, RunRecord
+from ..runfolder.ledger import AnyRecord, Environment, RunRecord
 from . import accuracy, claims, outcomes, speed
 from .answers import confusions, mistakes_shown
 from .audit import audit

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from ..ledger import AnyRecord, DivergedRecord, RunRecord
+from ..runfolder.ledger import AnyRecord, DivergedRecord, RunRecord
 from .runs import RunFolder, group, variant
 
 Row = dict[str, Any]

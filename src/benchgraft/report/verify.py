@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import RunFolderError, UserError
 from ..files import digest_bytes, shipped_path, utf8_path
-from ..ledger import FILE_NAME as LEDGER
-from ..ledger import RunRecord, config_digest, dump_json, read
+from ..runfolder.ledger import FILE_NAME as LEDGER
+from ..runfolder.ledger import RunRecord, config_digest, dump_json, read
 from . import run_files
 from .runs import RunFolder, group, right_answers
 from .seal import FILE_NAME, REPORT_FILES, UNCOVERED, covered, digests, read_seal

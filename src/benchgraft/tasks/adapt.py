@@ -16,22 +16,23 @@ from typing import Unpack
 import numpy as np
 
 from ..config.checking import checked
+from ..config.experiment import Experiment
 from ..config.options import AdaptOptions
 from ..config.requests import AdaptRequest
 from ..config.words import command_line
-from ..data.names import resolve_renames
 from ..errors import ModelFileError, RequestError, RunFolderError, StorageError
 from ..experiment.account import Account, choose_place, is_this_run
 from ..experiment.bench import Bench, bench_for
-from ..experiment.config import Experiment
 from ..experiment.folder import PHOTOS, STAGE, Start, epochs_for, folder_experiment, start_of
 from ..experiment.photos import UserPhotos, leave_pairs, user_photos
 from ..experiment.stage import StageRun, run_stage
 from ..files import check_target, lock, name_of, shipped_path, write_kept
+from ..names import resolve_renames
 from ..networks import model_file
 from ..report.outcomes import of_one
 from ..report.profile import leave_profile
 from ..report.seal import seal
+from ..training.device import threads_put_back
 from .adapted import Adapted, adapted
 from .regression import ClassChange, class_changes, compare_models, refuse_worse
 from .suspects import suspects_of
@@ -41,6 +42,7 @@ SAME_PHOTOS = 0.5
 """A model is one of a folder's photos if so many of those that it was tested on are there."""
 
 
+@threads_put_back()
 def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[AdaptOptions]) -> Adapted:
     """Train a model for the class folders below `folder` and write it to `out`.
 

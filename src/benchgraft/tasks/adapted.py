@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..data.classes import StageImages
-from ..data.split import group_keys
 from ..experiment.inputs import SPLITS
 from ..experiment.photos import UserPhotos
-from ..ledger import ExcludedImage, Phase, RunRecord
 from ..report.part import Part
 from ..report.proportions import proportion
 from ..report.statistics import Estimate, accuracy_by_source
+from ..runfolder.ledger import ExcludedImage, Phase, RunRecord
+from ..store.classes import StageImages
+from ..store.split import group_keys
 from .regression import ClassChange
 from .result import Result
 from .suspects import Suspect

@@ -11,13 +11,14 @@ from ..config.options import CompareOptions
 from ..config.requests import CompareRequest
 from ..config.words import command_line
 from ..experiment.bench import bench_for
-from ..experiment.compare import Comparison
 from ..experiment.folder import Start, epochs_for, folder_experiment, start_of
 from ..experiment.photos import UserPhotos, leave_pairs, user_photos
+from ..experiment.rounds import Comparison
 from ..files import check_target, lock, name_of
 from ..report.profile import leave_profile
 from ..report.run_files import finish
 from ..report.summary import Summary
+from ..training.device import threads_put_back
 from .result import Result
 
 COMPARED_STEPS = 400
@@ -32,6 +33,7 @@ class Compared(Result):
     """Every figure of the report; `summary.answer` says it in plain words."""
 
 
+@threads_put_back()
 def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     """Train on the class folders below `folder` from scratch and by transfer, several times each, and report.
 

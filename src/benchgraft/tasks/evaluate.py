@@ -12,20 +12,20 @@ import numpy.typing as npt
 from ..config.checking import checked
 from ..config.options import EvaluateOptions
 from ..config.requests import EvaluateRequest
-from ..data.names import class_name
-from ..data.readers import guess_format, open_source
-from ..data.store import Store, open_store
 from ..errors import DataError, did_you_mean
 from ..files import default_cache
-from ..ledger import ExcludedImage
+from ..names import class_name
 from ..networks import model_file
 from ..networks.model_file import ModelFile
+from ..photos.readers import guess_format, open_source
 from ..progress import NoProgress
 from ..report.part import Part
 from ..report.proportions import proportion
 from ..report.statistics import Estimate
+from ..runfolder.ledger import ExcludedImage
+from ..store.store import Store, open_store
 from ..training.batches import rows_of
-from ..training.device import prepare_device
+from ..training.device import prepare_device, threads_put_back
 from ..training.evaluate import evaluate as run_model
 from .result import Result
 
@@ -89,6 +89,7 @@ class EvaluationReport(Result):
     """What was passed over in the folder, and what looks like a mistake."""
 
 
+@threads_put_back()
 def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOptions]) -> EvaluationReport:
     """Judge a model on class folders; where the folder says train and test itself, on its test side.
 

@@ -20,12 +20,12 @@ from ..classifier import Classifier, open_classifier
 from ..config.checking import checked
 from ..config.options import PredictOptions
 from ..config.requests import PredictRequest
-from ..data.decode import CLIPPED, FINDINGS, ONE_COLOUR, Pixels, Rule, decode
-from ..data.formats import Undecodable
-from ..data.names import printable
-from ..data.parallel import in_parallel
-from ..data.scan import Ignored, images_below, photos
 from ..errors import DataError
+from ..names import printable
+from ..parallel import in_parallel
+from ..photos.decode import CLIPPED, FINDINGS, ONE_COLOUR, Pixels, Rule, decode
+from ..photos.formats import Undecodable
+from ..photos.scan import Ignored, images_below, photos
 
 BATCH_SIZE = 64
 DECODED_AT_ONCE = 32

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Unpack
 
 from ..config.checking import checked
+from ..config.experiment import Experiment
 from ..config.options import PrepareOptions
 from ..config.requests import PrepareRequest
 from ..config.words import command_line
 from ..errors import UserError, did_you_mean
-from ..experiment import config
 from ..experiment.bench import bench_for
-from ..experiment.compare import Comparison
-from ..experiment.config import Experiment
+from ..experiment.load import load
+from ..experiment.rounds import Comparison
 from ..files import check_target, lock, write_kept
 from ..networks import model_file
 from ..report.profile import leave_profile
 from ..report.seal import seal
+from ..training.device import threads_put_back
 from .result import Result
 
 
@@ -37,6 +38,7 @@ class Prepared(Result):
     """Stage -> what its training took, wherever it took place; the first stage first."""
 
 
+@threads_put_back()
 def prepare(
     experiment: Path | str, out: Path | str | None = None, **options: Unpack[PrepareOptions]
 ) -> Prepared:
@@ -46,7 +48,7 @@ def prepare(
     A run folder that was interrupted is continued. Raises UserError subclasses.
     """
     request = checked(PrepareRequest, experiment=experiment, out=out, **options)
-    loaded = config.load(request.experiment)
+    loaded = load(request.experiment)
     if request.seed is not None:
         loaded = loaded.model_copy(update={"seed": request.seed})
     last = _last_stage(loaded, request.stage, request.experiment)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 
 from ..config.requests import AdaptRequest
-from ..data.classes import StageImages
 from ..errors import DataError, RegressionError
 from ..experiment.images import digests_of
 from ..experiment.photos import UserPhotos
@@ -19,6 +18,7 @@ from ..networks.model_file import ModelFile
 from ..report.part import Part
 from ..report.proportions import sign_test
 from ..report.seal import seal
+from ..store.classes import StageImages
 from ..training.batches import rows_of
 from ..training.evaluate import evaluate
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from ..data.names import storable
+from ..names import storable
 from ..report.part import Part
 
 

@@ -25,9 +25,9 @@ import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import softmax
 
-from ..data.classes import StageImages
 from ..experiment.inputs import SPLITS, Inputs
 from ..experiment.photos import FEW_IMAGES
+from ..store.classes import StageImages
 
 LANDMARKS = 1024
 """Photos, drawn by seed, whose kernels span the fit; where there are no more than these it is exact."""

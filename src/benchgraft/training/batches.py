@@ -14,43 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from ..data.mixing import mixed
+from ..config.recipe import Augmentation
+from ..shortcuts import give_back
+from ..store.mixing import mixed
 
 RELEASED_IMAGES = 2048
 """So many are read before their pages are given back. By number, not by time: a split with a tenth of the
 images, in order over the whole store, maps several images with each that it reads."""
-
-
-class Augmentation(BaseModel):
-    """Seeded changes of training images."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    flip: bool = False
-    """Mirror each image left to right with probability 1/2."""
-    shift: int = 0
-    """Move each image by up to this many pixels each way; edge pixels fill the gap."""
-    views: int | None = Field(default=None, ge=2)
-    """So many fixed views of each image, the first of them the image itself; the epochs take turns through
-    them, and their features can be cached. None: drawn anew each step, so that nothing before can be."""
-
-    @property
-    def is_used(self) -> bool:
-        """Whether anything varies."""
-        return self.flip or self.shift > 0
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether every step draws anew."""
-        return self.is_used and self.views is None
-
-    @property
-    def view_count(self) -> int:
-        """Views of each image that training takes turns through; 1 without views."""
-        return self.views if self.is_used and self.views else 1
 
 
 @dataclass(frozen=True)
@@ -80,8 +52,8 @@ class Rows:
 
     def release(self) -> None:
         """Let the system take back the pages read so far: a large store must not fill the memory."""
-        if self.memory is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.memory.madvise(mmap.MADV_DONTNEED)
+        if self.memory is not None:
+            give_back(self.memory)
 
     def take_labels(self, positions: Tensor) -> Tensor:
         """Labels at these positions (int64, any shape), int64 of the same shape."""

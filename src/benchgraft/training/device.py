@@ -1,26 +1,23 @@
-"""The device to compute on, threads, and memory settings of this process."""
+"""The device to compute on, and the threads of this process."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from ..errors import ConfigError
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
 
 def prepare_device(name: str, threads: int | None) -> torch.device:
-    """Choose the device (`auto`, cpu, cuda, mps), set the number of threads, keep freed memory at hand.
+    """Choose the device (`auto`, cpu, cuda, mps), and set the number of threads of this process.
 
+    Functions that a user calls put the threads back: see threads_put_back.
     Raises ConfigError for a device that this machine does not have.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    _keep_freed_memory()
     available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -36,21 +33,25 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
     return torch.device(name)
 
 
+@contextmanager
+def threads_put_back(threads: int | None = None) -> Iterator[None]:
+    """Compute with so many threads inside it (None: as many as before), and after it with those before.
+
+    It decorates functions too, in which prepare_device sets the number.
+    """
+    before = torch.get_num_threads()
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
 def wait_for(device: torch.device) -> None:
     """Accelerators work on while Python goes on; the clock must not."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def _keep_freed_memory() -> None:
-    """Stop glibc from returning every freed activation to the system and faulting its pages in again.
-
-    At batch 256 this alone made a training step 1.6 times faster (see docs/method.md); results are the same.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL(None)
-            libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-            libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -25,15 +25,16 @@ import torch
 from torch import Tensor, nn
 
 from ..cache import hold
-from ..data.mixing import mixed
-from ..data.split import find_rows
+from ..config.recipe import Augmentation
 from ..errors import RunFolderError, StorageError
 from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
-from ..ledger import dump_json
 from ..networks.contract import INPUT, Network, in_inference_order
 from ..networks.freeze import Frozen, tensor_digest
 from ..progress import Progress
-from .batches import RELEASED_IMAGES, Augmentation, Rows
+from ..runfolder.ledger import dump_json
+from ..store.mixing import mixed
+from ..store.split import find_rows
+from .batches import RELEASED_IMAGES, Rows
 from .device import wait_for
 from .evaluate import full_batches
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from ..ledger import Clock
+from ..runfolder.ledger import Clock
 
 OUTSIDE = "read and store"
 """What lies between two passes: the next batch is read, the last one's outputs are kept."""

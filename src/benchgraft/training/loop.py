@@ -6,7 +6,6 @@ on features. Caching is no branch in here, so that cached = uncached is a test o
 
 from __future__ import annotations
 
-import inspect
 import math
 import signal
 import threading
@@ -15,89 +14,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Literal
 
 import torch
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ..config.recipe import Recipe, Stop
 from ..errors import DivergedError, Interrupted
-from ..ledger import Clock
 from ..networks.freeze import Frozen
 from ..progress import Progress
-from .batches import Augmentation, Rows, augment, epoch_order, steps_per_epoch
+from ..runfolder.ledger import Clock
+from ..shortcuts import bare_step, compiler_left_out
+from .batches import Rows, augment, epoch_order, steps_per_epoch
 from .checkpoint import Checkpoint, Position
 from .evaluate import evaluate
 from .layer_laps import BATCH, LOSS, UPDATE
 
 CHECKPOINT_EVERY_SECONDS = 15.0
-SMALLEST_BATCH = 32
-"""Convolutions give the same bits for an image in any batch of 32 or more (measured); below they may not."""
-
-
-class Stop(BaseModel):
-    """When training ends, judged on validation alone."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epochs: int = Field(ge=1)
-    """Passes over the training images, at most."""
-    patience: int | None = Field(default=None, ge=1)
-    """Stop after this many epochs without a lower validation loss, and keep the best epoch's weights.
-    Without it all epochs are run and the last one's weights are kept."""
-    least_steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps, at least: more epochs are run where `epochs` have fewer. Few images have few steps an
-    epoch, so that a fixed number of epochs trains the less the fewer they are."""
-
-    @model_validator(mode="after")
-    def _has_one_rule(self) -> Stop:
-        if self.least_steps is not None and self.patience is not None:
-            raise ValueError("least_steps promises a length that patience may cut short; leave one out")
-        return self
-
-    def epochs_of(self, per_epoch: int) -> int:
-        """Epochs that are run at most, of so many steps each."""
-        return max(self.epochs, -(-(self.least_steps or 0) // per_epoch))
-
-
-class Recipe(BaseModel):
-    """How a stage is trained."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    """sgd has Nesterov momentum."""
-    learning_rate: float = Field(gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    batch_size: int = Field(default=64, ge=SMALLEST_BATCH)
-    schedule: Literal["constant", "one_cycle", "cosine"] = "one_cycle"
-    """Up over the first `warm_up` of all steps, then down to 0: linearly (one_cycle) or by a cosine."""
-    warm_up: float = Field(default=0.2, ge=0, lt=1)
-    clip: float | None = Field(default=None, gt=0)
-    """Gradients whose norm, over all trained tensors together, is larger are scaled down to it."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    balance: bool = False
-    """Weigh each image by the inverse of its class's share, so that a rare class counts as much as any."""
-    augment: Augmentation = Augmentation()
-    stop: Stop
-
-    @model_serializer(mode="wrap")
-    def _as_before_clip(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without clip where there is none: digests of experiments made before it was there stay."""
-        fields: dict[str, Any] = handler(self)
-        if self.clip is None:
-            fields.pop("clip", None)
-        return fields
 
 
 @dataclass(frozen=True)
@@ -167,9 +101,9 @@ class _Run:
         self._train, self._validation = train, validation
         self._clock, self._checkpoint = clock, checkpoint
         self._parameters = [p for p in module.parameters() if p.requires_grad]
-        with _compiler_left_out():
+        with compiler_left_out():
             self._optimizer = _optimizer(self._parameters, recipe)
-        self._bare_step = inspect.unwrap(type(self._optimizer).step)
+        self._step_optimizer = bare_step(self._optimizer)
         restored = checkpoint.restore(module, self._optimizer)
         if restored:
             self.position, self._best, loss_sum = restored
@@ -221,17 +155,12 @@ class _Run:
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        self._update()
+        if recipe.clip is not None:
+            # A norm that is no number makes every gradient so, and with them the weights: it is noticed.
+            nn.utils.clip_grad_norm_(self._parameters, recipe.clip)
+        self._step_optimizer()
         self._clock.lap(UPDATE)
         return loss.detach()
-
-    def _update(self) -> None:
-        """optimizer.step() without its wrappers, which import torch's compiler at first: 1.1 s saved."""
-        if self._recipe.clip is not None:
-            # A norm that is no number makes every gradient so, and with them the weights: it is noticed.
-            nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
-        with torch.no_grad():
-            self._bare_step(self._optimizer)
 
     def end_epoch(self) -> None:
         """Mean loss, validation, and the best weights so far. Raises DivergedError."""
@@ -298,20 +227,6 @@ def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> Optimizer:
         )
     kind = Adam if recipe.optimizer == "adam" else AdamW
     return kind(parameters, rate, weight_decay=decay, fused=True)
-
-
-@contextmanager
-def _compiler_left_out() -> Iterator[None]:
-    """Make an optimizer without importing torch's compiler, which would only let it be: 1.1 s saved."""
-    method = getattr(Optimizer.add_param_group, "__wrapped__", None)
-    if method is None or hasattr(method, "__dynamo_disable"):
-        yield
-        return
-    setattr(method, "__dynamo_disable", method)
-    try:
-        yield
-    finally:
-        delattr(method, "__dynamo_disable")
 
 
 def _set_learning_rate(optimizer: Optimizer, recipe: Recipe, done: float) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ledger import ExcludedImage
+from ..photos.readers import Source
+from ..photos.scan import SHOWN, some
 from ..progress import Progress
-from .findings import equal_rows
-from .readers import Source
-from .scan import SHOWN, some
-from .store import Store, open_store
+from ..runfolder.ledger import ExcludedImage
+from ..store.findings import equal_rows
+from ..store.store import Store, open_store
 
 _SIDE_NAMES = {0: "train", 1: "test", -1: "not split"}
 _VALIDATION = 2

@@ -9,7 +9,6 @@ rows.jsonl in a store   what its rows of pixels were made from, written with the
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
+from filelock import lock_descriptor
 
 from ..files import write_whole
 
@@ -112,7 +112,7 @@ class Journal:
     def __init__(self, folder: Path, place: str) -> None:
         self._file: TextIO = (folder / JOURNAL).open("w", encoding="ascii")
         with contextlib.suppress(OSError):  # a file system without locks: the build is then never taken over
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(self._file.fileno(), blocking=False)
         try:
             self._write({"place": place})
         except OSError:
@@ -166,8 +166,8 @@ def known_in_leftovers(stores: Path, place: str) -> Iterator[tuple[Known, list[P
         for folder in sorted(stores.glob(".*")):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 lines = held.enter_context((folder / JOURNAL).open(encoding="ascii"))
-                if json.loads(next(lines, "{}"))["place"] == place:
-                    fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_ours = json.loads(next(lines, "{}"))["place"] == place
+                if is_ours and lock_descriptor(lines.fileno(), blocking=False):
                     known.update(_known(folder / PIXELS, lines, is_checked=True))
                     folders.append(folder)
         yield known, folders

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import get_args
 
+from ..config.choices import Format
 from ..errors import DataError, did_you_mean
-from . import cifar100, cifar100_python, elpv
+from ..names import class_name as name_of_class
+from ..names import printable
+from . import cifar100, elpv
 from .decode import RULE_VERSION, decode
 from .formats import Undecodable
-from .names import class_name as name_of_class
-from .names import printable
 from .scan import (
     ABSENT,
     LINKS,
@@ -38,11 +38,9 @@ __all__ = [
     "Undecodable",
     "decode",
     "guess_format",
-    "load_cifar100",
     "open_source",
 ]
 
-Format = Literal["cifar100", "fruits360", "folder", "elpv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _SIDES: dict[str, Given] = {
     "training": "train",
@@ -52,7 +50,6 @@ _SIDES: dict[str, Given] = {
     "val": "validation",
     "test": "test",
 }
-_ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 @dataclass(frozen=True)
@@ -92,9 +89,9 @@ class Source:
 def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of the experiment files
     """List a data set.
 
-    `format`: "cifar100" (binary version; Python version, packed or not), "fruits360" (class folders in
-    folders train, test, validation, by any of their usual names), "folder" (of class folders) or "elpv"
-    (photos of solar cells with labels.csv).
+    `format`: "cifar100" (the binary version), "fruits360" (class folders in folders train, test, validation,
+    by any of their usual names), "folder" (of class folders) or "elpv" (photos of solar cells with
+    labels.csv).
 
     A root whose only fitting content lies one level deeper (as archives unpack) is opened there.
     Raises DataError: unknown format, missing, empty or unreadable folder, wrong layout.
@@ -102,20 +99,21 @@ def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of 
     root = Path(root)
     if format not in FORMATS:
         raise DataError(f'unknown data format "{format}"', did_you_mean(format, FORMATS))
-    if format == "cifar100":
-        return _open_cifar100(root)
     need_folder(root)
-    openers = {"fruits360": _open_fruits360, "folder": _open_folder, "elpv": _open_elpv}
+    openers = {
+        "cifar100": _open_cifar100,
+        "fruits360": _open_fruits360,
+        "folder": _open_folder,
+        "elpv": _open_elpv,
+    }
     return openers[format](root)
 
 
 def guess_format(root: Path) -> Format:
     """The format whose layout `root` has; "folder" if none other fits. Raises DataError if it is missing."""
     root = Path(root)
-    if _is_archive(root):
-        return "cifar100"
     need_folder(root)
-    if _descend(root, _has_cifar100) is not None:
+    if _find_cifar100(root) is not None:
         return "cifar100"
     if _descend(root, elpv.has_layout) is not None:
         return "elpv"
@@ -131,18 +129,9 @@ def _descend(root: Path, has_layout: Callable[[Path], bool]) -> Path | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _has_cifar100(folder: Path) -> bool:
-    # os.path, as Path.is_file() raises where the folder may not be searched.
-    return any(os.path.isfile(folder / name) for name in cifar100.PARTS) or _is_python(folder)  # noqa: PTH113
-
-
-def _is_python(folder: Path) -> bool:
-    names = (cifar100_python.META, *cifar100_python.PARTS)
-    return all(os.path.isfile(folder / name) for name in names)  # noqa: PTH113
-
-
-def _is_archive(path: Path) -> bool:
-    return path.name.lower().endswith(_ARCHIVES) and os.path.isfile(path)  # noqa: PTH113
+def _find_cifar100(root: Path) -> Path | None:
+    """The folder of a CIFAR-100, the binary version before the Python version, which opening it refuses."""
+    return _descend(root, cifar100.has_layout) or _descend(root, cifar100.is_python_version)
 
 
 def _has_sides(folder: Path) -> bool:
@@ -155,48 +144,22 @@ def _sides(folder: Path) -> dict[str, Given]:
     return {name: _SIDES[name.lower()] for name in sorted(names) if name.lower() in _SIDES}
 
 
-def load_cifar100(place: Path) -> Iterator[tuple[str, cifar100.Side, list[str], cifar100.Part]]:
-    """Name, side, class names by label and images of each file of an opened CIFAR-100, of either version."""
-    is_python = _is_archive(place) or _is_python(place)
-    return cifar100_python.load(place) if is_python else cifar100.load(place)
-
-
 def _open_cifar100(root: Path) -> Source:
-    if _is_archive(root):
-        return _cifar100_source(root, [root], [], has_offsets=False)
-    need_folder(root)
-    folder = _descend(root, _has_cifar100) or root
-    if _is_python(folder):
-        files = [folder / name for name in (*cifar100_python.PARTS, cifar100_python.META)]
-        return _cifar100_source(folder, files, [], has_offsets=False)
+    folder = _find_cifar100(root) or root
     _, notes = cifar100.inspect(folder)
-    files = [folder / name for name in (*cifar100.PARTS, cifar100.NAMES)]
-    return _cifar100_source(folder, files, notes, has_offsets=True)
-
-
-def _cifar100_source(place: Path, files: list[Path], notes: list[str], *, has_offsets: bool) -> Source:
     facts = []
-    for file in files:
-        stat = file.stat()
-        facts.append([file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
+    for name in (*cifar100.PARTS, cifar100.NAMES):
+        stat = (folder / name).stat()
+        facts.append([name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
 
     def make_samples() -> list[Sample]:
-        samples = []
-        for name, given, names, part in load_cifar100(place):
-            path = place / name if place.is_dir() else place
-            samples += [
-                Sample(
-                    cifar100.key(name, row),
-                    names[label],
-                    given,
-                    path,
-                    cifar100.pixel_offset(row) if has_offsets else None,
-                )
-                for row, label in enumerate(part.labels.tolist())
-            ]
-        return samples
+        return [
+            Sample(cifar100.key(name, row), names[label], given, folder / name, cifar100.pixel_offset(row))
+            for name, given, names, part in cifar100.load(folder)
+            for row, label in enumerate(part.labels.tolist())
+        ]
 
-    return Source("cifar100", place, _signature("cifar100", place, facts), notes, make_samples)
+    return Source("cifar100", folder, _signature("cifar100", folder, facts), notes, make_samples)
 
 
 def _open_fruits360(root: Path) -> Source:

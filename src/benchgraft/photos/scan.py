@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..errors import DataError
+from ..names import class_name as name_of_class
+from ..names import printable
 from .formats import RAW_SUFFIXES, SUFFIXES
-from .names import class_name as name_of_class
-from .names import printable
 
 Given = Literal["train", "test", "validation"]
 """The side on which a data set puts an image."""

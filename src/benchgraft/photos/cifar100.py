@@ -7,6 +7,7 @@ A record is 3,074 bytes: coarse label, fine label, 1,024 red, 1,024 green and 1,
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from .names import class_name
+from ..names import class_name
 
 SIDE = 32
 PIXEL_BYTES = 3 * SIDE * SIDE
@@ -24,6 +25,8 @@ Side = Literal["train", "test"]
 PARTS: dict[str, Side] = {"test.bin": "test", "train.bin": "train"}
 """File -> side, in key order."""
 NAMES = "fine_label_names.txt"
+_PYTHON_FILES = ("meta", "test", "train")
+_GET_IT = "get cifar-100-binary.tar.gz: benchgraft data fetch cifar100 --out DIR"
 _OFFICIAL = {"test.bin": 10_000, "train.bin": 50_000}
 _OFFICIAL_CLASSES = 100
 
@@ -55,14 +58,29 @@ def pixel_offset(row: int) -> int:
     return row * RECORD_BYTES + 2
 
 
+def has_layout(folder: Path) -> bool:
+    """Whether any file of the binary version is there."""
+    # os.path, as Path.is_file() raises where the folder may not be searched.
+    return any(os.path.isfile(folder / name) for name in PARTS)  # noqa: PTH113
+
+
+def is_python_version(folder: Path) -> bool:
+    """Whether these are the files of the Python version, pickles, which is not read."""
+    return all(os.path.isfile(folder / name) for name in _PYTHON_FILES)  # noqa: PTH113
+
+
 def inspect(folder: Path) -> tuple[list[str], list[str]]:
     """Class names by fine label, and notes. Raises DataError: a file missing, or of a wrong length."""
+    if is_python_version(folder) and not has_layout(folder):
+        raise DataError(
+            f"{folder} is the Python version of CIFAR-100; what is read is the binary version", _GET_IT
+        )
     for part in (*PARTS, NAMES):
         if not (folder / part).is_file():
             raise DataError(
                 f"{folder} is not CIFAR-100 in its binary version: {part} is missing",
                 f"needed: {', '.join([*PARTS, NAMES])}",
-                "the archive is cifar-100-binary.tar.gz (or the Python version; not the Matlab version)",
+                _GET_IT,
             )
     try:
         text = (folder / NAMES).read_text(encoding="utf-8-sig")

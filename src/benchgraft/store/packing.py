@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config.choices import Fit
+from ..parallel import in_parallel, pieces
+from ..photos import cifar100
+from ..photos.decode import Pixels, Rule
+from ..photos.formats import missing_reader
+from ..photos.grey import level_of, peak_of
+from ..photos.readers import Sample, Source
 from ..progress import Progress
-from . import cifar100
-from .decode import Pixels, Rule
-from .formats import missing_reader
-from .grey import level_of, peak_of
-from .parallel import in_parallel, pieces
-from .readers import Sample, Source, load_cifar100
 from .reuse import Facts, Hashes, Seen, name_below
 
 MAX_FILE_BYTES = 200_000_000
@@ -136,7 +136,7 @@ def pack_cifar100(source: Source, size: int) -> Pack:
     sha256: list[bytes] = []
     class_names: list[str] = []
     labels, given, pixels = [], [], []
-    for file, side, names, part in load_cifar100(source.root):
+    for file, side, names, part in cifar100.load(source.root):
         class_names = sorted(names)
         # Fine labels number the classes in the order of the names file, a store in sorted order.
         renumber = np.array([class_names.index(name) for name in names], np.int32)

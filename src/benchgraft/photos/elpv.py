@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError
-from .names import printable
+from ..names import printable
 
 LABELS = "labels.csv"
 _LONGEST_LINE = 4096

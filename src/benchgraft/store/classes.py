@@ -7,59 +7,19 @@ import json
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ..config.experiment import ClassRules
 from ..errors import ConfigError, DataError, did_you_mean
+from ..names import composed
 from .mixing import mixed
-from .names import class_name as name_of_class
-from .names import composed
 from .split import TEST, TRAIN, VALIDATION, Sides
 from .store import Store
 
 Rows = npt.NDArray[np.int64]
-Count = Annotated[int, Field(ge=1)]
 SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-
-
-class ClassRules(BaseModel):
-    """Which source classes make up a class, and how many of its images a stage takes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rules: dict[str, list[str]] = {}
-    """Class -> words or phrases of source class names. Empty: every source class is a class of its own."""
-    rest: str | None = None
-    """Class of every source class that no rule matches; None leaves those out."""
-    train_per_class: Count | None = None
-    """At most so many training images a class, drawn evenly over its source classes; None takes all."""
-    validation_per_class: Count | None = None
-    test_per_class: Count | None = None
-    draw_seed: int = 0
-
-    @field_validator("rules")
-    @classmethod
-    def _named_as_elsewhere(cls, rules: dict[str, list[str]]) -> dict[str, list[str]]:
-        named = {name_of_class(name): phrases for name, phrases in rules.items()}
-        if len(named) < len(rules):
-            raise ValueError("two of these names are one, written in two ways")
-        return named
-
-    @field_validator("rest")
-    @classmethod
-    def _rest_as_elsewhere(cls, rest: str | None) -> str | None:
-        return None if rest is None else name_of_class(rest)
-
-    def per_class(self, split: str) -> int | None:
-        """The limit for "train", "validation" or "test"."""
-        return {
-            "train": self.train_per_class,
-            "validation": self.validation_per_class,
-            "test": self.test_per_class,
-        }[split]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from ..errors import DataError, UserError
 from ..files import storage_errors, write_folder_whole
-from ..ledger import ExcludedImage
+from ..photos.decode import RULE_VERSION
 from ..progress import Progress
-from .decode import RULE_VERSION
+from ..runfolder.ledger import ExcludedImage
 from .packing import Pack
 from .reuse import JOURNAL, Journal, Known, known_in_leftovers, known_in_store
 from .rows import Written, write_rows

@@ -13,15 +13,15 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..data.classes import StageImages
-from ..data.readers import open_source
+from ..config.experiment import Experiment
 from ..errors import ConfigError, DivergedError, FrozenMovedError
 from ..files import lock, shipped_path
-from ..ledger import DivergedRecord, ExperimentRecord, Ledger, RunRecord, now
+from ..photos.readers import open_source
+from ..runfolder.ledger import DivergedRecord, ExperimentRecord, Ledger, RunRecord, now
+from ..store.classes import StageImages
 from .account import Account
 from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
-from .config import Experiment
 from .images import OpenedData, data_folder, open_data, stage_images
 from .network import stage_network
 from .stage import run_stage

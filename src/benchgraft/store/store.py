@@ -36,15 +36,15 @@ from ..config.choices import Damaged, Fit
 from ..config.network import PAPER
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
-from ..ledger import ExcludedImage
+from ..photos import cifar100
+from ..photos.decode import Rule, look_of
+from ..photos.grey import FULL_RANGE
+from ..photos.readers import Source
 from ..progress import NoProgress, Progress
-from . import cifar100
+from ..runfolder.ledger import ExcludedImage
 from .building import FORMAT_VERSION, build, digest_of, first_of
-from .decode import Rule, look_of
 from .findings import findings_of
-from .grey import FULL_RANGE
 from .packing import Pack, hash_files, hashes_of, pack_cifar100
-from .readers import Source
 from .reuse import PIXELS, Hashes, read_hashes, write_hashes
 
 LARGEST_SIZE = 1024

@@ -23,7 +23,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from .names import printable
+from ..names import printable
 
 MAX_PIXELS = 64_000_000
 """Above this an image is refused from its header, before a pixel is decoded."""

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from ..config.choices import Policy
 from ..errors import DataError
 from ..files import write_whole
-from ..ledger import ExcludedImage
-from .names import printable
+from ..names import printable
+from ..runfolder.ledger import ExcludedImage
 from .perceptual import NEAR_BITS, Fingerprints
 from .split import NOWHERE, TEST, TRAIN, VALIDATION, Digests, Dropped, Sides
 from .store import Store

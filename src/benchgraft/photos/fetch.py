@@ -8,11 +8,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config.choices import Format
 from ..errors import DataError, did_you_mean
 from ..files import lock, storage_errors
 from ..progress import NoProgress, Progress
 from .download import WAIT_SECONDS, download
-from .readers import Format, Source, open_source
+from .readers import Source, open_source
 from .unpack import unpack
 
 

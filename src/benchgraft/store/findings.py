@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..ledger import ExcludedImage
-from .decode import CLIPPED, FLAT, ONE_COLOUR
-from .grey import FULL_RANGE, level_of
-from .scan import photos, some
+from ..photos.decode import CLIPPED, FLAT, ONE_COLOUR
+from ..photos.grey import FULL_RANGE, level_of
+from ..photos.scan import photos, some
+from ..runfolder.ledger import ExcludedImage
 
 if TYPE_CHECKING:
     from .store import Store

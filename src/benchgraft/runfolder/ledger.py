@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .errors import RunFolderError
-from .files import digest_bytes, storage_errors
+from ..errors import RunFolderError
+from ..files import digest_bytes, storage_errors
 
 FILE_NAME = "ledger.jsonl"
 SEAL = "digests.json"

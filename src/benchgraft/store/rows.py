@@ -12,12 +12,12 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import DataError, StorageError
-from ..ledger import ExcludedImage
+from ..parallel import in_parallel
+from ..photos.decode import FINDINGS, Pixels, decode
+from ..photos.formats import Undecodable, pillow_warnings_off
 from ..progress import Progress
-from .decode import FINDINGS, Pixels, decode
-from .formats import Undecodable, pillow_warnings_off
+from ..runfolder.ledger import ExcludedImage
 from .packing import Pack
-from .parallel import in_parallel
 from .reuse import JOURNAL, PIXELS, Earlier, Journal, Known
 
 DECODED_AT_ONCE = 64

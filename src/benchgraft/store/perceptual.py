@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from ..errors import StorageError
 from ..files import write_whole
+from ..photos.decode import RULE_VERSION, Pixels
 from ..progress import NoProgress, Progress
-from .decode import RULE_VERSION, Pixels
 from .reuse import PIXELS
 from .split import Digests, find_rows
 from .store import Store

@@ -1,1 +1,0 @@
-"""Images as files -> packed store, split, classes. numpy and Pillow; no torch."""

@@ -1,0 +1,1 @@
+"""Files of photos become pixels: readers, listing, decoding, checking, download. No torch."""

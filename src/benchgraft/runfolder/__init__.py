@@ -1,0 +1,1 @@
+"""The account of a run: ledger, clocks, seal. No torch."""
