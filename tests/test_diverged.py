@@ -15,8 +15,8 @@ from benchgraft.experiment import attempts, folder
 from benchgraft.ledger import Clock, DivergedRecord, Ledger, RunRecord
 from benchgraft.model import model_file
 from benchgraft.progress import NoProgress
-from benchgraft.report import tidy
-from benchgraft.report.verify import verify
+from benchgraft.reporting import verify
+from benchgraft.runfolder import tidy
 from benchgraft.training import loop
 from benchgraft.training.batches import Rows
 from benchgraft.training.checkpoint import Checkpoint

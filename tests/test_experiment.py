@@ -23,7 +23,7 @@ from benchgraft.model import model_file
 from benchgraft.model.freeze import Frozen, match_layers
 from benchgraft.model.paper_cnn import build
 from benchgraft.progress import NoProgress
-from benchgraft.report.tables import summarise
+from benchgraft.reporting import summarise
 
 TINY = """
 base = "paper"

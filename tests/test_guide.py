@@ -9,8 +9,8 @@ import invented
 import pytest
 
 from benchgraft.ledger import AnyRecord
-from benchgraft.report.guide import guide, quoted
-from benchgraft.report.tables import summarise
+from benchgraft.report.headline import guide, quoted
+from benchgraft.reporting import summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,28 +12,42 @@ import benchgraft
 
 PACKAGE = Path(benchgraft.__file__).parent
 BASE = {"cache", "errors", "files", "ledger", "profiling", "progress"}
+FIGURES = {"part", "statistics", "runfolder"}
 MAY_IMPORT = {
     "errors": set(),
+    "part": set(),
     "files": {"errors"},
     "ledger": {"errors", "files"},
     "cache": {"errors", "files"},
     "profiling": {"errors", "files", "ledger"},
     "progress": set(),
     "values": {"errors", "files"},
+    "runfolder": {"errors", "files", "ledger"},
     "data": BASE,
     "requests": BASE | {"data", "values"},
+    "statistics": {"part"},
     "model": BASE | {"data"},
     "training": BASE | {"data", "model"},
     "experiment": BASE | {"data", "model", "requests", "training"},
-    "report": {"errors", "files", "ledger", "profiling"},
+    "report": BASE | FIGURES | {"data"},
+    "paper": {"errors"} | FIGURES | {"report"},
+    "reporting": {"errors", "files", "ledger", "paper", "report", "runfolder"},
 }
-"""Rooms that are not named here (the command line and what it calls) may import every room above."""
-WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "profiling", "progress", "data", "report"} | {
+"""Room -> those that it may import.
+
+Rooms that are not named here (the command line and what it calls) may import every room above.
+"""
+WITHOUT_TORCH = {"cache", "errors", "files", "ledger", "part", "profiling", "progress", "data"} | {
     "classifier",
     "onnx_card",
     "onnx_classifier",
+    "paper",
     "prediction",
+    "report",
+    "reporting",
     "requests",
+    "runfolder",
+    "statistics",
     "values",
 }
 

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from benchgraft import load_runs, predict
 from benchgraft.ledger import Ledger, RunRecord, config_digest
 from benchgraft.model import model_file
-from benchgraft.report import seal
+from benchgraft.runfolder import seal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

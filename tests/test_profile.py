@@ -15,7 +15,7 @@ from benchgraft.cli import app
 from benchgraft.ledger import Ledger, RunRecord
 from benchgraft.model import model_file
 from benchgraft.profiling import Profile
-from benchgraft.report.verify import verify
+from benchgraft.reporting import verify
 
 FORWARD_OF_SCRATCH = ("conv2d_1", "batch_normalization_2", "max_pooling2d_3", "dense_3")
 

@@ -14,8 +14,7 @@ from benchgraft import adapt, compare
 from benchgraft.errors import DataError, RunFolderError, StorageError, UserError
 from benchgraft.ledger import Ledger, RunRecord, read
 from benchgraft.model import model_file
-from benchgraft.report.tables import summarise
-from benchgraft.report.verify import verify
+from benchgraft.reporting import summarise, verify
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from benchgraft.errors import DataError
 from benchgraft.experiment import config
 from benchgraft.experiment.images import package_folder
 from benchgraft.ledger import DataRecord, ImagesRecord, Ledger, RunRecord
-from benchgraft.report.verify import verify
+from benchgraft.reporting import verify
 
 TINY = """
 base = "solar-cells"

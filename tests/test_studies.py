@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchgraft import reporting
 from benchgraft.data.varieties import held_out, variety
 from benchgraft.errors import ConfigError
 from benchgraft.experiment import config
@@ -21,8 +22,7 @@ from benchgraft.experiment.expand import expand
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.ledger import Ledger, RunRecord, environment
 from benchgraft.progress import NoProgress
-from benchgraft.report.page import page
-from benchgraft.report.tables import summarise
+from benchgraft.reporting import summarise
 from benchgraft.training.loop import Stop
 
 STUDIES = [
@@ -80,7 +80,7 @@ def test_every_study_runs_to_its_table_and_page(name, tmp_path, synthetic_data):
     declared = config.load(name, quick=True).study
     assert summary.study is not None
     assert {arm for row in summary.study.rows for arm in row.arms} == set(declared.points)
-    assert html.escape(declared.question) in page(summary, {}).replace("&#39;", "&#x27;")
+    assert html.escape(declared.question) in reporting.html(summary, {}).replace("&#39;", "&#x27;")
     assert not (tmp_path / "run" / OWN_CACHE).exists()
 
 
@@ -124,7 +124,7 @@ def test_a_study_that_was_interrupted_throughout_has_its_report_without_times(na
     summary = summarise(resumed)
     assert not any(row.seconds for row in summary.study.rows)
     assert "every run was interrupted" in " ".join(summary.answer)
-    page(summary, {})
+    reporting.html(summary, {})
 
 
 def test_time_that_an_interrupted_retraining_lost_is_in_no_sum(grown):

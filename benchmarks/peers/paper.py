@@ -19,7 +19,7 @@ from export_material import export_part
 from rounds import Bench, Contender, run_rounds
 
 from benchgraft.ledger import ImagesRecord, RunRecord, read
-from benchgraft.report.audit import audit
+from benchgraft.paper.audit import audit
 
 STEPS, QUICK_STEPS = 150, 4
 WARM_UP_STEPS = 5

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .onnx_export import export
     from .prediction import predict
     from .preparation import prepare
-    from .report.notebook import load_runs
+    from .runfolder.tidy import load_runs
 
 __all__ = ["adapt", "compare", "evaluate", "export", "load_runs", "predict", "prepare"]
 _PLACES = {
@@ -23,7 +23,7 @@ _PLACES = {
     "compare": ".comparison",
     "evaluate": ".evaluation",
     "export": ".onnx_export",
-    "load_runs": ".report.notebook",
+    "load_runs": ".runfolder.tidy",
     "predict": ".prediction",
     "prepare": ".preparation",
 }

@@ -45,60 +45,27 @@ from .experiment.images import OpenedData
 from .experiment.inputs import SPLITS
 from .experiment.stage import StageRun, run_stage
 from .files import check_target, lock, name_of, shipped_path, write_kept
-from .ledger import ExcludedImage, Phase, RunRecord
+from .ledger import RunRecord
 from .model import model_file
 from .model.freeze import match_layers
 from .model.model_file import ModelFile
 from .model.paper_cnn import PaperCNN
 from .progress import Progress
-from .regression import ClassChange, compare_models
-from .report.outcomes import of_one
-from .report.part import Part
+from .regression import compare_models
+from .report.answers import Adapted, ClassChange, ClassResult, Suspect
 from .report.profile import leave_profile
-from .report.proportions import proportion
-from .report.seal import seal
-from .report.statistics import Estimate, accuracy_by_source
+from .report.words import retried
 from .requests import AdaptRequest, checked
-from .suspects import Suspect, suspects_of
+from .runfolder.seal import seal
+from .statistics.estimates import Estimate
+from .statistics.proportions import proportion
+from .statistics.sources import accuracy_by_source
+from .suspects import suspects_of
 
 STEPS, UPDATE_STEPS = 400, 150
 OVERLAP = "overlap.csv"
 SAME_PHOTOS = 0.5
 """A model is one of a folder's photos if so many of those that it was tested on are there."""
-
-
-class ClassResult(Part):
-    """One class on test photos that training never saw."""
-
-    name: str
-    train_images: int
-    test_images: int
-    recall: Estimate | None
-    """None without test images."""
-
-
-class Adapted(Part):
-    """What `adapt` has done. Accuracies are fractions, times seconds."""
-
-    model: Path
-    accuracy: Estimate
-    balanced_accuracy: float
-    """Mean recall of the classes that have test images."""
-    classes: list[ClassResult]
-    images: dict[str, int]
-    """Split -> photos."""
-    excluded: list[ExcludedImage]
-    dropped_from_test: list[ExcludedImage]
-    decode_seconds: float
-    decoded: int
-    """Photos read and decoded now; the others were in the store."""
-    features_computed: int
-    epochs: int
-    seconds: dict[Phase, float]
-    suspects: list[Suspect]
-    notes: list[str]
-    changes: list[ClassChange]
-    """After an update: each class on the test photos of the old model, and all of them together, first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,7 +260,7 @@ def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench, 
         notes.append(f"all pairs of photos that are equal or look alike: {bench.folder / OVERLAP}")
     done, path = _trained(experiment, images, seconds, bench, account)
     run = done.record
-    notes += of_one(run)
+    notes += retried(run)
     made = model_file.read(path)
     changes = _changes(job, run, images, bench)
     _refuse_regression(job, changes, made.path, bench)

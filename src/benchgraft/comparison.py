@@ -24,11 +24,11 @@ from .experiment.folder import (
 )
 from .files import check_target, name_of, shipped_path
 from .model import model_file
+from .part import Part
 from .progress import Progress
-from .report.part import Part
 from .report.profile import leave_profile
-from .report.run_files import finish
 from .report.summary import Summary
+from .reporting import finish
 from .requests import CompareRequest, checked
 
 COMPARED_STEPS = 400

@@ -13,14 +13,12 @@ from .data.readers import guess_format, open_source
 from .data.store import Store, open_store
 from .errors import DataError, did_you_mean
 from .files import default_cache
-from .ledger import ExcludedImage
 from .model import model_file
 from .model.model_file import ModelFile
 from .progress import NoProgress, Progress
-from .report.part import Part
-from .report.proportions import proportion
-from .report.statistics import Estimate
+from .report.answers import Bin, ClassFigures, EvaluationReport, Mistake
 from .requests import EvaluateRequest, checked
+from .statistics.proportions import proportion
 from .training.batches import rows_of
 from .training.device import prepare_device
 from .training.evaluate import evaluate as run_model
@@ -28,61 +26,6 @@ from .training.evaluate import evaluate as run_model
 BATCH_SIZE = 64
 BINS = 10
 SHOWN_MISTAKES = 20
-
-
-class ClassFigures(Part):
-    """One class. None where there is nothing to divide by."""
-
-    name: str
-    photos: int
-    recall: Estimate | None
-    precision: Estimate | None
-
-
-class Bin(Part):
-    """Answers of one range of confidence."""
-
-    low: float
-    high: float
-    photos: int
-    confidence: float | None
-    """Mean probability of the answers."""
-    accuracy: float | None
-
-
-class Mistake(Part):
-    """One wrong answer."""
-
-    key: str
-    given: str
-    predicted: str
-    confidence: float
-
-
-class EvaluationReport(Part):
-    """What a model is worth on a folder. Accuracies are fractions; intervals hold for independent photos."""
-
-    model: Path
-    folder: Path
-    photos: int
-    accuracy: Estimate
-    balanced_accuracy: float
-    """Mean recall of the classes that have photos."""
-    classes: list[ClassFigures]
-    confusion: list[list[int]]
-    """Row: given class, column: predicted, in the order of `classes`."""
-    calibration: list[Bin]
-    calibration_error: float
-    """Mean distance of confidence and accuracy over the bins, weighted by their photos."""
-    mistakes: list[Mistake]
-    """The most confident ones first, at most SHOWN_MISTAKES."""
-    unknown_classes: dict[str, int]
-    """Class folders that the model does not know -> photos; left out."""
-    trained_on: int
-    """Photos left out since the model, or a parent of it, was trained on the same bytes."""
-    excluded: list[ExcludedImage]
-    notes: list[str]
-    """What was passed over in the folder, and what looks like a mistake."""
 
 
 def evaluate(

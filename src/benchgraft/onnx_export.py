@@ -24,7 +24,7 @@ from .files import SHIPPED, write_kept
 from .model import model_file
 from .model.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
-from .report.part import Part
+from .part import Part
 from .requests import ExportRequest, checked
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")

@@ -12,11 +12,11 @@ from .experiment.compare import Comparison
 from .experiment.config import Experiment
 from .files import check_target, lock, write_kept
 from .model import model_file
+from .part import Part
 from .progress import Progress
-from .report.part import Part
 from .report.profile import leave_profile
-from .report.seal import seal
 from .requests import PrepareRequest, checked
+from .runfolder.seal import seal
 
 
 class Prepared(Part):

@@ -12,41 +12,12 @@ from .data.classes import StageImages
 from .experiment.images import digests_of
 from .model import model_file
 from .model.model_file import ModelFile
-from .report.part import Part
-from .report.proportions import sign_test
+from .report.answers import ClassChange
+from .statistics.proportions import sign_test
 from .training.batches import rows_of
 from .training.evaluate import evaluate
 
-NOISE = 0.05
 BATCH_SIZE = 64
-
-
-class ClassChange(Part):
-    """Old and new model on the same test photos of one class."""
-
-    name: str | None
-    """None: all classes together."""
-    images: int
-    right_before: int
-    right_after: int
-    lost: int
-    """Right before, wrong after."""
-    won: int
-    p: float
-    """Chance of at least so many lost among lost and won if neither model is better (one-sided sign test)."""
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether the loss is beyond noise."""
-        return self.p < NOISE
-
-    def text(self) -> str:
-        """One line to print."""
-        name = f'class "{self.name}"' if self.name is not None else "all classes"
-        return (
-            f"{name}: {self.right_before} of {self.images} right before, {self.right_after} after "
-            f"({self.lost} lost, {self.won} won, p = {self.p:.3f})"
-        )
 
 
 def compare_models(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..ledger import ExcludedImage
 from .decode import CLIPPED, FLAT, ONE_COLOUR
 from .grey import FULL_RANGE, level_of
 from .scan import photos, some
@@ -96,19 +95,6 @@ def _grey16(store: Store, is_level_given: bool) -> list[str]:
             "white; this is part of the model"
         ]
     return []
-
-
-def left_out_lines(excluded: list[ExcludedImage]) -> list[str]:
-    """What was left out, in lines to print: each by name, but of many for one reason the first few only."""
-    by_reason: dict[str, list[str]] = {}
-    for item in excluded:
-        by_reason.setdefault(item.reason, []).append(item.key)
-    lines = []
-    for reason, keys in by_reason.items():
-        lines += [f"left out {key}: {reason}" for key in keys[:_SHOWN]]
-        if len(keys) > _SHOWN:
-            lines.append(f"left out, and {len(keys) - _SHOWN:,} more: {reason}")
-    return lines
 
 
 def _are(count: int) -> str:

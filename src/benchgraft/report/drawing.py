@@ -17,8 +17,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .runs import SCRATCH, VARIANT_TEXT, Variant
+from ..runfolder.runs import SCRATCH, Variant
 from .summary import Summary
+from .words import named
 
 INK, MUTED, RULE, PAPER = "#1b1c1d", "#6a6d70", "#d9dbdd", "#fdfdfc"
 _VARIABLES = {
@@ -95,12 +96,12 @@ def look(summary: Summary, arm: str, variant: Variant) -> Look:
         "warm": ("#12806a", "^", ":"),
         "pixels": ("#7a5195", "D", "-."),
     }[variant]
-    return Look(f"{arm_name(summary, arm)}, {VARIANT_TEXT[variant]}", colour, marker, dashes)
+    return Look(named(arm_name(summary, arm), variant), colour, marker, dashes)
 
 
 def arm_name(summary: Summary, arm: str) -> str:
     """What an arm is called where there is one transfer arm only, whatever its name."""
-    rivals = {table.arm for table in summary.tables if table.number in (5, None) and table.arm != SCRATCH}
+    rivals = {table.arm for table in summary.tables if table.arm not in (None, SCRATCH)}
     return "transfer" if arm != SCRATCH and len(rivals) == 1 else arm
 
 

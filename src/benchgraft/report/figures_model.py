@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from . import units
-from .answers import Confusion
+from . import words
+from .accuracy import Confusion
 from .drawing import INK, MUTED, Picture, canvas, styled, svg
 from .network import Network
 
@@ -126,5 +126,5 @@ def _count(images: float) -> str:
     return (
         f"{images:.0f}"
         if images == round(images) or images >= 100
-        else units.number(images).rstrip("0").rstrip(".")
+        else words.number(images).rstrip("0").rstrip(".")
     )

@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
 from .drawing import Picture, canvas, label_rows, styled, svg
-from .study import shown_seconds, time_told
-from .summary import StudyRow, StudySummary
-from .units import per_cent, seconds
+from .study import StudyRow, StudySummary, shown_seconds, time_told
+from .words import per_cent, seconds
 
 LOOKS = [
     ("#1f6aa5", "s", "--"),
