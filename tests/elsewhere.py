@@ -17,7 +17,7 @@ from unittest import mock
 
 _PRELOADED = [
     *(f"benchgraft.{name}" for name in ("adaptation", "evaluation", "onnx_export", "experiment.compare")),
-    *(f"benchgraft.{name}" for name in ("cli", "data.check", "report.run_files", "report.seal")),
+    *(f"benchgraft.{name}" for name in ("cli", "data.check", "report.page", "reporting", "runfolder.seal")),
     *("torch.onnx._internal.exporter._core", "torch.export", "onnx", "onnxscript", "onnxruntime"),
 ]
 _NEW_USER, _NEW_MOUNTS = 0x10000000, 0x00020000

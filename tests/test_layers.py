@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +82,21 @@ def test_a_room_imports_only_rooms_before_it(path):
             assert room not in WITHOUT_TORCH, f"{path}:{line} imports torch"
         if parts[0] == "benchgraft" and len(parts) > 1 and parts[1] != room and room in MAY_IMPORT:
             assert parts[1] in MAY_IMPORT[room], f"{path}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_the_papers_room_opens_for_its_comparison_alone(is_published):
+    script = (
+        "import sys, invented\n"
+        "from benchgraft import reporting\n"
+        "first, *rest = invented.whole_folder(2)\n"
+        f"config = first.config | {{'published': {is_published}}}\n"
+        "summary = reporting.summarise([first.model_copy(update={'config': config}), *rest])\n"
+        "reporting.html(summary, {})\n"
+        "reporting.markdown(summary)\n"
+        "print('benchgraft.paper.published' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(is_published)

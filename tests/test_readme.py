@@ -39,7 +39,17 @@ def test_the_map_of_modules_names_every_module():
     for path in package.iterdir():
         if path.suffix == ".py" and not path.stem.startswith("__"):
             assert path.stem in section, f"{path.stem} is not in the README's map"
-    for name in ("data", "model", "training", "experiment", "report", "cli"):
+    for name in (
+        "data",
+        "model",
+        "training",
+        "experiment",
+        "statistics",
+        "runfolder",
+        "report",
+        "paper",
+        "cli",
+    ):
         assert f"{name}/" in section
 
 

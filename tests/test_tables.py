@@ -372,6 +372,26 @@ def test_terminal_and_markdown_say_the_same(finished: PaperSummary) -> None:
         assert finding.statement in page
 
 
+def test_times_of_another_machine_have_one_wording_wherever_they_are_told() -> None:
+    records = [invented.experiment(), *invented.preparation(), *invented.paired_runs(4)]
+    elsewhere = invented.environment("Another CPU")
+    summary = summarise(
+        [
+            record.model_copy(update={"environment": elsewhere})
+            if isinstance(record, RunRecord) and record.arm == "transfer"
+            else record
+            for record in records
+        ]
+    )
+    told = [*summary.answer, *(claim.figure for claim in summary.claims)]
+    told = [line for line in told if "machine" in line]
+    assert len(told) >= 5
+    assert all("timed on another machine or with other threads, so not compared" in line for line in told)
+    # beside the answer and the claims: the mark at the speed-up, and two break-evens
+    text = flat(printed(summary, width=400))
+    assert text.count("timed on another machine or with other threads, so not compared") == len(told) + 3
+
+
 def test_json_is_the_whole_summary_and_standard(finished: PaperSummary) -> None:
     text = finished.model_dump_json()
     assert PaperSummary.model_validate_json(text) == finished

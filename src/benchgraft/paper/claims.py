@@ -7,12 +7,12 @@ A size is claimed as "at least so much", the printed figure's rounding given to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
 from ..part import Part
 from ..report.accuracy import AccuracyDifference
+from ..report.headline import Against
 from ..report.speed import RETRAININGS, Payback, Speedup, same_machine
 from ..report.words import (
     GIVEN,
@@ -56,18 +56,11 @@ class Claim(Part):
     """What the printed figures themselves say to it, marked."""
 
 
-def judge(
-    folder: RunFolder,
-    speedups: Sequence[Speedup],
-    paybacks: Sequence[Payback],
-    differences: Sequence[AccuracyDifference],
-) -> list[Claim]:
+def judge(folder: RunFolder, against: Against) -> list[Claim]:
     """Every claim; those about a transfer arm once for each such arm."""
     claims = [_stages(folder)]
     for arm in [arm.name for arm in folder.rivals] or ["transfer"]:
-        judged = next((entry for entry in speedups if entry.arm == arm), None)
-        payback = next((entry for entry in paybacks if entry.arm == arm), None)
-        difference = next((entry for entry in differences if entry.arm == arm), None)
+        judged, payback, difference = against.of(arm)
         claims += [
             *_speed(arm, judged),
             *_accuracy(arm, difference),

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..report import summary as measured
 from ..report.blocks import Block, Grid, Heading, Lines
+from ..report.headline import Against
 from ..report.sections import Beside, Columns, run_lines, runs_here, side_by_side
 from ..report.summary import Summary, Table, table_of
 from ..report.words import INTERVALS, bare_per_cent, bounds, per_cent
@@ -44,16 +45,14 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> PaperSummar
     """As `report.summary.summarise`, and what the paper says to it."""
     found = measured.summarise(folder, half_width)
     subject = _subject_told(folder)
-    own = {
-        "answer": [*found.answer, *subject],
-        "tables": _tables(folder),
-        "missing": [*_missing(folder), *found.missing],
-        "notes": [*(subject or ["Our data differ from the paper's: compare with care."]), *found.notes],
-    }
-    return PaperSummary(
-        **{**dict(found), **own},
+    return PaperSummary.of(
+        found,
+        answer=[*found.answer, *subject],
+        tables=_tables(folder),
+        missing=[*_missing(folder), *found.missing],
+        notes=[*(subject or ["Our data differ from the paper's: compare with care."]), *found.notes],
         audit=audit(),
-        claims=judge(folder, found.speedups, found.paybacks, found.accuracy),
+        claims=judge(folder, Against(found.speedups, found.paybacks, found.accuracy)),
     )
 
 
@@ -159,7 +158,7 @@ def _tables(folder: RunFolder) -> list[PaperTable]:
 def _table(folder: RunFolder, number: int, runs: Arm, printed: PublishedTable) -> PaperTable:
     """Of an arm, or of a preparation stage as an arm without a name."""
     found = table_of(folder, runs.runs, printed.title, runs.stage or None, runs.name or None)
-    return PaperTable(**dict(found), number=number, published=printed)
+    return PaperTable.of(found, number=number, published=printed)
 
 
 def _missing(folder: RunFolder) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from ..data.names import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
 
 _STYLE = {"supported": "green", "not supported": "red", "cannot tell": "yellow"}
 
@@ -49,6 +49,8 @@ Block = Heading | Lines | Grid
 
 def terminal(blocks: Sequence[Block], console: Console) -> None:
     """Print everything; long cells are folded, nothing is cut off."""
+    from rich.text import Text
+
     for block in blocks:
         if isinstance(block, Heading):
             console.print()
@@ -86,6 +88,10 @@ def _shown(text: str, console: Console) -> str:
 
 
 def _rich_table(grid: Grid, console: Console) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     for number, name in enumerate(grid.columns):
         table.add_column(

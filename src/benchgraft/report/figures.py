@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.ticker import FuncFormatter
 
 from ..runfolder.runs import SCRATCH, Variant
@@ -21,6 +22,7 @@ from .drawing import (
     arm_name,
     canvas,
     label_rows,
+    legend,
     look,
     styled,
     svg,
@@ -31,24 +33,16 @@ from .summary import Spread, Summary, Table
 
 FEW_RUNS = 5
 """With more the curves are drawn thinner."""
-HATCHES = {
-    "decode": "\\\\\\",
-    "features": "///",
-    "train": "",
-    "validate": "xxx",
-    "evaluate": "--",
-    "save": "||",
-    "other": "",
+PHASE_LOOKS = {
+    "decode": ("\\\\\\", 0.85),
+    "features": ("///", 0.75),
+    "train": ("", 1.0),
+    "validate": ("xxx", 0.55),
+    "evaluate": ("--", 0.4),
+    "save": ("||", 0.7),
+    "other": ("", 0.25),
 }
-SHADES = {
-    "decode": 0.85,
-    "features": 0.75,
-    "train": 1.0,
-    "validate": 0.55,
-    "evaluate": 0.4,
-    "save": 0.7,
-    "other": 0.25,
-}
+"""Hatch and shade."""
 
 
 @styled
@@ -105,13 +99,7 @@ def learning(summary: Summary) -> Picture | None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(f"wall time of the run, {unit} (logarithmic)")
     axes.set_ylabel("validation accuracy, %")
-    figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside upper left",
-        ncols=3,
-        handlelength=2.2,
-        columnspacing=1.2,
-    )
+    legend(figure, axes, 3, handlelength=2.2, columnspacing=1.2)
     told = _reached_in_words(summary)
     see = "A curve further left learns sooner; its mark is the end of the run."
     if target is not None:
@@ -162,7 +150,7 @@ def phases(summary: Summary) -> Picture | None:
     if not summary.phases:
         return None
     figure, (axes,) = canvas(1.5 + 0.5 * len(summary.phases))
-    used = [name for name in HATCHES if any(entry.seconds.get(name, 0) for entry in summary.phases)]
+    used = [name for name in PHASE_LOOKS if any(entry.seconds.get(name, 0) for entry in summary.phases)]
     labels = []
     for place, entry in enumerate(summary.phases):
         whole, start = sum(entry.seconds.values()), 0.0
@@ -170,21 +158,9 @@ def phases(summary: Summary) -> Picture | None:
         labels.append(f"{style.label}\n{words.seconds(whole)}")
         for name in used:
             share = 100 * entry.seconds.get(name, 0.0) / whole
-            axes.barh(
-                place,
-                share,
-                left=start,
-                height=0.62,
-                color=INK,
-                alpha=SHADES[name],
-                hatch=HATCHES[name],
-                edgecolor=PAPER,
-                linewidth=0.8,
-            )
+            _phase(axes, place, share, name, left=start, height=0.62, linewidth=0.8)
             start += share
-    handles: list[Any] = [
-        axes.barh(0, 0, color=INK, alpha=SHADES[name], hatch=HATCHES[name], edgecolor=PAPER) for name in used
-    ]
+    handles: list[Any] = [_phase(axes, 0, 0.0, name) for name in used]
     label_rows(axes, labels)
     axes.grid(visible=False, axis="y")
     axes.set(xlim=(0, 100), xlabel="share of the run's time, %")
@@ -237,7 +213,7 @@ def speedup(summary: Summary) -> Picture | None:
     axes.set_xlim(low, high**1.25 * 1.3)
     label_rows(axes, names)
     axes.set_xlabel("scratch over transfer (logarithmic)")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    legend(figure, axes)
     told = "; ".join(
         f"{look(summary, entry.arm, entry.variant).label}: {words.times(entry.epochs)} epochs, "
         f"{words.times(entry.images_per_epoch)} images an epoch, {words.times(entry.cost_per_image)} cost an "
@@ -250,6 +226,12 @@ def speedup(summary: Summary) -> Picture | None:
     if any(entry.other_machine for entry in summary.speedups):
         see += f" {words.capital(words.OTHER_MACHINE)}."
     return Picture("speed-up", "What the speed-up is made of", see, told + ".", svg(figure, "speed-up"))
+
+
+def _phase(axes: Axes, place: int, share: float, name: str, **options: Any) -> BarContainer:
+    """A part of a bar."""
+    hatch, shade = PHASE_LOOKS[name]
+    return axes.barh(place, share, color=INK, alpha=shade, hatch=hatch, edgecolor=PAPER, **options)
 
 
 def _runs_in_words(arms: list[Table]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from statistics import median
+from typing import NamedTuple
 
 from ..ledger import DataRecord, ImagesRecord, RunRecord
 from ..part import Part
@@ -46,12 +47,23 @@ def guide() -> tuple[GuideLine, ...]:
     return tuple(GuideLine.model_validate(line) for line in table["line"])
 
 
-def answer(
-    folder: RunFolder,
-    speedups: Sequence[Speedup],
-    paybacks: Sequence[Payback],
-    differences: Sequence[AccuracyDifference],
-) -> list[str]:
+class Against(NamedTuple):
+    """What is known of the transfer arms against scratch."""
+
+    speedups: Sequence[Speedup]
+    paybacks: Sequence[Payback]
+    differences: Sequence[AccuracyDifference]
+
+    def of(self, arm: str) -> tuple[Speedup | None, Payback | None, AccuracyDifference | None]:
+        """Of one arm; times of its cold runs where it has such."""
+        return (
+            next((entry for entry in self.speedups if entry.arm == arm), None),
+            next((entry for entry in self.paybacks if entry.arm == arm), None),
+            next((entry for entry in self.differences if entry.arm == arm), None),
+        )
+
+
+def answer(folder: RunFolder, against: Against) -> list[str]:
     """Sentences, the most important first; of each transfer arm, by its cold runs where it has such."""
     arms = [arm for arm in folder.rivals if arm.runs]
     if not arms or folder.scratch is None or not folder.scratch.runs:
@@ -59,19 +71,15 @@ def answer(
     sentences = []
     for arm in arms:
         name = "Transfer" if len(arms) == 1 else f"Arm {arm.name}"
-        speedup = next((entry for entry in speedups if entry.arm == arm.name), None)
+        speedup, payback, difference = against.of(arm.name)
         sentences += [
-            _pays(name, next((entry for entry in paybacks if entry.arm == arm.name), None), speedup),
+            _pays(name, payback, speedup),
             _faster(name, speedup),
-            _accurate(
-                name,
-                next((entry for entry in differences if entry.arm == arm.name), None),
-                _where(folder, arm),
-            ),
+            _accurate(name, difference, _where(folder, arm)),
         ]
-    if any(entry.preparation_given for entry in paybacks):
+    if any(entry.preparation_given for entry in against.paybacks):
         sentences.append(f"Preparation was {words.GIVEN}.")
-    cannot_tell = any(not entry.together.differs_from(0.0) for entry in differences)
+    cannot_tell = any(not entry.together.differs_from(0.0) for entry in against.differences)
     elsewhere = _measured_elsewhere(folder, arms[0]) if cannot_tell else []
     return [*sentences, *elsewhere, words.parents_told(arms)]
 

@@ -15,11 +15,8 @@ from .accuracy import Mistake
 from .blocks import Grid, Heading, Lines
 from .drawing import Picture
 from .measured import measured
-from .provenance import StageData
 from .speed import is_told_apart
 from .summary import Summary
-
-MOST_CLASSES_LISTED = 12
 
 
 def page(
@@ -52,7 +49,6 @@ def page(
             )
             for name, group in _by_arm(summary)
         ],
-        matched=_matched(summary),
         beside=beside,
         sections=sections,
         measured=measured,
@@ -120,20 +116,6 @@ def _by_arm(summary: Summary) -> list[tuple[str, list[Mistake]]]:
         return []
     names = dict.fromkeys(mistake.name for mistake in summary.surest_mistakes)
     return [(name, [m for m in summary.surest_mistakes if m.name == name]) for name in names]
-
-
-def _matched(summary: Summary) -> list[tuple[list[str], StageData]]:
-    """Stages with the same classes together; those whose every class is its own source are left out."""
-    found: list[tuple[list[str], StageData]] = []
-    for data in summary.data:
-        same = next((names for names, other in found if other.matched == data.matched), None)
-        if same is not None:
-            same.append(data.stage)
-        elif len(data.matched) <= MOST_CLASSES_LISTED and any(
-            entry.sources != [entry.name] for entry in data.matched
-        ):
-            found.append(([data.stage], data))
-    return found
 
 
 def _bound(text: str) -> str:

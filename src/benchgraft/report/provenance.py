@@ -122,18 +122,7 @@ def provenance(folder: RunFolder) -> Provenance:
             ),
         ],
         weights=[
-            Weights(
-                stage=run.stage,
-                arm=run.arm,
-                seed=run.seed,
-                variant=variant(run),
-                model_file=run.model_file,
-                model_digest=run.model_digest,
-                parent_digest=run.parent_digest,
-                frozen_tensors=len(run.frozen),
-                frozen_digest=run.frozen_digest,
-            )
-            for run in folder.runs
+            Weights.of(run, variant=variant(run), frozen_tensors=len(run.frozen)) for run in folder.runs
         ],
     )
 

@@ -16,6 +16,7 @@ from .summary import Spread, Summary, Table
 from .words import VARIANT_TEXT, bare_per_cent, bounds, estimate, per_cent, seconds, span
 
 MOST_NAMED = 6
+MOST_CLASSES_LISTED = 12
 OVER_RUNS = ("mean", "interval", "spread (sd)", "range")
 
 
@@ -193,6 +194,36 @@ def run_lines(table: Table) -> list[str]:
     return lines + sorted(
         {f"+ {words.capital(words.GIVEN)}: {row.given}." for row in table.rows if row.given}
     )
+
+
+def matched(summary: Summary) -> list[Block]:
+    """Which source classes count as which class, where not each as its own; alike stages once."""
+    groups: dict[str, list[StageData]] = {}
+    for data in summary.data:
+        is_as_found = all(entry.sources == [entry.name] for entry in data.matched)
+        if len(data.matched) <= MOST_CLASSES_LISTED and not is_as_found:
+            groups.setdefault(repr(data.matched), []).append(data)
+    return [block for group in groups.values() for block in _matched(group)]
+
+
+def _matched(alike: list[StageData]) -> list[Block]:
+    data = alike[0]
+    rows = [
+        [entry.name, f"{len(entry.sources)}", *(f"{entry.images[split]:,}" for split in data.images)]
+        for entry in data.matched
+    ]
+    columns = ["class", "source classes", *data.images]
+    return [
+        Heading(f"Classes of {' and '.join(entry.stage for entry in alike)} as matched"),
+        Lines(
+            [
+                "What to see: which source classes count as which class, and how many of its images train, "
+                "validate and test. A source class under the wrong name spoils every figure above."
+            ]
+        ),
+        Grid(columns, rows, frozenset(range(1, len(columns)))),
+        Lines([f"{entry.name}: {', '.join(entry.sources)}" for entry in data.matched]),
+    ]
 
 
 def _cells(side: Columns, number: int) -> list[str]:

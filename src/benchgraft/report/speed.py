@@ -213,8 +213,8 @@ def _whole(folder: RunFolder) -> list[RunRecord]:
 
 def _speedup(scratch: list[RunRecord], arm: Arm, variant: Variant) -> Speedup:
     transfer = arm.timed(variant)
-    return Speedup(
-        **dict(time_ratio(scratch, transfer)),
+    return Speedup.of(
+        time_ratio(scratch, transfer),
         arm=arm.name,
         variant=variant,
         permutation=permutation_test(seconds_of(scratch), seconds_of(transfer)),

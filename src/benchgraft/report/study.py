@@ -216,8 +216,8 @@ def _variants(before: Arm, after: Arm) -> Iterator[tuple[Variant, Variant]]:
 def _step(folder: RunFolder, what: str, before: Arm, after: Arm, kinds: tuple[Variant, Variant]) -> StudyStep:
     slow, fast = before.timed(kinds[0]), after.timed(kinds[1])
     judged = after.once_a_seed, before.once_a_seed
-    return StudyStep(
-        **dict(time_ratio(slow, fast)),
+    return StudyStep.of(
+        time_ratio(slow, fast),
         what=what,
         before=before.name,
         after=after.name,

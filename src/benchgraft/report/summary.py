@@ -83,14 +83,14 @@ class Summary(Part):
     data: list[StageData]
     tables: Sequence[Table]
     phases: list[Phases]
-    speedups: list[Speedup]
-    accuracy: list[AccuracyDifference]
+    speedups: Sequence[Speedup]
+    accuracy: Sequence[AccuracyDifference]
     half_width: float | None
     """The half-width that the user asked about, a fraction."""
     runs_needed: list[RunsNeeded]
     mistakes: list[RestMistakes]
     labelled: list[LabelledImages]
-    paybacks: list[Payback]
+    paybacks: Sequence[Payback]
     learning: Learning
     confusions: list[Confusion]
     surest_mistakes: list[Mistake]
@@ -109,14 +109,13 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
 
     Raises RunFolderError if predictions do not fit the test images.
     """
-    speedups, paybacks = speed.speedups(folder), speed.paybacks(folder)
-    differences = accuracy.differences(folder)
+    against = headline.Against(speed.speedups(folder), speed.paybacks(folder), accuracy.differences(folder))
     tables = [
         table_of(folder, arm.runs, f"Runs of arm {arm.name}", arm.stage, arm.name)
         for arm in folder.arms.values()
     ]
     of_study = study(folder)
-    told = study_answer(of_study) if of_study else headline.answer(folder, speedups, paybacks, differences)
+    told = study_answer(of_study) if of_study else headline.answer(folder, against)
     return Summary(
         experiment=folder.experiment.name,
         protocol=folder.experiment.protocol,
@@ -127,13 +126,13 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
         data=provenance.stage_data(folder),
         tables=tables,
         phases=speed.phases(folder),
-        speedups=speedups,
-        accuracy=differences,
+        speedups=against.speedups,
+        accuracy=against.differences,
         half_width=half_width,
         runs_needed=_runs_needed(tables, half_width) if half_width is not None else [],
         mistakes=accuracy.rest_mistakes(folder),
         labelled=[provenance.labelled(folder, arm) for arm in folder.arms.values() if arm.runs],
-        paybacks=paybacks,
+        paybacks=against.paybacks,
         learning=speed.learning(folder),
         confusions=accuracy.confusions(folder),
         surest_mistakes=accuracy.surest_mistakes(folder),
@@ -191,15 +190,11 @@ def _runs_needed(tables: list[Table], half_width: float) -> list[RunsNeeded]:
 
 
 def _row(run: RunRecord, same_seed: list[RunRecord]) -> RunRow:
-    return RunRow(
-        seed=run.seed,
+    return RunRow.of(
+        run,
         seconds={variant(other): other.total_seconds for other in same_seed},
-        accuracy=run.accuracy,
-        epochs=run.epochs,
-        images_seen=run.images_seen,
         interrupted=[variant(other) for other in same_seed if other.segments > 1],
         retries=len(run.diverged),
-        given=run.given,
     )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Rows = list[Row]
+_FIGURES = ("accuracy", "epochs", "kept_epoch", "images_seen", "train_images", "trained_parameters")
+_MODEL = ("given", "model_file", "model_digest")
 
 
 class Runs(NamedTuple):
@@ -65,18 +67,11 @@ def run_rows(records: Sequence[AnyRecord]) -> Rows:
 def _run_row(run: RunRecord) -> Row:
     return {
         **_timed(run),
-        "accuracy": run.accuracy,
-        "epochs": run.epochs,
-        "kept_epoch": run.kept_epoch,
-        "images_seen": run.images_seen,
-        "train_images": run.train_images,
-        "trained_parameters": run.trained_parameters,
+        **{name: getattr(run, name) for name in _FIGURES},
         "retries": len(run.diverged),
         "is_diverged": False,
         "is_resumed": run.segments > 1,
-        "given": run.given,
-        "model_file": run.model_file,
-        "model_digest": run.model_digest,
+        **{name: getattr(run, name) for name in _MODEL},
         **_where(run),
     }
 
