@@ -8,7 +8,7 @@ from ..data.scan import photos, some
 from ..ledger import ExcludedImage, Phase
 from ..part import Part
 from ..statistics.estimates import Estimate
-from .blocks import Block, Grid, Heading, Lines
+from .blocks import Block, Grid, Heading, Lines, numbers, said
 from .words import estimate, per_cent, seconds
 
 SHOWN_SUSPECTS = 10
@@ -159,7 +159,7 @@ def adapted_blocks(result: Adapted) -> list[Block]:
                 f"{result.features_computed:,} featurised now, the others were there",
             ]
         ),
-        Grid(
+        numbers(
             ["class", "train", "test", "right"],
             [
                 [
@@ -170,9 +170,8 @@ def adapted_blocks(result: Adapted) -> list[Block]:
                 ]
                 for each in result.classes
             ],
-            frozenset({1, 2, 3}),
         ),
-        *_said([*_left_out([*result.excluded, *result.dropped_from_test]), *_notes(result.notes)]),
+        *said([*_left_out([*result.excluded, *result.dropped_from_test]), *_notes(result.notes)]),
         *_changes(result.changes),
         *_suspects(result.suspects, sum(images.values())),
         Lines([_time_told(result)]),
@@ -204,7 +203,7 @@ def _class_grid(found: EvaluationReport) -> Grid:
         ]
         for each in found.classes
     ]
-    return Grid(["class", "photos", "recall", "precision"], rows, frozenset({1, 2, 3}))
+    return numbers(["class", "photos", "recall", "precision"], rows)
 
 
 def _matrix(found: EvaluationReport) -> list[Block]:
@@ -215,11 +214,7 @@ def _matrix(found: EvaluationReport) -> list[Block]:
         [name, *(f"{count:,}" for count in counts)]
         for name, counts in zip(names, found.confusion, strict=True)
     ]
-    return [Heading("Given class (row) and answer (column)"), Grid(["", *names], rows, _after_first(names))]
-
-
-def _after_first(columns: list[str]) -> frozenset[int]:
-    return frozenset(range(1, len(columns) + 1))
+    return [Heading("Given class (row) and answer (column)"), numbers(["", *names], rows)]
 
 
 def _mistakes(found: EvaluationReport) -> list[Block]:
@@ -277,7 +272,3 @@ def _left_out(excluded: list[ExcludedImage]) -> list[str]:
 
 def _notes(notes: list[str]) -> list[str]:
     return [f"note: {note}" for note in notes]
-
-
-def _said(lines: list[str]) -> list[Block]:
-    return [Lines(lines)] if lines else []

@@ -47,6 +47,16 @@ class Grid:
 Block = Heading | Lines | Grid
 
 
+def numbers(columns: list[str], rows: list[list[str]]) -> Grid:
+    """A table of names, in the first column, and numbers."""
+    return Grid(columns, rows, frozenset(range(1, len(columns))))
+
+
+def said(lines: list[str]) -> list[Block]:
+    """Sentences, where there are any."""
+    return [Lines(lines)] if lines else []
+
+
 def terminal(blocks: Sequence[Block], console: Console) -> None:
     """Print everything; long cells are folded, nothing is cut off."""
     from rich.text import Text

@@ -9,7 +9,7 @@ from ..statistics.estimates import Estimate
 from ..statistics.significance import RunsNeeded, Significance
 from . import words
 from .accuracy import AccuracyDifference, RestMistakes
-from .blocks import Block, Grid, Heading, Lines
+from .blocks import Block, Grid, Heading, Lines, numbers
 from .speed import Payback, TimeRatio
 from .study import StudyDifference, StudyRow, StudyStep, StudySummary
 from .summary import Spread, Summary, Table
@@ -55,7 +55,7 @@ def _lines_grid(found: StudySummary) -> Grid:
         ]
         for row in found.rows
     ]
-    return _numbers(header, rows)
+    return numbers(header, rows)
 
 
 def _steps(found: Sequence[StudyStep]) -> list[Block]:
@@ -71,7 +71,7 @@ def _steps(found: Sequence[StudyStep]) -> list[Block]:
     ]
     told = f"{words.product_told('before', 'after', 'factor')} Accuracy is after minus before."
     header = ["step", "before / after", "factor", *_FACTORS, "accuracy,\npoints"]
-    return [_numbers(header, rows), Lines([told, *_machine_mark(found)])]
+    return [numbers(header, rows), Lines([told, *_machine_mark(found)])]
 
 
 def _differences(found: StudySummary) -> list[Block]:
@@ -85,7 +85,7 @@ def _differences(found: StudySummary) -> list[Block]:
         for entry in found.differences
         if entry.value.has_interval
     ]
-    return [_numbers(["accuracy", *_axis(found), "points", "told apart"], rows)] if rows else []
+    return [numbers(["accuracy", *_axis(found), "points", "told apart"], rows)] if rows else []
 
 
 def _axis(found: StudySummary) -> list[str]:
@@ -95,11 +95,6 @@ def _axis(found: StudySummary) -> list[str]:
 def _place(found: StudySummary, entry: StudyRow | StudyDifference) -> list[str]:
     """The cell of the axis, where the study has one."""
     return [] if found.x is None else [f"{entry.x:g}" if entry.x is not None else ""]
-
-
-def _numbers(header: list[str], rows: list[list[str]]) -> Grid:
-    """A table of names and numbers."""
-    return Grid(header, rows, frozenset(range(1, len(header))))
 
 
 def _factor_cells(found: TimeRatio, slow: float, fast: float) -> list[str]:
@@ -138,10 +133,10 @@ def _speedups(summary: Summary) -> list[Block]:
     told = words.product_told("scratch", "transfer", "speed-up")
     return [
         Heading("Speed-up, and what it is made of"),
-        _numbers(["", "scratch / transfer", "speed-up", *_FACTORS], rows),
+        numbers(["", "scratch / transfer", "speed-up", *_FACTORS], rows),
         Lines([told, *_machine_mark(summary.speedups)]),
         Heading("Where the time went (mean of a run)"),
-        _numbers(["", *used], spent),
+        numbers(["", *used], spent),
     ]
 
 
@@ -165,7 +160,7 @@ def _accuracy(summary: Summary) -> list[Block]:
     found: list[Block] = [Heading("Accuracy: transfer against scratch"), Lines(lines)]
     if rows:
         header = ["test images, mean of runs", *_mistake_names(summary.mistakes[0])]
-        found.append(_numbers(header, rows))
+        found.append(numbers(header, rows))
     return found
 
 

@@ -52,6 +52,7 @@ def page(
         beside=beside,
         sections=sections,
         measured=measured,
+        intervals=words.INTERVALS,
     )
 
 

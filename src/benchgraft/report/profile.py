@@ -11,7 +11,7 @@ from ..profiling import NoProfiler, Profile, Profiler, StageProfile
 from ..runfolder.runs import VARIANT_OF
 from ..runfolder.seal import reseal
 from . import words
-from .blocks import Block, Grid, Heading, Lines, markdown
+from .blocks import Block, Grid, Heading, Lines, markdown, numbers
 
 PROFILE_MD, PROFILE_JSON = "profile.md", "profile.json"
 SHOWN_SHARE = 0.02
@@ -81,7 +81,7 @@ def _phases(profile: Profile) -> Grid:
         row("report and the rest", "", {}, profile.elsewhere),
         row("the command", "", {}, whole),
     ]
-    return Grid(columns, rows, frozenset(range(1, len(columns))))
+    return numbers(columns, rows)
 
 
 def _parts(parts: dict[str, float], least: float) -> Grid:
@@ -92,7 +92,7 @@ def _parts(parts: dict[str, float], least: float) -> Grid:
         for name, seconds in sorted(parts.items(), key=lambda part: -part[1])
         if seconds >= least * total
     ]
-    return Grid(["part", "seconds", "share"], rows, frozenset({1, 2}))
+    return numbers(["part", "seconds", "share"], rows)
 
 
 def _name(stage: StageProfile) -> str:

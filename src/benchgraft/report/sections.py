@@ -9,7 +9,7 @@ import numpy as np
 
 from ..runfolder.runs import VARIANTS
 from . import words
-from .blocks import Block, Grid, Heading, Lines
+from .blocks import Block, Grid, Heading, Lines, numbers, said
 from .measured import measured
 from .provenance import StageData
 from .summary import Spread, Summary, Table
@@ -70,13 +70,13 @@ def arms(summary: Summary) -> list[Block]:
     return [
         block
         for table in summary.tables
-        for block in (Heading(table.title), side_by_side([runs_here(table)]), *_lines(run_lines(table)))
+        for block in (Heading(table.title), side_by_side([runs_here(table)]), *said(run_lines(table)))
     ]
 
 
 def notes(summary: Summary) -> list[Block]:
     """What must be said of the figures."""
-    return _lines(summary.notes)
+    return said(summary.notes)
 
 
 def data(summary: Summary) -> list[Block]:
@@ -159,7 +159,7 @@ def side_by_side(sides: Sequence[Columns]) -> Grid:
             for number, name in enumerate(OVER_RUNS)
         ]
     names = ["", *(name for side in sides for name in side.names)]
-    return Grid(names, rows, frozenset(range(1, len(names))))
+    return numbers(names, rows)
 
 
 def runs_here(table: Table) -> Columns:
@@ -221,7 +221,7 @@ def _matched(alike: list[StageData]) -> list[Block]:
                 "validate and test. A source class under the wrong name spoils every figure above."
             ]
         ),
-        Grid(columns, rows, frozenset(range(1, len(columns)))),
+        numbers(columns, rows),
         Lines([f"{entry.name}: {', '.join(entry.sources)}" for entry in data.matched]),
     ]
 
@@ -260,10 +260,6 @@ def _accuracy_over_runs(found: Spread | None) -> list[str]:
         bare_per_cent(found.deviation) if found.deviation is not None else "",
         span(found.low, found.high, bare_per_cent),
     ]
-
-
-def _lines(lines: list[str]) -> list[Block]:
-    return [Lines(lines)] if lines else []
 
 
 def _left_out(data: StageData) -> list[str]:
