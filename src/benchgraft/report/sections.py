@@ -109,7 +109,7 @@ def data(summary: Summary) -> list[Block]:
 def provenance(summary: Summary) -> list[Block]:
     """Machine, revision, seeds and every digest."""
     found = summary.provenance
-    seeds = "; ".join(f"{arm} {', '.join(map(str, numbers))}" for arm, numbers in found.seeds.items())
+    seeds = "; ".join(f"{arm} {', '.join(map(str, drawn))}" for arm, drawn in found.seeds.items())
     weights = [
         [
             entry.model_file if entry.arm is None else f"{entry.model_file} ({VARIANT_TEXT[entry.variant]})",
