@@ -117,8 +117,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("adaptation.STEPS", "adaptation.UPDATE_STEPS", "comparison.COMPARED_STEPS"):
-        monkeypatch.setattr(f"benchgraft.{name}", 5)
+    for name in ("adapt.STEPS", "adapt.UPDATE_STEPS", "compare.COMPARED_STEPS"):
+        monkeypatch.setattr(f"benchgraft.tasks.{name}", 5)
 
 
 def _prepare(place: Path, out: Path, data: Path, **how: Any) -> None:
