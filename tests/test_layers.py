@@ -21,14 +21,10 @@ ROOMS = [
     "store",
     "shortcuts",
     "networks",
-    "onnx_card",
-    "onnx_classifier",
+    "engines",
     "training",
-    "torch_classifier",
-    "classifier",
     "experiment",
     "report",
-    "onnx_export",
     "tasks",
     "cli",
 ]
@@ -39,8 +35,8 @@ NEVER = {
 }
 """And never these, though they are above it."""
 WITHOUT_TORCH = {*GROUND, "config", "runfolder", "cache", "photos", "store", "report"}
-WITHOUT_TORCH |= {"classifier", "onnx_card", "onnx_classifier", "tasks.predict"}
-ALONE = {"timm": "networks.timm_", "onnxruntime": "onnx", "ray": "experiment.jobs", "fastapi": "serve"}
+WITHOUT_TORCH |= {"engines.engine", "engines.card", "engines.onnx_", "tasks.predict"}
+ALONE = {"timm": "networks.timm_", "onnxruntime": "engines", "ray": "experiment.jobs", "fastapi": "serve"}
 """Import -> the only place that may have it (the beginning of its name)."""
 WITHOUT_ROOM = {"__init__", "__main__"}
 

@@ -20,6 +20,7 @@ from ..config.experiment import Experiment
 from ..config.options import AdaptOptions
 from ..config.requests import AdaptRequest
 from ..config.words import command_line
+from ..engines.device import threads_put_back
 from ..errors import ModelFileError, RequestError, RunFolderError, StorageError
 from ..experiment.account import Account, choose_place, is_this_run
 from ..experiment.bench import Bench, bench_for
@@ -32,7 +33,6 @@ from ..networks import model_file
 from ..report.outcomes import of_one
 from ..report.profile import leave_profile
 from ..report.seal import seal
-from ..training.device import threads_put_back
 from .adapted import Adapted, adapted
 from .regression import ClassChange, class_changes, compare_models, refuse_worse
 from .suspects import suspects_of

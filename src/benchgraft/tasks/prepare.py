@@ -11,6 +11,7 @@ from ..config.experiment import Experiment
 from ..config.options import PrepareOptions
 from ..config.requests import PrepareRequest
 from ..config.words import command_line
+from ..engines.device import threads_put_back
 from ..errors import UserError, did_you_mean
 from ..experiment.bench import bench_for
 from ..experiment.load import load
@@ -19,7 +20,6 @@ from ..files import check_target, lock, write_kept
 from ..networks import model_file
 from ..report.profile import leave_profile
 from ..report.seal import seal
-from ..training.device import threads_put_back
 from .result import Result
 
 
