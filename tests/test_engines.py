@@ -214,7 +214,9 @@ def _toml(spec: NetworkSpec) -> str:
     lines = [f"family = {json.dumps(spec.family)}", f"name = {json.dumps(spec.name)}"]
     lines += [f"options = {{ {', '.join(f'{key} = {value}' for key, value in spec.options.items())} }}"]
     given = spec.input.model_dump(mode="json")
-    return "\n".join([*lines, f"input = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in given.items())} }}"])
+    return "\n".join(
+        [*lines, f"input = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in given.items())} }}"]
+    )
 
 
 def _runs(place: Path, folder: Path, experiment: Any, **more: Any) -> dict[str, RunRecord]:

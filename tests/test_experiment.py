@@ -24,8 +24,8 @@ from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen, match_blocks
 from benchgraft.progress import NoProgress
-from benchgraft.report.tables import summarise
 from benchgraft.runfolder.ledger import Ledger, RunRecord, config_digest, environment
+from benchgraft.tasks.report import summarise
 
 TINY = """
 base = "paper"

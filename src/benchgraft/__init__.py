@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .report.notebook import load_runs
+    from .runfolder.tidy import load_runs
     from .tasks.adapt import adapt
     from .tasks.compare import compare
     from .tasks.evaluate import evaluate
@@ -23,7 +23,7 @@ _PLACES = {
     "compare": ".tasks.compare",
     "evaluate": ".tasks.evaluate",
     "export": ".tasks.export",
-    "load_runs": ".report.notebook",
+    "load_runs": ".runfolder.tidy",
     "predict": ".tasks.predict",
     "prepare": ".tasks.prepare",
 }

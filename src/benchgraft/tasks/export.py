@@ -21,11 +21,11 @@ from ..errors import DataError, ExportError
 from ..files import SHIPPED, write_kept
 from ..networks import model_file
 from ..networks.model_file import ModelFile
+from ..part import Result
 from ..photos.decode import Rule, decode
 from ..photos.formats import Undecodable
 from ..photos.scan import images_below
 from ..photos.synthetic import draw_varied
-from .result import Result
 
 LARGEST_DIFFERENCE = 1e-4
 CHECKED_PHOTOS = 200

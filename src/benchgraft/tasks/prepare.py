@@ -18,9 +18,9 @@ from ..experiment.load import load
 from ..experiment.rounds import Comparison
 from ..files import check_target, lock, write_kept
 from ..networks import model_file
+from ..part import Result
 from ..report.profile import leave_profile
-from ..report.seal import seal
-from .result import Result
+from ..runfolder.seal import seal
 
 
 class Prepared(Result):
