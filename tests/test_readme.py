@@ -39,7 +39,7 @@ def test_the_map_of_modules_names_every_module():
     for path in package.iterdir():
         if path.suffix == ".py" and not path.stem.startswith("__"):
             assert path.stem in section, f"{path.stem} is not in the README's map"
-    for name in ("config", "data", "model", "training", "experiment", "report", "tasks", "cli"):
+    for name in ("config", "data", "model", "engines", "training", "experiment", "report", "tasks", "cli"):
         assert f"{name}/" in section
 
 
