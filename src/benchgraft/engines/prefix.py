@@ -82,6 +82,11 @@ class Prefix:
         return nn.Sequential(EngineBlock(self.onnx), *split_at(self.network, self.blocks[-1])[1])
 
 
+def wants_onnx(network: Network) -> bool:
+    """Whether ONNX Runtime is to compute what is frozen of it, if it can."""
+    return network.spec.family != "paper_cnn" and next(network.parameters()).device.type == "cpu"
+
+
 def prefix_of(
     network: Network,
     frozen: Frozen,
@@ -96,8 +101,7 @@ def prefix_of(
     example: some photos as they will come, uint8 (n, side, side, 3), n > 1. cache: where graphs are kept.
     say: is told in one line why ONNX Runtime is not used where it should be.
     """
-    device = next(network.parameters()).device.type
-    if network.spec.family == "paper_cnn" or device != "cpu":
+    if not wants_onnx(network):
         return Prefix(network, blocks, None)
     try:
         engine = _onnx_engine(network, frozen, blocks[-1], example, cache, threads)
@@ -193,6 +197,7 @@ def _written(layers: nn.Sequential, example: npt.NDArray[np.uint8]) -> bytes:
 def _refuse_another_answer(ours: Engine, theirs: Engine, example: npt.NDArray[np.uint8]) -> None:
     """Raises ExportError if two engines differ by more than TOLERANCE."""
     expected = theirs.compute(example)
-    difference = float(np.abs(ours.compute(example) - expected).max() / np.abs(expected).max())
+    largest = float(np.abs(expected).max()) or 1.0
+    difference = float(np.abs(ours.compute(example) - expected).max()) / largest
     if not difference <= TOLERANCE:
         raise ExportError(f"its features differ from PyTorch's by {difference:.1e} of the largest")

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
 from ..config.experiment import Stage
-from ..engines.prefix import Prefix, prefix_of
+from ..engines.prefix import Prefix, prefix_of, wants_onnx
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix
 from ..runfolder.ledger import Clock
@@ -88,8 +88,7 @@ def prepare_inputs(
     if not blocks:
         why = "nothing is frozen before the first block that is trained"
         return Inputs(model, viewed, "none", None, why_uncached=why)
-    with clock.phase("features"):
-        prefix = _prefix(model, frozen, blocks, pixels["train"], bench)
+    prefix = _prefix(model, frozen, blocks, pixels["train"], bench, clock)
     if not bench.use_cache or stage.cache == "off" or augmentation.is_drawn:
         return _from_pixels(prefix, viewed, clock, "caching is off")
     place, reuse = (bench.own_cache(seed), True) if stage.cache == "own" else (bench.cache, want_warm)
@@ -118,16 +117,21 @@ def prepare_inputs(
     return Inputs(split_at(model, cut)[1], rows, mode, cut, cached.computed, prefix.engine_name)
 
 
-def _prefix(model: Network, frozen: Frozen, blocks: list[str], train: Rows, bench: Bench) -> Prefix:
+def _prefix(
+    model: Network, frozen: Frozen, blocks: list[str], train: Rows, bench: Bench, clock: Clock
+) -> Prefix:
     """The constant blocks with the engine that computes them; why not the faster one is said once."""
+    if not wants_onnx(model):
+        return Prefix(model, blocks, None)
 
     def say(line: str) -> None:
         if line not in bench.said:
             bench.said.add(line)
             bench.say(line)
 
-    example = train.take(torch.arange(EXAMPLES) % len(train)).cpu().numpy()
-    return prefix_of(model, frozen, blocks, example, bench.cache, bench.environment.threads, say)
+    with clock.phase("features"):
+        example = train.take(torch.arange(EXAMPLES) % len(train)).cpu().numpy()
+        return prefix_of(model, frozen, blocks, example, bench.cache, bench.environment.threads, say)
 
 
 def _from_pixels(prefix: Prefix, rows: dict[str, Rows], clock: Clock, why: str | None) -> Inputs:
