@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from ..config.requests import RunRequest
+from ..engines.device import prepare_device, wait_for
 from ..files import default_cache
 from ..progress import NoProgress, Progress
 from ..runfolder.ledger import Clock, Environment, environment
 from ..runfolder.profiling import NoProfiler, Profiler
-from ..training.device import prepare_device, wait_for
 
 OWN_CACHE = "own-cache"
 
@@ -35,6 +35,8 @@ class Bench:
     """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
     uncached: dict[str, str | None] = field(default_factory=dict)
     """Stage -> why there is no cut, for the user."""
+    said: set[str] = field(default_factory=set)
+    """Notes that need no second telling."""
     profiler: NoProfiler = field(default_factory=NoProfiler)
 
     def clock(self) -> Clock:

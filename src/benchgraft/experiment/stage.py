@@ -99,7 +99,8 @@ def run_stage(
     if isinstance(clock, LapClock):
         watch_layers(model, clock)
     inputs = prepare_inputs(name, stage, seed, model, frozen, images, bench, clock, want_warm)
-    mode = f"{'warm' if want_warm else 'cold'}-{inputs.cut or 'pixels'}"
+    by = (inputs.engine or "torch").replace(" ", "-")
+    mode = f"{'warm' if want_warm else 'cold'}-{inputs.cut or 'pixels'}-{by}"
     checkpoint_of = partial(_checkpoint, experiment, name, seed, images, parent, mode, bench)
     outcome = attempts.train(
         f"{arm or name}, seed {seed}",
@@ -233,6 +234,7 @@ def _results(
     position = trained.position
     return {
         "cut": inputs.cut,
+        "engine": inputs.engine,
         "features_computed": inputs.computed,
         "epochs": trained.epochs,
         "steps": position.step,
@@ -266,8 +268,8 @@ def _checkpoint(
 ) -> Checkpoint:
     """Of the attempt that trains the stage like this; all attempts of a run share one file.
 
-    mode: what is trained, and whether the cache was to be used; not whether it had the features, which after
-    an interruption it has.
+    mode: what is trained, who computes what is frozen, and whether the cache was to be used; not whether it
+    had the features, which after an interruption it has.
     """
     return Checkpoint(
         bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",

@@ -171,9 +171,9 @@ class _Run:
             if self._draws:
                 devices = [inputs.device] if inputs.device.type == "cuda" else []
                 chance.enter_context(torch.random.fork_rng(devices))
-                drawn = np.random.default_rng([self._seed, self.position.step, 2])
+                drawn = np.random.default_rng([self._task.seed, self.position.step, 2])
                 torch.manual_seed(int(drawn.integers(2**63)))
-            outputs: Tensor = self._module(inputs)
+            outputs: Tensor = self._task.module(inputs)
         return outputs
 
     def end_epoch(self) -> None:
