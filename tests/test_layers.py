@@ -11,7 +11,7 @@ import pytest
 import benchgraft
 
 PACKAGE = Path(benchgraft.__file__).parent
-GROUND = ["errors", "files", "names", "parallel", "progress"]
+GROUND = ["errors", "files", "names", "parallel", "progress", "events"]
 ROOMS = [
     *GROUND,
     "config",

@@ -110,15 +110,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photos(folder / "photos", {"red": 40, "green": 40})
     write_photos(folder / "new", {"red": 80, "green": 80}, start=500)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchgraft.adaptation.STEPS", 5)
+        patch.setattr("benchgraft.tasks.adapt.STEPS", 5)
         adapt(folder / "photos", folder / "m.safetensors", cache=folder / "cache", run_folder=folder / "run")
     return folder
 
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("adaptation.STEPS", "adaptation.UPDATE_STEPS", "comparison.COMPARED_STEPS"):
-        monkeypatch.setattr(f"benchgraft.{name}", 5)
+    for name in ("adapt.STEPS", "adapt.UPDATE_STEPS", "compare.COMPARED_STEPS"):
+        monkeypatch.setattr(f"benchgraft.tasks.{name}", 5)
 
 
 def _prepare(place: Path, out: Path, data: Path, **how: Any) -> None:
@@ -194,6 +194,6 @@ def test_bench_for_runs_sets_the_threads_that_its_caller_puts_back(tmp_path: Pat
 
     before = torch.get_num_threads()
     with threads_put_back():
-        bench = make_bench(tmp_path, tmp_path, "cpu", before + 1, None, None)
+        bench = make_bench(tmp_path, tmp_path, "cpu", before + 1)
         assert bench.environment.threads == torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before

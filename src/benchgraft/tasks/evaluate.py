@@ -13,12 +13,12 @@ from ..config.checking import checked
 from ..config.options import EvaluateOptions
 from ..config.requests import EvaluateRequest
 from ..errors import DataError, did_you_mean
+from ..events import Events
 from ..files import default_cache
 from ..names import class_name
 from ..networks import model_file
 from ..networks.model_file import ModelFile
 from ..photos.readers import guess_format, open_source
-from ..progress import NoProgress
 from ..report.part import Part
 from ..report.proportions import proportion
 from ..report.statistics import Estimate
@@ -134,9 +134,9 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
 def _store(request: EvaluateRequest, file: ModelFile) -> Store:
     """The photos as the model takes them."""
     source = open_source(guess_format(request.folder), request.folder)
-    place, progress = request.cache or default_cache(), request.progress or NoProgress()
+    place, events = request.cache or default_cache(), Events(request.listen, request.cancel, request.progress)
     card = file.card
-    return open_store(source, place, card.network.side, progress, card.fit, white_level=card.white_level)
+    return open_store(source, place, card.network.side, events, card.fit, white_level=card.white_level)
 
 
 def _labelled(
