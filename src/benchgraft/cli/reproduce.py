@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..config.requests import ReproduceRequest
-from ..experiment.load import load
 from .options import Given, asks
 from .output import say
 from .report import conclude
@@ -35,6 +34,7 @@ def reproduce(
     from ..config.checking import checked
     from ..config.words import command_line
     from ..experiment.bench import bench_for
+    from ..experiment.load import load
     from ..experiment.rounds import Comparison
     from ..progress import for_terminal
     from ..report.profile import leave_profile

@@ -99,7 +99,9 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
     request = checked(EvaluateRequest, model=model, folder=folder, **options)
     chosen = prepare_device(request.device, request.threads)
     file = model_file.read(request.model)
-    store = _store(request, file)
+    events = Events(request.listen, request.cancel, request.progress)
+    store = _store(request, file, events)
+    events.stop_if_cancelled()
     rows, labels, unknown = _labelled(file, store)
     trained = np.isin(store.digests[rows], file.trained_on)
     if not request.include_trained:
@@ -131,10 +133,10 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
     )
 
 
-def _store(request: EvaluateRequest, file: ModelFile) -> Store:
+def _store(request: EvaluateRequest, file: ModelFile, events: Events) -> Store:
     """The photos as the model takes them."""
     source = open_source(guess_format(request.folder), request.folder)
-    place, events = request.cache or default_cache(), Events(request.listen, request.cancel, request.progress)
+    place = request.cache or default_cache()
     card = file.card
     return open_store(source, place, card.network.side, events, card.fit, white_level=card.white_level)
 
