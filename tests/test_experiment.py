@@ -16,6 +16,7 @@ import torch
 
 from benchgraft.config.network import PAPER
 from benchgraft.errors import ConfigError, FrozenMovedError, RunFolderError
+from benchgraft.events import Events
 from benchgraft.experiment.account import experiment_record
 from benchgraft.experiment.bench import Bench
 from benchgraft.experiment.load import load
@@ -23,7 +24,6 @@ from benchgraft.experiment.rounds import Comparison
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen, match_blocks
-from benchgraft.progress import NoProgress
 from benchgraft.runfolder.ledger import DataRecord, Ledger, RunRecord, config_digest, environment
 from benchgraft.tasks.report import summarise
 
@@ -49,7 +49,7 @@ scratch.recipe = { batch_size = 32, stop = { epochs = 2 } }
 def _bench(folder: Path, cache: Path, **more: object) -> Bench:
     lines: list[str] = []
     env = environment(torch.get_num_threads(), "cpu")
-    return Bench(folder, cache, torch.device("cpu"), env, NoProgress(), lines.append, **more)
+    return Bench(folder, cache, torch.device("cpu"), env, Events(say=lines.append), **more)
 
 
 @pytest.fixture

@@ -194,6 +194,6 @@ def test_bench_for_runs_sets_the_threads_that_its_caller_puts_back(tmp_path: Pat
 
     before = torch.get_num_threads()
     with threads_put_back():
-        bench = make_bench(tmp_path, tmp_path, "cpu", before + 1, None, None)
+        bench = make_bench(tmp_path, tmp_path, "cpu", before + 1)
         assert bench.environment.threads == torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before

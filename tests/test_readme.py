@@ -37,7 +37,6 @@ def test_the_map_of_modules_is_that_of_the_files():
     package = Path(benchgraft.__file__).parent
     told: dict[str, set[str]] = {"": set()}
     section = TEXT[TEXT.index("## Modules") :]
-<<<<<<< HEAD
     for room, modules in re.findall(r"^\| ([^|]+?) \| [^|]+ \| ([^|]+) \|$", section, re.MULTILINE)[1:]:
         folder = room.strip("`/") if "/" in room else ""  # rooms of one file lie in the package itself
         told.setdefault(folder, set()).update(re.findall(r"`(\w+)`", modules))
@@ -46,13 +45,6 @@ def test_the_map_of_modules_is_that_of_the_files():
         if not path.stem.startswith("__"):
             there.setdefault(str(path.parent.relative_to(package)).strip("."), set()).add(path.stem)
     assert told == there
-=======
-    for path in package.iterdir():
-        if path.suffix == ".py" and not path.stem.startswith("__"):
-            assert path.stem in section, f"{path.stem} is not in the README's map"
-    for name in ("config", "data", "model", "engines", "training", "experiment", "report", "tasks", "cli"):
-        assert f"{name}/" in section
->>>>>>> engines
 
 
 def test_every_file_that_the_readme_links_to_is_there():

@@ -41,7 +41,7 @@ OPTIONS: dict[str, Any] = {
     "predict": options.PredictOptions,
     "evaluate": options.EvaluateOptions,
 }
-PYTHON_ONLY = {"progress", "say", "command"}
+PYTHON_ONLY = {"progress", "say", "listen", "cancel", "command"}
 OF_THE_FRONT = {"json", "format", "dry_run", "help"}
 """Options of commands that say how something is shown, not what is done."""
 

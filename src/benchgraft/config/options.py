@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from ..events import Cancel, Listen
 from ..progress import Progress
 from .choices import Damaged, Fit, Policy
 
@@ -33,6 +34,8 @@ class StoreOptions(DeviceOptions, total=False):
 
     cache: Path | str | None
     progress: Progress | None
+    listen: Listen | None
+    cancel: Cancel | None
 
 
 class EvaluateOptions(StoreOptions, total=False):

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from ..events import Cancel, Listen
 from ..progress import Progress
 from .choices import Damaged, Fit, Policy, ReportFormat
 from .values import (
     Check,
+    as_cancel,
     as_expression,
     as_file,
     as_fraction,
+    as_listener,
     as_model,
     as_name,
     as_path,
@@ -50,6 +53,8 @@ Fraction = Annotated[float, Check(as_fraction, float, least=0, most=1)]
 Points = Annotated[float, Check(as_points, float)]
 Teller = Annotated[Callable[[str], None], Check(as_teller, Callable[[str], None])]
 Shower = Annotated[Progress, Check(as_progress, Progress)]
+Listener = Annotated[Listen, Check(as_listener, Listen)]
+Token = Annotated[Cancel, Check(as_cancel, Cancel)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,11 @@ class StoreRequest(DeviceRequest):
     ] = None
     progress: Shower | None = None
     """None shows nothing."""
+    listen: Listener | None = None
+    """Takes each event of what goes on: see benchgraft.events."""
+    cancel: Token | None = None
+    """When it is set, from whichever thread, the task ends with Interrupted, as after Ctrl-C; the same call
+    goes on later."""
 
 
 @dataclass(frozen=True, kw_only=True)

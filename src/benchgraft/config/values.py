@@ -186,6 +186,20 @@ def as_teller(value: object) -> object:
     return value
 
 
+def as_listener(value: object) -> object:
+    """A function that takes an event."""
+    if not callable(value):
+        raise ValueError(f"is {shown(value)}: give a function that takes an event, see benchgraft.events")
+    return value
+
+
+def as_cancel(value: object) -> object:
+    """What another thread sets when the task is to stop."""
+    if not callable(getattr(value, "is_set", None)):
+        raise ValueError(f"is {shown(value)}: give an object with a method is_set, such as threading.Event()")
+    return value
+
+
 def as_progress(value: object) -> object:
     """What follows long tasks."""
     if not callable(getattr(value, "track", None)):
