@@ -83,7 +83,7 @@ class Comparison:
                     "use --parents with an experiment that trains its preparation, such as paper",
                 )
             card = self._account.take(given)
-            known = "nothing is known of its making"
+            known = "nothing is known of its making" + (f": {card.origin}" if card.origin else "")
             if card.record:
                 known = f"test accuracy {card.record['accuracy']:.2%}"
             self._bench.say(f"{stage}: {given}, {known}")

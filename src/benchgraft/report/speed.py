@@ -48,7 +48,7 @@ def phases(folder: RunFolder) -> list[Phases]:
 
 
 def paybacks(folder: RunFolder) -> list[Payback]:
-    """Break-even of each transfer arm and variant; none where the preparation left no record."""
+    """Break-even of each transfer arm and variant; none where not all of the preparation left a record."""
     if folder.scratch is None:
         return []
     scratch = _whole(folder.scratch)
@@ -57,7 +57,7 @@ def paybacks(folder: RunFolder) -> list[Payback]:
         chain = folder.chain(arm)
         for variant in VARIANTS:
             runs = arm.timed(variant)
-            if chain and scratch and runs:
+            if chain and scratch and runs and folder.origin(arm) is None:
                 preparation = sum(run.total_seconds for run in chain)
                 times = _seconds(scratch), _seconds(runs)
                 retrainings = preparation + PAPER_RETRAININGS * float(np.mean(times[1]))
