@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from benchgraft.errors import UserError
-from benchgraft.report.seal import FILE_NAME, UNCOVERED
-from benchgraft.report.verify import verify
+from benchgraft.runfolder.seal import FILE_NAME, UNCOVERED
+from benchgraft.tasks.report import verify
 
 
 def is_noticed(folder: Path) -> bool:

@@ -26,9 +26,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchgraft.report import statistics
-from benchgraft.report.significance import permutation_test
-from benchgraft.report.statistics import Estimate, Floats
+from benchgraft.statistics import estimates
+from benchgraft.statistics.estimates import Estimate, Floats
+from benchgraft.statistics.significance import permutation_test
+from benchgraft.statistics.sources import accuracy_by_source, accuracy_difference_by_source
 
 LOST = 0.02
 """Share of the first model's right answers that the second loses."""
@@ -71,9 +72,9 @@ def over_times(repeats: int) -> Iterator[tuple[str, int, Rate]]:
             for repeat in range(repeats):
                 times = lognormal(generator, 20.0, spread, runs)
                 found.setdefault("report's interval (log)", []).append(
-                    holds(statistics.mean_time_interval(times), 20.0)
+                    holds(estimates.mean_time_interval(times), 20.0)
                 )
-                found.setdefault("Student's", []).append(holds(statistics.mean_interval(times), 20.0))
+                found.setdefault("Student's", []).append(holds(estimates.mean_interval(times), 20.0))
                 if repeat % 4 == 0:
                     drawn = percentiles_over_runs(times, generator)
                     found.setdefault("percentile bootstrap", []).append(holds(drawn, 20.0))
@@ -88,8 +89,8 @@ def over_runs(repeats: int) -> Iterator[tuple[str, int, Rate]]:
         mean, difference = [], []
         for _ in range(repeats):
             first, second = generator.normal(0.97, 0.004, runs), generator.normal(0.94, 0.012, runs)
-            mean.append(holds(statistics.mean_interval(list(first)), 0.97))
-            difference.append(holds(statistics.difference_of_means(list(first), list(second)), 0.03))
+            mean.append(holds(estimates.mean_interval(list(first)), 0.97))
+            difference.append(holds(estimates.difference_of_means(list(first), list(second)), 0.03))
         yield "mean accuracy of runs (t)", runs, rate(mean)
         yield (
             "permutation test of equal arms: p above 0.05",
@@ -103,8 +104,8 @@ def over_runs(repeats: int) -> Iterator[tuple[str, int, Rate]]:
             for _ in range(repeats):
                 scratch = lognormal(generator, 20.0, scratch_sd, runs)
                 transfer = lognormal(generator, 2.0, transfer_sd, runs)
-                ratio.append(holds(statistics.ratio_of_means(scratch, transfer), 10.0))
-                even = statistics.break_even(330.0, scratch, transfer)
+                ratio.append(holds(estimates.ratio_of_means(scratch, transfer), 10.0))
+                even = estimates.break_even(330.0, scratch, transfer)
                 # 330 / 18 = 18.33 -> 19
                 payback.append(
                     (even.low is not None and even.low <= 19) and (even.high is None or even.high >= 19)
@@ -127,13 +128,13 @@ def over_sources(repeats: int) -> Iterator[tuple[str, int, Rate]]:
             for repeat in range(repeats):
                 names, better, worse = two_models(generator, sources, mean, spread)
                 accuracy = {
-                    "report's interval": statistics.accuracy_by_source(better, names, repeat),
+                    "report's interval": accuracy_by_source(better, names, repeat),
                     "percentiles": percentiles(better, names, generator),
                     "images as if independent": independent(better),
                 }
                 for name, interval in accuracy.items():
                     found.setdefault(f"accuracy, {name}", []).append(holds(interval, mean))
-                difference = statistics.accuracy_difference_by_source(better, names, worse, names, repeat)
+                difference = accuracy_difference_by_source(better, names, worse, names, repeat)
                 found.setdefault("difference, report's interval", []).append(holds(difference, LOST * mean))
             for name, results in found.items():
                 yield f"{name}, {name_of_set}", sources, rate(results)
@@ -156,11 +157,11 @@ def over_both(repeats: int) -> Iterator[tuple[str, int, Rate]]:
                 (generator.random((runs, len(names))) < arm * shift).astype(np.float64)
                 for arm, shift in zip((chance, chance * kept), shifts, strict=True)
             ]
-            by_runs = statistics.difference_of_means(*(list(arm.mean(axis=1)) for arm in right))
-            by_sources = statistics.accuracy_difference_by_source(
+            by_runs = estimates.difference_of_means(*(list(arm.mean(axis=1)) for arm in right))
+            by_sources = accuracy_difference_by_source(
                 right[0].mean(axis=0), names, right[1].mean(axis=0), names, repeat
             )
-            both = statistics.joined(by_runs, by_sources)
+            both = estimates.joined(by_runs, by_sources)
             for name, interval in (
                 ("runs and source classes", both),
                 ("runs alone", by_runs),

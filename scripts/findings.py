@@ -19,10 +19,12 @@ from pathlib import Path
 from readme_picture import on_white
 
 from benchgraft.files import write_whole
-from benchgraft.report import figures_study, guide, study
-from benchgraft.report.render import markdown_block
-from benchgraft.report.tables import summarise
+from benchgraft.report import figures_study
+from benchgraft.report.blocks import markdown
+from benchgraft.report.headline import guide
+from benchgraft.report.measured import study_blocks
 from benchgraft.runfolder.ledger import RunRecord, read
+from benchgraft.tasks.report import summarise
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "findings.md"
@@ -39,7 +41,7 @@ def measured(folder: Path, name: str) -> str:
     runs = [record for record in records if isinstance(record, RunRecord) and record.given is None]
     minutes = sum(run.total_seconds for run in runs) / 60
     here = runs[-1].environment
-    tables = "\n\n".join(markdown_block(block) for block in study.blocks(summary.study)[1:])
+    tables = markdown(study_blocks(summary.study)[1:])
     return (
         f"![{picture.title}](findings/{name}.svg)\n\n{tables}\n\n"
         f"`benchgraft reproduce {name} --data DIR`: {minutes:.1f} min of runs on {here.cpu}, "
@@ -52,7 +54,7 @@ def guide_lines() -> str:
     """The decision guide as a numbered list."""
     return "\n".join(
         textwrap.fill(f"{number}. {line.text}", 116, subsequent_indent="   ", break_on_hyphens=False)
-        for number, line in enumerate(guide.guide(), start=1)
+        for number, line in enumerate(guide(), start=1)
     )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchgraft.report.drawing import Picture
 from benchgraft.report.figures import runs
-from benchgraft.report.tables import summarise
 from benchgraft.runfolder.ledger import read
+from benchgraft.tasks.report import summarise
 
 COLOUR = re.compile(r"var\(--[\w-]+, (#[0-9a-f]+)\)")
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "result.svg"

@@ -17,7 +17,10 @@ from unittest import mock
 
 _PRELOADED = [
     *(f"benchgraft.{name}" for name in ("tasks.adapt", "tasks.compare", "tasks.evaluate", "onnx_export")),
-    *(f"benchgraft.{name}" for name in ("cli", "tasks.check", "report.run_files", "report.seal")),
+    *(
+        f"benchgraft.{name}"
+        for name in ("cli", "tasks.check", "report.page", "tasks.report", "runfolder.seal")
+    ),
     *("torch.onnx._internal.exporter._core", "torch.export", "onnx", "onnxscript", "onnxruntime"),
 ]
 _NEW_USER, _NEW_MOUNTS = 0x10000000, 0x00020000

@@ -12,8 +12,8 @@ from typing import Any
 import invented
 import pytest
 
-from benchgraft.report import page
-from benchgraft.report.tables import summarise
+from benchgraft.tasks import report as reports
+from benchgraft.tasks.report import summarise
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -62,7 +62,8 @@ pytestmark = pytest.mark.skipif(
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(
-        page.page(summarise(invented.whole_folder(20)), {}).replace("</body>", f"{PROBE}</body>"), "utf-8"
+        reports.html(summarise(invented.whole_folder(20)), {}).replace("</body>", f"{PROBE}</body>"),
+        "utf-8",
     )
     return path
 

@@ -15,9 +15,9 @@ from benchgraft.errors import DivergedError
 from benchgraft.experiment import attempts, folder
 from benchgraft.networks import model_file
 from benchgraft.progress import NoProgress
-from benchgraft.report import tidy
-from benchgraft.report.verify import verify
+from benchgraft.runfolder import tidy
 from benchgraft.runfolder.ledger import Clock, DivergedRecord, Ledger, RunRecord
+from benchgraft.tasks.report import verify
 from benchgraft.training import loop
 from benchgraft.training.batches import Rows
 from benchgraft.training.checkpoint import Checkpoint

@@ -8,9 +8,9 @@ from pathlib import Path
 import invented
 import pytest
 
-from benchgraft.report.guide import guide, quoted
-from benchgraft.report.tables import summarise
+from benchgraft.report.headline import guide, quoted
 from benchgraft.runfolder.ledger import AnyRecord
+from benchgraft.tasks.report import summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 

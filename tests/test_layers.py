@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import benchgraft
 
 PACKAGE = Path(benchgraft.__file__).parent
-GROUND = ["errors", "files", "names", "parallel", "progress"]
+GROUND = ["errors", "files", "names", "part", "parallel", "progress"]
 ROOMS = [
     *GROUND,
     "config",
@@ -19,6 +21,7 @@ ROOMS = [
     "cache",
     "photos",
     "store",
+    "statistics",
     "shortcuts",
     "networks",
     "onnx_card",
@@ -28,17 +31,29 @@ ROOMS = [
     "classifier",
     "experiment",
     "report",
+    "paper",
     "onnx_export",
     "tasks",
     "cli",
 ]
 """A room imports only rooms listed above it."""
 NEVER = {
-    "report": {"training", "experiment", "networks", "store", "photos", "cache"},
+    "report": {"training", "experiment", "networks", "store", "cache"},
     "networks": {"photos", "store", "cache"},
 }
 """And never these, though they are above it."""
-WITHOUT_TORCH = {*GROUND, "config", "runfolder", "cache", "photos", "store", "report"}
+WITHOUT_TORCH = {
+    *GROUND,
+    "config",
+    "runfolder",
+    "cache",
+    "photos",
+    "store",
+    "statistics",
+    "report",
+    "paper",
+    "tasks.report",
+}
 WITHOUT_TORCH |= {"classifier", "onnx_card", "onnx_classifier", "tasks.predict"}
 ALONE = {"timm": "networks.timm_", "onnxruntime": "onnx", "ray": "experiment.jobs", "fastapi": "serve"}
 """Import -> the only place that may have it (the beginning of its name)."""
@@ -81,3 +96,21 @@ def test_a_room_imports_only_rooms_before_it(path):
             assert name.startswith(ALONE[parts[0]]), f"{path}:{line} imports {parts[0]}"
         if parts[0] == "benchgraft" and len(parts) > 1 and parts[1] in ROOMS:
             assert parts[1] in allowed - NEVER.get(room, set()), f"{path}:{line} imports {imported}"
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_the_papers_room_opens_for_its_comparison_alone(is_published):
+    script = (
+        "import sys, invented\n"
+        "from benchgraft.tasks import report as reports\n"
+        "first, *rest = invented.whole_folder(2)\n"
+        f"config = first.config | {{'published': {is_published}}}\n"
+        "summary = reports.summarise([first.model_copy(update={'config': config}), *rest])\n"
+        "reports.html(summary, {})\n"
+        "reports.markdown(summary)\n"
+        "print('benchgraft.paper.published' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(is_published)

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from benchgraft import load_runs, predict
 from benchgraft.networks import model_file
-from benchgraft.report import seal
+from benchgraft.runfolder import seal
 from benchgraft.runfolder.ledger import Ledger, RunRecord, config_digest
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -27,8 +27,8 @@ from benchgraft.networks.model_file import tensor_digest
 from benchgraft.networks.paper_cnn import table
 from benchgraft.networks.parents import parent_place
 from benchgraft.networks.weights import read_state
-from benchgraft.report.verify import verify
 from benchgraft.runfolder.ledger import Ledger, OriginRecord, RunRecord
+from benchgraft.tasks.report import verify
 from benchgraft.training import loop
 from benchgraft.training.checkpoint import Checkpoint
 

@@ -110,7 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photos(folder / "photos", {"red": 40, "green": 40})
     write_photos(folder / "new", {"red": 80, "green": 80}, start=500)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchgraft.adaptation.STEPS", 5)
+        patch.setattr("benchgraft.tasks.adapt.STEPS", 5)
         adapt(folder / "photos", folder / "m.safetensors", cache=folder / "cache", run_folder=folder / "run")
     return folder
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchgraft.report.audit import Finding, audit, chance_of_fit, fitting_sizes, seconds_per_epoch
-from benchgraft.report.published import preparation_minutes, published
+from benchgraft.paper.audit import Finding, audit, chance_of_fit, fitting_sizes, seconds_per_epoch
+from benchgraft.paper.published import preparation_minutes, published
 
 
 @pytest.fixture(scope="module")

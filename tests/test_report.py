@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 from benchgraft.cli import app
 from benchgraft.errors import RunFolderError
-from benchgraft.report import page, run_files
-from benchgraft.report.headline import ordinal
-from benchgraft.report.seal import REPORT_FILES
-from benchgraft.report.tables import summarise
+from benchgraft.report import page
+from benchgraft.report.words import ordinal
 from benchgraft.runfolder.ledger import THUMBNAILS, AnyRecord, DataRecord, ImagesRecord, Ledger, Thumbnails
+from benchgraft.runfolder.seal import REPORT_FILES
+from benchgraft.tasks import report as reports
+from benchgraft.tasks.report import summarise
 
 
 def folder_of(records: list[AnyRecord], folder: Path) -> Path:
@@ -39,7 +40,7 @@ def answer(records: list[AnyRecord]) -> str:
 @pytest.fixture(scope="module")
 def twenty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = folder_of(invented.whole_folder(20), tmp_path_factory.mktemp("twenty") / "run")
-    run_files.write(folder)
+    reports.write(folder)
     return folder
 
 
@@ -120,7 +121,7 @@ def test_answer_gives_no_break_even_with_preparation_of_another_machine() -> Non
         *invented.preparation(given="shipped:stage1.safetensors", cpu="Another CPU"),
         *invented.paired_runs(5),
     ]
-    assert "When transfer pays cannot be said: its preparation was timed on another machine, or" in answer(
+    assert "When transfer pays cannot be said: its preparation was timed on another machine or" in answer(
         records
     )
 
@@ -175,7 +176,7 @@ def test_page_names_every_layer_with_what_is_frozen_and_marks_what_is_said_of_th
 def test_names_from_a_data_set_are_text_and_not_markup() -> None:
     images = invented.fruit_images("scratch").model_copy(update={"class_names": ["<b>a</b>", "$x$", "noise"]})
     run = invented.run(images, seconds=5.0, accuracy=0.9, arm="scratch")
-    text = page.page(summarise([invented.experiment(), images, run]), {})
+    text = reports.html(summarise([invented.experiment(), images, run]), {})
     assert "<b>a</b>" not in text
     assert "&lt;b&gt;a&lt;/b&gt;" in text
 
@@ -185,7 +186,7 @@ def test_gallery_shows_stored_thumbnails_and_says_where_there_is_none(twenty: Pa
     summary = summarise(invented.whole_folder(20))
     surest = summary.surest_mistakes[0]
     jpeg = base64.b64encode(b"not really a picture").decode()
-    with_one = page.page(summary, {surest.images_digest: {surest.key: jpeg}})
+    with_one = reports.html(summary, {surest.images_digest: {surest.key: jpeg}})
     assert with_one.count(f"data:image/jpeg;base64,{jpeg}") >= 1
 
 
@@ -196,7 +197,7 @@ def test_damaged_thumbnails_are_named(tmp_path: Path) -> None:
         Thumbnails(images_digest="fruit", jpeg={}).model_dump_json()[:-3]
     )
     with pytest.raises(RunFolderError, match=r"fruit.json is damaged"):
-        run_files.write(folder)
+        reports.write(folder)
 
 
 def test_surest_mistakes_are_those_with_most_confidence_in_wrong_answers() -> None:
@@ -294,12 +295,12 @@ def test_help_stays_free_of_drawing_and_training_libraries() -> None:
 def test_equal_records_make_equal_files(tmp_path: Path) -> None:
     records: list[Any] = invented.whole_folder(3)
     folder = folder_of(records, tmp_path)
-    summary = run_files.write(folder)
+    summary = reports.write(folder)
     first = (folder / "report.html").read_bytes()
-    run_files.write(folder)
+    reports.write(folder)
     assert (folder / "report.html").read_bytes() == first
     assert any(isinstance(record, ImagesRecord) for record in records)
-    assert run_files.texts(folder, summary).keys() == set(REPORT_FILES)
+    assert reports.texts(folder, summary).keys() == set(REPORT_FILES)
 
 
 def test_rerun_takes_another_folder_since_its_own_one_has_everything_done() -> None:

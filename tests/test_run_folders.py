@@ -13,9 +13,8 @@ from photos import write_photos
 from benchgraft import adapt, compare
 from benchgraft.errors import DataError, RunFolderError, StorageError, UserError
 from benchgraft.networks import model_file
-from benchgraft.report.tables import summarise
-from benchgraft.report.verify import verify
 from benchgraft.runfolder.ledger import Ledger, RunRecord, read
+from benchgraft.tasks.report import summarise, verify
 
 
 @pytest.fixture(autouse=True)

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchgraft.model.freeze import Frozen, tensor_digest
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from benchgraft import shortcuts
 from benchgraft.config.recipe import Recipe, Stop
+from benchgraft.networks.freeze import Frozen, tensor_digest
 from benchgraft.progress import NoProgress
 from benchgraft.runfolder.ledger import Clock
 from benchgraft.training.batches import Rows, rows_of

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchgraft.report import significance
-from benchgraft.report.statistics import difference_of_means, mean_interval
+from benchgraft.statistics import significance
+from benchgraft.statistics.estimates import difference_of_means, mean_interval
 
 # Student's sleep data (1908): extra hours of sleep with two drugs
 FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]

@@ -16,9 +16,9 @@ from benchgraft.errors import DataError
 from benchgraft.experiment.images import package_folder
 from benchgraft.experiment.load import load
 from benchgraft.photos.readers import guess_format, open_source
-from benchgraft.report.verify import verify
 from benchgraft.runfolder.ledger import DataRecord, ImagesRecord, Ledger, RunRecord
 from benchgraft.store.store import open_store
+from benchgraft.tasks.report import verify
 
 TINY = """
 base = "solar-cells"

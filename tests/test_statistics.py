@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchgraft.report import statistics
-from benchgraft.report.proportions import proportion, sign_test
-from benchgraft.report.statistics import Estimate, Floats
+from benchgraft.statistics import estimates
+from benchgraft.statistics.estimates import Estimate, Floats
+from benchgraft.statistics.proportions import proportion, sign_test
+from benchgraft.statistics.sources import FEWEST_SOURCES, accuracy_by_source, accuracy_difference_by_source
 
 TIMES = st.lists(st.floats(0.1, 1000), min_size=2, max_size=12)
 # Student's sleep data (1908): extra hours of sleep with two drugs
@@ -23,14 +24,14 @@ SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
 def test_mean_interval_is_scipys_t_interval() -> None:
-    result = statistics.mean_interval(FIRST)
+    result = estimates.mean_interval(FIRST)
     low, high = stats.t.interval(0.95, len(FIRST) - 1, np.mean(FIRST), stats.sem(FIRST))
     assert (result.value, result.low, result.high) == pytest.approx((0.75, low, high))
 
 
 def test_interval_of_a_mean_time_follows_the_delta_formula_by_hand() -> None:
     # mean 4, variance of the mean 1/3: relative error 1/sqrt(48)
-    result = statistics.mean_time_interval([3, 4, 5])
+    result = estimates.mean_time_interval([3, 4, 5])
     half = stats.t.ppf(0.975, 2) / math.sqrt(48)
     assert result.value == 4
     assert (result.low, result.high) == pytest.approx((4 * math.exp(-half), 4 * math.exp(half)))
@@ -39,7 +40,7 @@ def test_interval_of_a_mean_time_follows_the_delta_formula_by_hand() -> None:
 
 @given(TIMES)
 def test_interval_of_a_mean_time_never_reaches_zero(times: list[float]) -> None:
-    result = statistics.mean_time_interval(times)
+    result = estimates.mean_time_interval(times)
     assert result.value == pytest.approx(np.mean(times))
     if result.low is not None and result.high is not None:
         assert 0 < result.low < result.value < result.high < math.inf
@@ -47,19 +48,19 @@ def test_interval_of_a_mean_time_never_reaches_zero(times: list[float]) -> None:
 
 def test_interval_of_a_mean_time_of_many_like_runs_is_students() -> None:
     times = list(np.random.default_rng(0).normal(20, 0.4, 40))
-    ours, students = statistics.mean_time_interval(times), statistics.mean_interval(times)
+    ours, students = estimates.mean_time_interval(times), estimates.mean_interval(times)
     assert (ours.low, ours.high) == pytest.approx((students.low, students.high), rel=1e-3)
 
 
 def test_mean_time_refuses_what_is_no_time() -> None:
     with pytest.raises(ValueError, match="positive"):
-        statistics.mean_time_interval([1.0, 0.0])
-    assert statistics.mean_time_interval([2.0]).why_none == "one run: no interval"
-    assert statistics.mean_time_interval([2.0, 2.0]).why_none == "all runs gave the same value: no interval"
+        estimates.mean_time_interval([1.0, 0.0])
+    assert estimates.mean_time_interval([2.0]).why_none == "one run: no interval"
+    assert estimates.mean_time_interval([2.0, 2.0]).why_none == "all runs gave the same value: no interval"
 
 
 def test_difference_is_welchs_as_scipy_and_the_textbook_have_it() -> None:
-    result = statistics.difference_of_means(FIRST, SECOND)
+    result = estimates.difference_of_means(FIRST, SECOND)
     interval = stats.ttest_ind(FIRST, SECOND, equal_var=False).confidence_interval(0.95)
     assert (result.low, result.high) == pytest.approx((interval.low, interval.high))
     # R's t.test on the same data prints these
@@ -70,7 +71,7 @@ def test_difference_is_welchs_as_scipy_and_the_textbook_have_it() -> None:
 
 def test_ratio_interval_follows_the_delta_formula_by_hand() -> None:
     # means 20 and 4, variances of the means 1/3 and 1/3: relative errors 1/1200 and 1/48
-    result = statistics.ratio_of_means([19, 20, 21], [3, 4, 5])
+    result = estimates.ratio_of_means([19, 20, 21], [3, 4, 5])
     first, second = (1 / 3) / 400, (1 / 3) / 16
     freedom = (first + second) ** 2 / (first**2 / 2 + second**2 / 2)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(first + second)
@@ -80,7 +81,7 @@ def test_ratio_interval_follows_the_delta_formula_by_hand() -> None:
 
 @given(TIMES, TIMES)
 def test_ratio_turned_round_turns_its_interval_round(first: list[float], second: list[float]) -> None:
-    there, back = statistics.ratio_of_means(first, second), statistics.ratio_of_means(second, first)
+    there, back = estimates.ratio_of_means(first, second), estimates.ratio_of_means(second, first)
     assert there.value == pytest.approx(1 / back.value)
     assert there.has_interval == back.has_interval
     if there.low is not None and back.high is not None and 1e-100 < back.high < 1e100:
@@ -90,10 +91,10 @@ def test_ratio_turned_round_turns_its_interval_round(first: list[float], second:
 
 def test_ratio_of_times_refuses_times_that_are_not_positive() -> None:
     with pytest.raises(ValueError, match="positive"):
-        statistics.ratio_of_means([1.0, 0.0], [1.0, 2.0])
+        estimates.ratio_of_means([1.0, 0.0], [1.0, 2.0])
 
 
-@pytest.mark.parametrize("function", [statistics.difference_of_means, statistics.ratio_of_means])
+@pytest.mark.parametrize("function", [estimates.difference_of_means, estimates.ratio_of_means])
 def test_one_run_an_arm_gives_a_value_and_no_interval(function: object) -> None:
     for arms in (([3.0], [2.0]), ([3.0, 3.1], [2.0]), ([3.0], [2.0, 2.1])):
         result = function(*arms)  # type: ignore[operator]
@@ -103,19 +104,17 @@ def test_one_run_an_arm_gives_a_value_and_no_interval(function: object) -> None:
 
 
 def test_equal_values_in_all_runs_give_no_interval_of_width_zero() -> None:
-    assert (
-        statistics.mean_interval([0.97, 0.97, 0.97]).why_none == "all runs gave the same value: no interval"
-    )
-    assert not statistics.difference_of_means([2.0, 2.0], [1.0, 1.0]).differs_from(0.0)
+    assert estimates.mean_interval([0.97, 0.97, 0.97]).why_none == "all runs gave the same value: no interval"
+    assert not estimates.difference_of_means([2.0, 2.0], [1.0, 1.0]).differs_from(0.0)
 
 
 def test_an_arm_without_runs_is_refused() -> None:
     with pytest.raises(ValueError, match="without any run"):
-        statistics.mean_interval([])
+        estimates.mean_interval([])
 
 
 def test_break_even_of_the_papers_printed_means_is_the_19th_retraining() -> None:
-    even = statistics.break_even(1759.7, [104.7879], [8.5333])
+    even = estimates.break_even(1759.7, [104.7879], [8.5333])
     assert even.exact == pytest.approx(18.28, abs=0.005)
     assert even.first == 19
     assert not even.has_interval
@@ -124,19 +123,19 @@ def test_break_even_of_the_papers_printed_means_is_the_19th_retraining() -> None
 def test_break_even_interval_is_preparation_over_the_bounds_of_the_difference() -> None:
     scratch, transfer = [19.0, 20.0, 21.0], [1.9, 2.0, 2.1]
     saved = stats.ttest_ind(scratch, transfer, equal_var=False).confidence_interval(0.95)
-    even = statistics.break_even(330, scratch, transfer)
+    even = estimates.break_even(330, scratch, transfer)
     assert even.first == 19  # 330 / 18 = 18.33
     assert (even.low, even.high) == (math.ceil(330 / saved.high), math.ceil(330 / saved.low))
 
 
 def test_break_even_is_never_where_transfer_is_not_cheaper() -> None:
-    even = statistics.break_even(10, [1.0, 1.1, 0.9], [2.0, 2.1, 1.9])
+    even = estimates.break_even(10, [1.0, 1.1, 0.9], [2.0, 2.1, 1.9])
     assert (even.exact, even.first, even.low, even.high) == (None, None, None, None)
     assert even.has_interval
 
 
 def test_break_even_reaches_never_where_the_arms_may_cost_the_same() -> None:
-    even = statistics.break_even(10, [2.0, 3.0, 4.0], [1.5, 2.5, 3.5])
+    even = estimates.break_even(10, [2.0, 3.0, 4.0], [1.5, 2.5, 3.5])
     assert even.first == 20
     assert even.low is not None
     assert even.low < 20
@@ -146,7 +145,7 @@ def test_break_even_reaches_never_where_the_arms_may_cost_the_same() -> None:
 
 @pytest.mark.parametrize(("preparation", "first"), [(0.0, 1), (18.0, 18), (18.0001, 19)])
 def test_break_even_rounds_up_whole_retrainings(preparation: float, first: int) -> None:
-    assert statistics.break_even(preparation, [1.1], [0.1]).first == first
+    assert estimates.break_even(preparation, [1.1], [0.1]).first == first
 
 
 def clustered(sources: int, spread: float, seed: int, images: int = 20) -> tuple[Floats, list[str]]:
@@ -161,15 +160,15 @@ def test_interval_over_source_classes_has_the_standard_error_of_cluster_means() 
     # equal cluster sizes: the cluster-robust error is that of the mean of cluster means
     correct, sources = clustered(40, 5.0, seed=1)
     means = correct.reshape(40, 20).mean(axis=1)
-    result = statistics.accuracy_by_source(correct, sources)
+    result = accuracy_by_source(correct, sources)
     assert result.value == pytest.approx(means.mean())
     assert result.standard_error == pytest.approx(stats.sem(means), rel=0.05)
 
 
 def test_frames_of_one_fruit_do_not_make_an_interval_narrower() -> None:
     correct, sources = clustered(30, 5.0, seed=2)
-    once = statistics.accuracy_by_source(correct, sources)
-    thrice = statistics.accuracy_by_source(np.tile(correct, 3), sources * 3)
+    once = accuracy_by_source(correct, sources)
+    thrice = accuracy_by_source(np.tile(correct, 3), sources * 3)
     assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
 
 
@@ -178,8 +177,8 @@ def test_both_arms_are_resampled_together() -> None:
     correct, sources = clustered(60, 5.0, seed=3)
     better = correct.copy()
     better[np.flatnonzero(correct == 0)[::4]] = 1
-    apart = [statistics.accuracy_by_source(arm, sources).standard_error or 0.0 for arm in (better, correct)]
-    together = statistics.accuracy_difference_by_source(better, sources, correct, sources)
+    apart = [accuracy_by_source(arm, sources).standard_error or 0.0 for arm in (better, correct)]
+    together = accuracy_difference_by_source(better, sources, correct, sources)
     assert together.differs_from(0.0)
     assert (together.standard_error or 0.0) < math.hypot(*apart) / 2
 
@@ -187,44 +186,44 @@ def test_both_arms_are_resampled_together() -> None:
 def test_arms_tested_on_different_images_are_compared_by_source_class() -> None:
     first, sources = clustered(30, 5.0, seed=4)
     second, more = clustered(30, 5.0, seed=5, images=7)
-    result = statistics.accuracy_difference_by_source(first, sources, second, more)
+    result = accuracy_difference_by_source(first, sources, second, more)
     assert result.value == pytest.approx(first.mean() - second.mean())
     assert result.has_interval
 
 
 def test_same_seed_gives_the_same_interval() -> None:
     correct, sources = clustered(30, 5.0, seed=6)
-    assert statistics.accuracy_by_source(correct, sources) == statistics.accuracy_by_source(correct, sources)
+    assert accuracy_by_source(correct, sources) == accuracy_by_source(correct, sources)
 
 
 def test_accuracy_interval_stays_within_0_and_1() -> None:
     correct = np.ones(300)
     correct[7] = 0
-    result = statistics.accuracy_by_source(correct, [f"source {row // 10}" for row in range(300)])
+    result = accuracy_by_source(correct, [f"source {row // 10}" for row in range(300)])
     assert result.low is not None
     assert result.high is not None
     assert 0 < result.low < result.value < result.high < 1
 
 
-@pytest.mark.parametrize("sources", [1, statistics.FEWEST_SOURCES - 1])
+@pytest.mark.parametrize("sources", [1, FEWEST_SOURCES - 1])
 def test_few_source_classes_give_no_interval_and_say_so(sources: int) -> None:
     correct, names = clustered(sources, 5.0, seed=7)
-    result = statistics.accuracy_by_source(correct, names)
+    result = accuracy_by_source(correct, names)
     assert not result.has_interval
     assert result.why_none == f"only {sources} source classes: no interval"
 
 
 def test_answers_and_images_must_be_as_many() -> None:
     with pytest.raises(ValueError, match="2 answers for 1 images"):
-        statistics.accuracy_by_source(np.ones(2), ["one"])
+        accuracy_by_source(np.ones(2), ["one"])
 
 
 def test_joined_interval_is_wider_than_either_part() -> None:
-    runs = statistics.difference_of_means([0.97, 0.98, 0.975], [0.94, 0.95, 0.93])
+    runs = estimates.difference_of_means([0.97, 0.98, 0.975], [0.94, 0.95, 0.93])
     first, sources = clustered(40, 5.0, seed=8)
     second, _ = clustered(40, 5.0, seed=9)
-    over_sources = statistics.accuracy_difference_by_source(first, sources, second, sources)
-    both = statistics.joined(runs, over_sources)
+    over_sources = accuracy_difference_by_source(first, sources, second, sources)
+    both = estimates.joined(runs, over_sources)
     assert (both.standard_error or 0.0) == pytest.approx(
         math.hypot(runs.standard_error or 0.0, over_sources.standard_error or 0.0)
     )
@@ -232,9 +231,9 @@ def test_joined_interval_is_wider_than_either_part() -> None:
 
 
 def test_joined_interval_without_enough_source_classes_is_that_over_runs_and_says_so() -> None:
-    runs = statistics.difference_of_means([0.97, 0.98, 0.975], [0.94, 0.95, 0.93])
+    runs = estimates.difference_of_means([0.97, 0.98, 0.975], [0.94, 0.95, 0.93])
     none = Estimate(value=0.03, method="", why_none="only 3 source classes: no interval")
-    both = statistics.joined(runs, none)
+    both = estimates.joined(runs, none)
     assert (both.low, both.high) == (runs.low, runs.high)
     assert "over runs alone" in both.method
 

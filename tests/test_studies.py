@@ -20,10 +20,10 @@ from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.load import load
 from benchgraft.experiment.rounds import Comparison
 from benchgraft.progress import NoProgress
-from benchgraft.report.page import page
-from benchgraft.report.tables import summarise
 from benchgraft.runfolder.ledger import Ledger, RunRecord, environment
 from benchgraft.store.varieties import held_out, variety
+from benchgraft.tasks import report as reports
+from benchgraft.tasks.report import summarise
 
 STUDIES = [
     "as-published",
@@ -80,7 +80,7 @@ def test_every_study_runs_to_its_table_and_page(name, tmp_path, synthetic_data):
     declared = load(name, quick=True).study
     assert summary.study is not None
     assert {arm for row in summary.study.rows for arm in row.arms} == set(declared.points)
-    assert html.escape(declared.question) in page(summary, {}).replace("&#39;", "&#x27;")
+    assert html.escape(declared.question) in reports.html(summary, {}).replace("&#39;", "&#x27;")
     assert not (tmp_path / "run" / OWN_CACHE).exists()
 
 
@@ -124,7 +124,7 @@ def test_a_study_that_was_interrupted_throughout_has_its_report_without_times(na
     summary = summarise(resumed)
     assert not any(row.seconds for row in summary.study.rows)
     assert "every run was interrupted" in " ".join(summary.answer)
-    page(summary, {})
+    reports.html(summary, {})
 
 
 def test_time_that_an_interrupted_retraining_lost_is_in_no_sum(grown):

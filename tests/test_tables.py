@@ -14,16 +14,18 @@ import pytest
 from rich.console import Console
 
 from benchgraft.errors import RunFolderError
-from benchgraft.report import render
+from benchgraft.paper.comparison import PaperSummary
+from benchgraft.report.blocks import terminal
 from benchgraft.report.summary import Summary
-from benchgraft.report.tables import summarise
 from benchgraft.runfolder.ledger import DataRecord, ExcludedImage, Ledger, RunRecord, read
+from benchgraft.tasks import report as reports
+from benchgraft.tasks.report import summarise
 
 
 def printed(summary: Summary, width: int = 100) -> str:
     """As a file or a pipe gets it."""
     output = io.StringIO()
-    render.terminal(summary, Console(file=output, width=width))
+    terminal(reports.blocks(summary), Console(file=output, width=width))
     return output.getvalue()
 
 
@@ -33,11 +35,11 @@ def flat(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def finished() -> Summary:
+def finished() -> PaperSummary:
     return summarise(invented.whole_folder(10))
 
 
-def test_tables_2_to_5_stand_beside_the_published_ones(finished: Summary) -> None:
+def test_tables_2_to_5_stand_beside_the_published_ones(finished: PaperSummary) -> None:
     assert [(table.number, table.stage) for table in finished.tables] == [
         (2, "scratch"),
         (3, "stage1"),
@@ -49,7 +51,7 @@ def test_tables_2_to_5_stand_beside_the_published_ones(finished: Summary) -> Non
         assert cell in text
 
 
-def test_a_seed_counts_once_for_accuracy_and_twice_for_time(finished: Summary) -> None:
+def test_a_seed_counts_once_for_accuracy_and_twice_for_time(finished: PaperSummary) -> None:
     table = finished.tables[3]
     assert len(table.rows) == 10
     assert table.accuracy is not None
@@ -77,7 +79,7 @@ def test_two_runs_of_very_unequal_length_have_no_interval_below_zero() -> None:
         assert not re.search(r"-\d[\d.]* (s|to)", printed(shown))
 
 
-def test_factors_multiply_to_the_speed_up(finished: Summary) -> None:
+def test_factors_multiply_to_the_speed_up(finished: PaperSummary) -> None:
     assert [entry.variant for entry in finished.speedups] == ["cold", "warm"]
     for entry in finished.speedups:
         assert entry.epochs * entry.images_per_epoch * entry.cost_per_image == pytest.approx(
@@ -136,14 +138,14 @@ def test_noise_taken_for_fruit_and_fruit_for_noise_are_counted() -> None:
     assert (entry.rest_taken_for_class, entry.class_taken_for_rest, entry.class_taken_for_other) == (7, 3, 2)
 
 
-def test_labelled_images_are_those_of_every_stage_behind_the_model(finished: Summary) -> None:
+def test_labelled_images_are_those_of_every_stage_behind_the_model(finished: PaperSummary) -> None:
     by_arm = {entry.arm: entry for entry in finished.labelled}
     assert by_arm["scratch"].stages == {"scratch": 1020}
     assert by_arm["transfer"].stages == {"stage1": 500, "stage2": 300, "stage3": 1020}
     assert by_arm["transfer"].total == 1820
 
 
-def test_break_even_is_given_cold_and_warm_with_its_interval(finished: Summary) -> None:
+def test_break_even_is_given_cold_and_warm_with_its_interval(finished: PaperSummary) -> None:
     cold, warm = finished.paybacks
     assert (cold.variant, cold.break_even.first, warm.break_even.first) == ("cold", 20, 18)
     assert cold.preparation_seconds == pytest.approx(330)
@@ -153,7 +155,7 @@ def test_break_even_is_given_cold_and_warm_with_its_interval(finished: Summary) 
     assert cold.at_ten == pytest.approx((330 + 30) / 200)
 
 
-def test_accuracy_difference_is_over_runs_and_over_source_classes(finished: Summary) -> None:
+def test_accuracy_difference_is_over_runs_and_over_source_classes(finished: PaperSummary) -> None:
     (entry,) = finished.accuracy
     assert entry.same_images
     assert entry.over_sources is not None
@@ -179,7 +181,7 @@ def test_one_run_an_arm_prints_no_interval_and_says_so() -> None:
     assert "pays from retraining 21 on (one run an arm: no interval)" in text
 
 
-def test_data_are_listed_as_measured_with_the_caveat_of_fruits_360(finished: Summary) -> None:
+def test_data_are_listed_as_measured_with_the_caveat_of_fruits_360(finished: PaperSummary) -> None:
     assert [(data.stage, data.classes, data.source_classes) for data in finished.data] == [
         ("stage1", 100, 100),
         ("stage2", 100, 100),
@@ -235,7 +237,7 @@ def test_only_an_experiment_gives_the_published_side_and_says_that_nothing_is_he
     assert text.count("Nothing measured here yet.") == 4
     assert "0 runs; the paper has 10" in text
     assert not (summary.speedups or summary.paybacks or summary.accuracy)
-    assert render.markdown(summary)
+    assert reports.markdown(summary)
 
 
 @pytest.mark.parametrize("length", range(1, 16))
@@ -267,8 +269,8 @@ def test_models_that_came_with_the_program_are_marked_everywhere() -> None:
     summary = summarise(records)
     text = flat(printed(summary))
     assert "300 s+" in text
-    assert f"+ Not trained here: the model is {given}, timed where it was made." in text
-    assert f"stage1 was not trained here; its model is {given}" in text
+    assert f"+ Not trained here, timed where the model was made: {given}." in text
+    assert f"stage1: not trained here, timed where the model was made ({given})" in text
     assert "timed on another machine" in text
     assert all(entry.other_machine for entry in summary.paybacks)
     assert not any(entry.other_machine for entry in summary.speedups)
@@ -346,7 +348,7 @@ def test_terminal_output_keeps_to_its_width_and_cuts_nothing(finished: Summary, 
     assert "\x1b" not in text
 
 
-def test_rows_of_tables_fit_one_line_at_100_columns(finished: Summary) -> None:
+def test_rows_of_tables_fit_one_line_at_100_columns(finished: PaperSummary) -> None:
     text = printed(finished)
     for row in ("run 10 ", "interval ", "range "):
         lines = [line for line in text.splitlines() if line.strip().startswith(row)]
@@ -354,29 +356,49 @@ def test_rows_of_tables_fit_one_line_at_100_columns(finished: Summary) -> None:
         assert all("%" in line or "to" in line for line in lines)
 
 
-def test_markdown_tables_have_as_many_cells_in_every_row(finished: Summary) -> None:
-    page = render.markdown(finished)
+def test_markdown_tables_have_as_many_cells_in_every_row(finished: PaperSummary) -> None:
+    page = reports.markdown(finished)
     for block in page.split("\n\n"):
         if block.startswith("|"):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
     assert page.count("\n## ") >= 9
 
 
-def test_terminal_and_markdown_say_the_same(finished: Summary) -> None:
-    page = render.markdown(finished)
+def test_terminal_and_markdown_say_the_same(finished: PaperSummary) -> None:
+    page = reports.markdown(finished)
     for text in (entry.figure for entry in finished.claims):
         assert text in page
     for finding in finished.audit:
         assert finding.statement in page
 
 
-def test_json_is_the_whole_summary_and_standard(finished: Summary) -> None:
+def test_times_of_another_machine_have_one_wording_wherever_they_are_told() -> None:
+    records = [invented.experiment(), *invented.preparation(), *invented.paired_runs(4)]
+    elsewhere = invented.environment("Another CPU")
+    summary = summarise(
+        [
+            record.model_copy(update={"environment": elsewhere})
+            if isinstance(record, RunRecord) and record.arm == "transfer"
+            else record
+            for record in records
+        ]
+    )
+    told = [*summary.answer, *(claim.figure for claim in summary.claims)]
+    told = [line for line in told if "machine" in line]
+    assert len(told) >= 5
+    assert all("timed on another machine or with other threads, so not compared" in line for line in told)
+    # beside the answer and the claims: the mark at the speed-up, and two break-evens
+    text = flat(printed(summary, width=400))
+    assert text.count("timed on another machine or with other threads, so not compared") == len(told) + 3
+
+
+def test_json_is_the_whole_summary_and_standard(finished: PaperSummary) -> None:
     text = finished.model_dump_json()
-    assert Summary.model_validate_json(text) == finished
+    assert PaperSummary.model_validate_json(text) == finished
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
-def test_summary_is_made_from_the_run_folder_alone(tmp_path: Path, finished: Summary) -> None:
+def test_summary_is_made_from_the_run_folder_alone(tmp_path: Path, finished: PaperSummary) -> None:
     ledger = Ledger(tmp_path)
     for record in invented.whole_folder(10):
         ledger.append(record)

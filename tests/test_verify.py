@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from benchgraft.cli import app
 from benchgraft.cli.report import conclude
-from benchgraft.report import run_files
-from benchgraft.report.seal import UNCOVERED, seal
-from benchgraft.report.verify import verify
 from benchgraft.runfolder.ledger import THUMBNAILS, Ledger, RunRecord, read
+from benchgraft.runfolder.seal import UNCOVERED, seal
+from benchgraft.tasks import report as reports
+from benchgraft.tasks.report import verify
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_reproduce_leaves_a_report_and_a_folder_that_verifies(folder: Path) -> N
 
 
 def test_mistakes_leave_their_pictures_which_the_report_shows(folder: Path) -> None:
-    surest = run_files.write(folder).surest_mistakes
+    surest = reports.write(folder).surest_mistakes
     assert surest
     assert list((folder / THUMBNAILS).glob("*.json"))
     assert "no picture stored" not in (folder / "report.html").read_text("utf-8")
@@ -55,7 +55,7 @@ def test_mistakes_leave_their_pictures_which_the_report_shows(folder: Path) -> N
 
 def test_report_is_made_without_thumbnails(folder: Path) -> None:
     shutil.rmtree(folder / THUMBNAILS)
-    run_files.write(folder)
+    reports.write(folder)
     assert "no picture stored" in (folder / "report.html").read_text("utf-8")
 
 
@@ -83,7 +83,7 @@ def _edit_ledger(folder: Path, edit: Callable[[dict[str, object]], object]) -> N
 
 def test_an_accuracy_changed_everywhere_is_betrayed_by_the_stored_answers(folder: Path) -> None:
     _edit_ledger(folder, lambda run: run.update(accuracy=0.999))
-    run_files.write(folder)
+    reports.write(folder)
     (folder / "digests.json").unlink()
     seal(folder)
     differences = verify(folder).differences
@@ -173,7 +173,7 @@ def test_a_given_parent_that_is_not_there_or_is_another_is_told_of_but_is_no_dif
             line["given"] = str(given)
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "digests.json").unlink()
-    run_files.write(folder)
+    reports.write(folder)
     seal(folder)
     found = verify(folder)
     assert found.differences == []

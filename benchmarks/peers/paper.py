@@ -3,7 +3,7 @@
 Keras trains as the paper does: batch 32, frozen layers run with all others each epoch, nothing cached. A
 part of an epoch is measured (after a warm-up) and the rest is reckoned from it, with the images of the run
 folder's stages and two numbers of epochs: benchgraft's own, and those that the paper's times show
-(report/audit.py). Its images come decoded and enlarged to 100x100, which is not in its time.
+(paper/audit.py). Its images come decoded and enlarged to 100x100, which is not in its time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import retrain
 from export_material import export_part
 from rounds import Bench, Contender, run_rounds
 
-from benchgraft.report.audit import audit
+from benchgraft.paper.audit import audit
 from benchgraft.runfolder.ledger import ImagesRecord, RunRecord, read
 
 STEPS, QUICK_STEPS = 150, 4

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .onnx_export import export
-    from .report.notebook import load_runs
+    from .runfolder.tidy import load_runs
     from .tasks.adapt import adapt
     from .tasks.compare import compare
     from .tasks.evaluate import evaluate
@@ -24,7 +24,7 @@ _PLACES = {
     "compare": ".tasks.compare",
     "evaluate": ".tasks.evaluate",
     "export": ".onnx_export",
-    "load_runs": ".report.notebook",
+    "load_runs": ".runfolder.tidy",
     "parents": ".tasks.parents",
     "predict": ".tasks.predict",
     "prepare": ".tasks.prepare",

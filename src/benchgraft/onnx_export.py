@@ -21,11 +21,11 @@ from .files import SHIPPED, write_kept
 from .networks import model_file
 from .networks.model_file import ModelFile
 from .onnx_card import INPUT, OUTPUT, OnnxCard, seal, to_metadata
+from .part import Part
 from .photos.decode import Rule, decode
 from .photos.formats import Undecodable
 from .photos.scan import images_below
 from .photos.synthetic import draw_varied
-from .report.part import Part
 from .shortcuts import quiet_exporter
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")

@@ -10,13 +10,15 @@ import codecs
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..names import printable, storable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from ..report.blocks import Block
 
 
 def take_any_letter() -> None:
@@ -40,6 +42,15 @@ def print_lines(lines: Iterable[str]) -> None:
     """Each on one line, as it comes."""
     for line in lines:
         print(printable(line))
+
+
+def print_blocks(blocks: Sequence[Block], width: int = 10_000) -> None:
+    """What a command answers; width: of lines and tables where no terminal says it."""
+    from rich.console import Console
+
+    from ..report.blocks import terminal
+
+    terminal(blocks, Console(width=None if sys.stdout.isatty() else width))
 
 
 def print_error(what: str, *details: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 from ..config.requests import ReportRequest
 from ..errors import EXIT_FAULT
 from .options import Given, asks, help_of
-from .output import print_error, print_json, print_lines, say
+from .output import print_blocks, print_error, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from ..report.summary import Summary
@@ -37,25 +36,25 @@ def report(given: Given) -> None:
 
 def print_report(folder: Path, format: str = "text", half_width: float | None = None) -> None:  # noqa: A002
     """Print a run folder's report; as text and html, also leave it there as files."""
-    from ..report import render, tidy
-    from ..report.tables import summarise
+    from ..runfolder import tidy
     from ..runfolder.ledger import read
+    from ..tasks import report as reports
 
     if format == "csv":
         print(tidy.to_csv(tidy.run_rows(read(folder))), end="")
     elif format in ("md", "json"):
-        summary = summarise(read(folder), half_width)
+        summary = reports.summarise(read(folder), half_width)
         if format == "json":
             print_json(summary)
         else:
-            print(render.markdown(summary))
+            print(reports.markdown(summary))
     elif format == "html":
         _leave_files(folder, half_width)
         say(str(folder / "report.html"))
     elif os.access(folder, os.W_OK):
         print_finished(folder, _leave_files(folder, half_width))
     else:
-        _print_text(summarise(read(folder), half_width))
+        _print_text(reports.summarise(read(folder), half_width))
 
 
 def conclude(folder: Path) -> None:
@@ -63,16 +62,16 @@ def conclude(folder: Path) -> None:
 
     Raises RunFolderError if another process works there.
     """
-    from ..report.run_files import finish
+    from ..tasks import report as reports
 
-    print_finished(folder, finish(folder))
+    print_finished(folder, reports.finish(folder))
 
 
 def print_finished(folder: Path, summary: Summary) -> None:
     """The summary, and where the same is to be had as files."""
     _print_text(summary)
     print()
-    say(f"the same as one page: {folder}/report.html (also tables.md, tables.json)")
+    say(f"Report: {folder}/report.html (also tables.md, tables.json)")
 
 
 def verify(folder: FolderArgument) -> None:
@@ -82,9 +81,9 @@ def verify(folder: FolderArgument) -> None:
 
     Example: benchgraft verify runs/paper
     """
-    from ..report.verify import verify as check
+    from ..tasks import report as reports
 
-    found = check(folder)
+    found = reports.verify(folder)
     print_lines(part for line in found.lines() for part in line.split("\n"))
     if found.differences:
         advice = (
@@ -98,17 +97,15 @@ def verify(folder: FolderArgument) -> None:
 
 
 def _leave_files(folder: Path, half_width: float | None) -> Summary:
-    from ..report import run_files
-    from ..report.seal import REPORT_FILES, reseal
+    from ..runfolder.seal import REPORT_FILES, reseal
+    from ..tasks import report as reports
 
-    summary = run_files.write(folder, half_width)
+    summary = reports.write(folder, half_width)
     reseal(folder, REPORT_FILES)
     return summary
 
 
 def _print_text(summary: Summary) -> None:
-    from rich.console import Console
+    from ..tasks import report as reports
 
-    from ..report import render
-
-    render.terminal(summary, Console(width=None if sys.stdout.isatty() else 100))
+    print_blocks(reports.blocks(summary), width=100)

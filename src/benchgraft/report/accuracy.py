@@ -1,26 +1,90 @@
-"""Answers: the difference in accuracy, and how often noise is taken for fruit and fruit for noise."""
+"""Answers: the difference in accuracy, noise taken for fruit, classes mixed up, the surest mistakes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from ..part import Part
 from ..runfolder.ledger import ImagesRecord, RunRecord
-from .runs import Arm, RunFolder, rest_class, right_answers
-from .significance import Significance, mcnemar, permutation_test
-from .statistics import (
-    Estimate,
-    Floats,
-    accuracy_by_source,
-    accuracy_difference_by_source,
-    difference_of_means,
-    joined,
-)
-from .summary import AccuracyDifference, Mistakes
+from ..runfolder.runs import Arm, RunFolder, rest_class, right_answers
+from ..statistics.estimates import Estimate, Floats, difference_of_means, joined
+from ..statistics.significance import Significance, mcnemar, permutation_test
+from ..statistics.sources import accuracy_by_source, accuracy_difference_by_source
 
 INDEPENDENT_FORMATS = frozenset({"cifar100"})
 """Data sets of photos that have nothing to do with each other; Fruits-360 has frames of turning fruits."""
+MOST_CLASSES = 12
+"""Of a matrix that can be read; of more classes only the pairs that are mixed up most are given."""
+MOST_PAIRS = 10
+MOST_MISTAKES = 12
+
+
+class AccuracyDifference(Part):
+    """Transfer minus scratch, for this parent."""
+
+    arm: str
+    over_runs: Estimate
+    over_sources: Estimate | None
+    together: Estimate
+    """What claims are judged by."""
+    same_images: bool
+    permutation: Significance | None
+    """Of the runs' accuracies; None with one run an arm."""
+    mcnemar: Significance | None
+    """Of two single models, only where the test images are independent of each other."""
+    mcnemar_why_none: str | None
+
+
+class RestMistakes(Part):
+    """Answers of an arm by kind, where one class is to be ignored. Counts are means over runs."""
+
+    arm: str
+    runs: int
+    rest: str
+    classes: list[str]
+    """The others."""
+    rest_images: int
+    rest_taken_for_class: float
+    class_images: int
+    class_taken_for_rest: float
+    class_taken_for_other: float
+
+
+class Pair(Part):
+    """One class taken for another, mean count over runs."""
+
+    true: str
+    said: str
+    images: float
+
+
+class Confusion(Part):
+    """Answers of an arm, or of a preparation stage, on its test images: means over runs."""
+
+    name: str
+    runs: int
+    class_names: list[str]
+    counts: list[list[float]] | None
+    """Rows true, columns answered; None with too many classes to be read."""
+    pairs: list[Pair]
+
+
+class Mistake(Part):
+    """A test image that runs of an arm got wrong."""
+
+    name: str
+    images_digest: str
+    key: str
+    source: str
+    true: str
+    said: str
+    runs_wrong: int
+    runs: int
+    confidence: float
+    """Mean probability that the wrong runs gave to their answer."""
 
 
 def over_sources(folder: RunFolder, runs: Sequence[RunRecord]) -> Estimate | None:
@@ -39,9 +103,9 @@ def differences(folder: RunFolder) -> list[AccuracyDifference]:
     return [_difference(folder, folder.scratch, arm) for arm in folder.rivals if arm.runs]
 
 
-def mistakes(folder: RunFolder) -> list[Mistakes]:
+def rest_mistakes(folder: RunFolder) -> list[RestMistakes]:
     """Of each arm whose classes have one that is to be ignored."""
-    found = [_mistakes(folder, arm) for arm in folder.arms.values()]
+    found = [_rest_mistakes(folder, arm) for arm in folder.arms.values()]
     return [entry for entry in found if entry is not None]
 
 
@@ -77,6 +141,22 @@ def by_parent(runs: Sequence[RunRecord]) -> list[float]:
     if len(parents) < 2:
         return [run.accuracy for run in runs]
     return [float(np.mean(values)) for values in parents.values()]
+
+
+def confusions(folder: RunFolder) -> list[Confusion]:
+    """Of every arm, and of preparation stages that have predictions here."""
+    return [_confusion(name, runs, images) for name, runs, images in _answered(folder)]
+
+
+def surest_mistakes(folder: RunFolder) -> list[Mistake]:
+    """The surest mistakes of every arm: by confidence in wrong answers, summed over runs."""
+    arms = set(folder.arms)
+    return [
+        mistake
+        for name, runs, images in _answered(folder)
+        if name in arms
+        for mistake in _surest(name, runs, images)
+    ]
 
 
 def _tested(folder: RunFolder, runs: Sequence[RunRecord]) -> tuple[ImagesRecord, Floats] | None:
@@ -121,7 +201,7 @@ def _single_models(
     return mcnemar(right_answers(ours[0], images), right_answers(theirs[0], images)), None
 
 
-def _mistakes(folder: RunFolder, arm: Arm) -> Mistakes | None:
+def _rest_mistakes(folder: RunFolder, arm: Arm) -> RestMistakes | None:
     runs = arm.once_a_seed
     images = folder.images_of(runs[0]) if runs else None
     if images is None or _tested(folder, runs) is None:
@@ -133,7 +213,7 @@ def _mistakes(folder: RunFolder, arm: Arm) -> Mistakes | None:
     labels = np.asarray(images.test.labels)
     answers = np.asarray([run.predicted for run in runs])
     is_rest, says_rest = labels == number, answers == number
-    return Mistakes(
+    return RestMistakes(
         arm=arm.name,
         runs=len(runs),
         rest=rest,
@@ -144,3 +224,66 @@ def _mistakes(folder: RunFolder, arm: Arm) -> Mistakes | None:
         class_taken_for_rest=float(says_rest[:, ~is_rest].sum() / len(runs)),
         class_taken_for_other=float((~is_rest & ~says_rest & (answers != labels)).sum() / len(runs)),
     )
+
+
+def _answered(folder: RunFolder) -> list[tuple[str, list[RunRecord], ImagesRecord]]:
+    named = [(arm.name, arm.once_a_seed) for arm in folder.arms.values()]
+    prepared = [run for run in folder.preparation if run.predicted]
+    often = Counter(run.stage for run in prepared)
+    named += [
+        (run.stage if often[run.stage] == 1 else f"{run.stage}, seed {run.seed}", [run]) for run in prepared
+    ]
+    found = []
+    for name, runs in named:
+        images = folder.images_of(runs[0]) if runs else None
+        if images is not None and images.test.labels and all(folder.images_of(r) is images for r in runs):
+            found.append((name, runs, images))
+    return found
+
+
+def _confusion(name: str, runs: Sequence[RunRecord], images: ImagesRecord) -> Confusion:
+    size = len(images.class_names)
+    labels = np.asarray(images.test.labels)
+    counts = np.zeros((size, size))
+    for run in runs:
+        right_answers(run, images)
+        np.add.at(counts, (labels, np.asarray(run.predicted)), 1)
+    counts /= len(runs)
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
+    pairs = [
+        Pair(true=images.class_names[row], said=images.class_names[column], images=float(wrong[row, column]))
+        for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True)
+        if wrong[row, column] > 0
+    ]
+    return Confusion(
+        name=name,
+        runs=len(runs),
+        class_names=images.class_names if size <= MOST_CLASSES else [],
+        counts=counts.tolist() if size <= MOST_CLASSES else None,
+        pairs=pairs,
+    )
+
+
+def _surest(name: str, runs: Sequence[RunRecord], images: ImagesRecord) -> list[Mistake]:
+    wrong = np.asarray([1 - right_answers(run, images) for run in runs])
+    confidence = np.asarray([run.confidence for run in runs]) * wrong
+    order = np.argsort(-confidence.sum(axis=0), kind="stable")[:MOST_MISTAKES]
+    found = []
+    for place in (int(place) for place in order if confidence[:, place].sum() > 0):
+        said = [run.predicted[place] for run, is_wrong in zip(runs, wrong[:, place], strict=True) if is_wrong]
+        found.append(
+            Mistake(
+                name=name,
+                images_digest=images.digest,
+                key=images.test.keys[place],
+                source=images.test.sources[place],
+                true=images.class_names[images.test.labels[place]],
+                said=images.class_names[max(sorted(set(said)), key=said.count)],
+                runs_wrong=len(said),
+                runs=len(runs),
+                confidence=float(confidence[:, place].sum() / len(said)),
+            )
+        )
+    return found

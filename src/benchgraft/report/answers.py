@@ -1,130 +1,274 @@
-"""What the models answered: confusion of classes, and the mistakes that they were surest of."""
+"""What `adapt` and `evaluate` answer: the figures as data, and the blocks that a terminal and a page show."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
+from ..part import Part, Result
+from ..photos.scan import photos, some
+from ..runfolder.ledger import ExcludedImage, Phase
+from ..statistics.estimates import Estimate
+from .blocks import Block, Grid, Heading, Lines, numbers, said
+from .words import estimate, per_cent, seconds
 
-from ..runfolder.ledger import ImagesRecord, RunRecord
-from .part import Part
-from .runs import RunFolder, right_answers
-
-MOST_CLASSES = 12
-"""Of a matrix that can be read; of more classes only the pairs that are mixed up most are given."""
-MOST_PAIRS = 10
-MOST_MISTAKES = 12
-
-
-class Pair(Part):
-    """One class taken for another, mean count over runs."""
-
-    true: str
-    said: str
-    images: float
+SHOWN_SUSPECTS = 10
+LARGEST_SHOWN_MATRIX = 12
+SHOWN_LEFT_OUT = 3
+"""Of photos left out for one reason so many are named."""
+NOISE = 0.05
+LISTED_SECONDS = 0.005
 
 
-class Confusion(Part):
-    """Answers of an arm, or of a preparation stage, on its test images: means over runs."""
+class ClassChange(Part):
+    """Old and new model on the same test photos of one class."""
+
+    name: str | None
+    """None: all classes together."""
+    images: int
+    right_before: int
+    right_after: int
+    lost: int
+    """Right before, wrong after."""
+    won: int
+    p: float
+    """Chance of at least so many lost among lost and won if neither model is better (one-sided sign test)."""
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the loss is beyond noise."""
+        return self.p < NOISE
+
+    def text(self) -> str:
+        """One line to print."""
+        name = f'class "{self.name}"' if self.name is not None else "all classes"
+        return (
+            f"{name}: {self.right_before} of {self.images} right before, {self.right_after} after "
+            f"({self.lost} lost, {self.won} won, p = {self.p:.3f})"
+        )
+
+
+class Suspect(Part):
+    """One photo whose given class is likely wrong."""
+
+    key: str
+    given: str
+    likelier: str
+    probability: float
+    """Chance that the given class is wrong, from that of the list on to 1."""
+
+
+class ClassResult(Part):
+    """One class on test photos that training never saw."""
 
     name: str
-    runs: int
-    class_names: list[str]
-    counts: list[list[float]] | None
-    """Rows true, columns answered; None with too many classes to be read."""
-    pairs: list[Pair]
+    train_images: int
+    test_images: int
+    recall: Estimate | None
+    """None without test images."""
+
+
+class Adapted(Result):
+    """What `adapt` has done. Accuracies are fractions, times seconds."""
+
+    model: Path
+    accuracy: Estimate
+    balanced_accuracy: float
+    """Mean recall of the classes that have test images."""
+    classes: list[ClassResult]
+    images: dict[str, int]
+    """Split -> photos."""
+    excluded: list[ExcludedImage]
+    dropped_from_test: list[ExcludedImage]
+    decode_seconds: float
+    decoded: int
+    """Photos read and decoded now; the others were in the store."""
+    features_computed: int
+    epochs: int
+    seconds: dict[Phase, float]
+    suspects: list[Suspect]
+    notes: list[str]
+    changes: list[ClassChange]
+    """After an update: each class on the test photos of the old model, and all of them together, first."""
+
+
+class ClassFigures(Part):
+    """One class. None where there is nothing to divide by."""
+
+    name: str
+    photos: int
+    recall: Estimate | None
+    precision: Estimate | None
+
+
+class Bin(Part):
+    """Answers of one range of confidence."""
+
+    low: float
+    high: float
+    photos: int
+    confidence: float | None
+    """Mean probability of the answers."""
+    accuracy: float | None
 
 
 class Mistake(Part):
-    """A test image that runs of an arm got wrong."""
+    """One wrong answer."""
 
-    name: str
-    images_digest: str
     key: str
-    source: str
-    true: str
-    said: str
-    runs_wrong: int
-    runs: int
+    given: str
+    predicted: str
     confidence: float
-    """Mean probability that the wrong runs gave to their answer."""
 
 
-def confusions(folder: RunFolder) -> list[Confusion]:
-    """Of every arm, and of preparation stages that have predictions here."""
-    return [_confusion(name, runs, images) for name, runs, images in _answered(folder)]
+class EvaluationReport(Result):
+    """What a model is worth on a folder. Accuracies are fractions; intervals hold for independent photos."""
+
+    model: Path
+    folder: Path
+    photos: int
+    accuracy: Estimate
+    balanced_accuracy: float
+    """Mean recall of the classes that have photos."""
+    classes: list[ClassFigures]
+    confusion: list[list[int]]
+    """Row: given class, column: predicted, in the order of `classes`."""
+    calibration: list[Bin]
+    calibration_error: float
+    """Mean distance of confidence and accuracy over the bins, weighted by their photos."""
+    mistakes: list[Mistake]
+    """The most confident ones first, at most SHOWN_MISTAKES."""
+    unknown_classes: dict[str, int]
+    """Class folders that the model does not know -> photos; left out."""
+    trained_on: int
+    """Photos left out since the model, or a parent of it, was trained on the same bytes."""
+    excluded: list[ExcludedImage]
+    notes: list[str]
+    """What was passed over in the folder, and what looks like a mistake."""
 
 
-def mistakes_shown(folder: RunFolder) -> list[Mistake]:
-    """The surest mistakes of every arm: by confidence in wrong answers, summed over runs."""
-    arms = set(folder.arms)
+def adapted_blocks(result: Adapted) -> list[Block]:
+    """The answer first."""
+    images = result.images
     return [
-        mistake
-        for name, runs, images in _answered(folder)
-        if name in arms
-        for mistake in _surest(name, runs, images)
+        Lines(
+            [
+                f"{result.model}: {estimate(result.accuracy, per_cent)} right of {images['test']:,} photos "
+                f"that training never saw; mean over classes {per_cent(result.balanced_accuracy)}",
+                f"photos: {images['train']:,} train, {images['validation']:,} validation, {images['test']:,} "
+                f"test; {len(result.excluded):,} unusable; {result.decoded:,} decoded and "
+                f"{result.features_computed:,} featurised now, the others were there",
+            ]
+        ),
+        numbers(
+            ["class", "train", "test", "right"],
+            [
+                [
+                    each.name,
+                    f"{each.train_images:,}",
+                    f"{each.test_images:,}",
+                    "not tested" if each.recall is None else estimate(each.recall, per_cent),
+                ]
+                for each in result.classes
+            ],
+        ),
+        *said([*_left_out([*result.excluded, *result.dropped_from_test]), *_notes(result.notes)]),
+        *_changes(result.changes),
+        *_suspects(result.suspects, sum(images.values())),
+        Lines([_time_told(result)]),
     ]
 
 
-def _answered(folder: RunFolder) -> list[tuple[str, list[RunRecord], ImagesRecord]]:
-    named = [(arm.name, arm.once_a_seed) for arm in folder.arms.values()]
-    prepared = [run for run in folder.preparation if run.predicted]
-    often = Counter(run.stage for run in prepared)
-    named += [
-        (run.stage if often[run.stage] == 1 else f"{run.stage}, seed {run.seed}", [run]) for run in prepared
+def evaluated_blocks(found: EvaluationReport) -> list[Block]:
+    """The answer first, the mistakes last."""
+    lines = [
+        f"{estimate(found.accuracy, per_cent)} right of {found.photos:,} photos; mean over classes "
+        f"{per_cent(found.balanced_accuracy)}; calibration error {per_cent(found.calibration_error)}",
+        "intervals hold for photos that are independent of each other; frames of one object are not",
     ]
-    found = []
-    for name, runs in named:
-        images = folder.images_of(runs[0]) if runs else None
-        if images is not None and images.test.labels and all(folder.images_of(r) is images for r in runs):
-            found.append((name, runs, images))
-    return found
+    if found.trained_on:
+        lines.append(f"left out: {found.trained_on:,} photos that the model was trained on")
+    lines += _left_out(found.excluded)
+    unknown = [f'"{name}" ({photos(count)})' for name, count in found.unknown_classes.items()]
+    if unknown:
+        lines.append(f"left out, as they are no classes of the model: {some(unknown)}")
+    return [Lines([*lines, *_notes(found.notes)]), _class_grid(found), *_matrix(found), *_mistakes(found)]
 
 
-def _confusion(name: str, runs: Sequence[RunRecord], images: ImagesRecord) -> Confusion:
-    size = len(images.class_names)
-    labels = np.asarray(images.test.labels)
-    counts = np.zeros((size, size))
-    for run in runs:
-        right_answers(run, images)
-        np.add.at(counts, (labels, np.asarray(run.predicted)), 1)
-    counts /= len(runs)
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    pairs = [
-        Pair(true=images.class_names[row], said=images.class_names[column], images=float(wrong[row, column]))
-        for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True)
-        if wrong[row, column] > 0
+def _class_grid(found: EvaluationReport) -> Grid:
+    rows = [
+        [
+            each.name,
+            f"{each.photos:,}",
+            *(estimate(value, per_cent) if value else "none" for value in (each.recall, each.precision)),
+        ]
+        for each in found.classes
     ]
-    return Confusion(
-        name=name,
-        runs=len(runs),
-        class_names=images.class_names if size <= MOST_CLASSES else [],
-        counts=counts.tolist() if size <= MOST_CLASSES else None,
-        pairs=pairs,
+    return numbers(["class", "photos", "recall", "precision"], rows)
+
+
+def _matrix(found: EvaluationReport) -> list[Block]:
+    if len(found.classes) > LARGEST_SHOWN_MATRIX:
+        return []
+    names = [each.name for each in found.classes]
+    rows = [
+        [name, *(f"{count:,}" for count in counts)]
+        for name, counts in zip(names, found.confusion, strict=True)
+    ]
+    return [Heading("Given class (row) and answer (column)"), numbers(["", *names], rows)]
+
+
+def _mistakes(found: EvaluationReport) -> list[Block]:
+    lines = [
+        f"  {each.key}: given {each.given}, answer {each.predicted} ({each.confidence:.1%})"
+        for each in found.mistakes
+    ]
+    return [Heading("Most confident mistakes"), Lines(lines)] if lines else []
+
+
+def _changes(found: list[ClassChange]) -> list[Block]:
+    if not found:
+        return []
+    lines = [f"  {change.text()}" for change in found]
+    lines += [f"WORSE beyond noise: {change.text()}" for change in found if change.is_worse]
+    return [Heading("On the photos that the old model was tested on"), Lines(lines)]
+
+
+def _suspects(found: list[Suspect], of: int) -> list[Block]:
+    if not found:
+        return []
+    lines = [
+        f"  {each.key}: given {each.given}, looks like {each.likelier}; "
+        f"wrong with {int(100 * each.probability)} %"
+        for each in found[:SHOWN_SUSPECTS]
+    ]
+    if len(found) > SHOWN_SUSPECTS:
+        lines.append(f"  and {len(found) - SHOWN_SUSPECTS:,} more: --json")
+    title = "Labels to check first, each wrong with a chance of 60 % or more"
+    return [Heading(f"{title} ({len(found):,} of {of:,} photos)"), Lines(lines)]
+
+
+def _time_told(result: Adapted) -> str:
+    spent = ", ".join(
+        f"{name} {seconds(value)}" for name, value in result.seconds.items() if value >= LISTED_SECONDS
+    )
+    whole = sum(result.seconds.values()) + result.decode_seconds
+    return (
+        f"{seconds(whole)}: decoding photos {seconds(result.decode_seconds)}, {spent}; {result.epochs} epochs"
     )
 
 
-def _surest(name: str, runs: Sequence[RunRecord], images: ImagesRecord) -> list[Mistake]:
-    wrong = np.asarray([1 - right_answers(run, images) for run in runs])
-    confidence = np.asarray([run.confidence for run in runs]) * wrong
-    order = np.argsort(-confidence.sum(axis=0), kind="stable")[:MOST_MISTAKES]
-    found = []
-    for place in (int(place) for place in order if confidence[:, place].sum() > 0):
-        said = [run.predicted[place] for run, is_wrong in zip(runs, wrong[:, place], strict=True) if is_wrong]
-        found.append(
-            Mistake(
-                name=name,
-                images_digest=images.digest,
-                key=images.test.keys[place],
-                source=images.test.sources[place],
-                true=images.class_names[images.test.labels[place]],
-                said=images.class_names[max(sorted(set(said)), key=said.count)],
-                runs_wrong=len(said),
-                runs=len(runs),
-                confidence=float(confidence[:, place].sum() / len(said)),
-            )
-        )
-    return found
+def _left_out(excluded: list[ExcludedImage]) -> list[str]:
+    """Each by name, but of many for one reason the first few only."""
+    by_reason: dict[str, list[str]] = {}
+    for item in excluded:
+        by_reason.setdefault(item.reason, []).append(item.key)
+    lines = []
+    for reason, keys in by_reason.items():
+        lines += [f"left out {key}: {reason}" for key in keys[:SHOWN_LEFT_OUT]]
+        if len(keys) > SHOWN_LEFT_OUT:
+            lines.append(f"left out, and {len(keys) - SHOWN_LEFT_OUT:,} more: {reason}")
+    return lines
+
+
+def _notes(notes: list[str]) -> list[str]:
+    return [f"note: {note}" for note in notes]

@@ -17,19 +17,21 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .runs import SCRATCH, VARIANT_TEXT, Variant
+from ..runfolder.runs import SCRATCH, Variant
 from .summary import Summary
+from .words import named
 
 INK, MUTED, RULE, PAPER = "#1b1c1d", "#6a6d70", "#d9dbdd", "#fdfdfc"
-_VARIABLES = {
-    INK: "ink",
-    MUTED: "muted",
-    RULE: "rule",
-    PAPER: "paper",
-    "#b3541e": "scratch",
-    "#1f6aa5": "cold",
-    "#12806a": "warm",
-    "#7a5195": "pixels",
+LOOKS = {
+    "scratch": ("#b3541e", "o", "-"),
+    "cold": ("#1f6aa5", "s", "--"),
+    "warm": ("#12806a", "^", ":"),
+    "pixels": ("#7a5195", "D", "-."),
+}
+"""Colour, marker and dashes of scratch and of the variants of a transfer arm; CSS names too."""
+BLUE = LOOKS["cold"][0]
+_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"} | {
+    colour: name for name, (colour, _, _) in LOOKS.items()
 }
 MINUTES_FROM_SECONDS = 600
 WIDTH_INCHES = 4.6
@@ -88,20 +90,19 @@ class Look:
 
 def look(summary: Summary, arm: str, variant: Variant) -> Look:
     """The same arm looks the same in every figure; several transfer arms are told apart by their names."""
-    if arm == SCRATCH:
-        return Look(SCRATCH, "#b3541e", "o", "-")
-    colour, marker, dashes = {
-        "cold": ("#1f6aa5", "s", "--"),
-        "warm": ("#12806a", "^", ":"),
-        "pixels": ("#7a5195", "D", "-."),
-    }[variant]
-    return Look(f"{arm_name(summary, arm)}, {VARIANT_TEXT[variant]}", colour, marker, dashes)
+    label = SCRATCH if arm == SCRATCH else named(arm_name(summary, arm), variant)
+    return Look(label, *LOOKS[SCRATCH if arm == SCRATCH else variant])
 
 
 def arm_name(summary: Summary, arm: str) -> str:
     """What an arm is called where there is one transfer arm only, whatever its name."""
-    rivals = {table.arm for table in summary.tables if table.number in (5, None) and table.arm != SCRATCH}
+    rivals = {table.arm for table in summary.tables if table.arm not in (None, SCRATCH)}
     return "transfer" if arm != SCRATCH and len(rivals) == 1 else arm
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 2, **options: Any) -> None:
+    """Above the axes."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=columns, **options)
 
 
 def label_rows(axes: Axes, labels: list[str]) -> None:

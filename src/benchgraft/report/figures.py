@@ -1,15 +1,18 @@
-"""The figures that carry the answer: every run, accuracy against time, cost of many retrainings."""
+"""The figures of a comparison: every run, accuracy against time, cost of many retrainings, and of the time
+where it went and what the speed-up is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.ticker import FuncFormatter
 
-from . import units
-from .claims import retrainings
+from ..runfolder.runs import SCRATCH, Variant
+from . import words
 from .drawing import (
     INK,
     MUTED,
@@ -19,18 +22,27 @@ from .drawing import (
     arm_name,
     canvas,
     label_rows,
+    legend,
     look,
     styled,
     svg,
     time_unit,
 )
-from .headline import is_told_apart
-from .learning import Curve
-from .runs import SCRATCH, Variant
-from .summary import Payback, Speedup, Spread, Summary, Table
+from .speed import Curve, Payback, Speedup, is_told_apart
+from .summary import Spread, Summary, Table
 
 FEW_RUNS = 5
 """With more the curves are drawn thinner."""
+PHASE_LOOKS = {
+    "decode": ("\\\\\\", 0.85),
+    "features": ("///", 0.75),
+    "train": ("", 1.0),
+    "validate": ("xxx", 0.55),
+    "evaluate": ("--", 0.4),
+    "save": ("||", 0.7),
+    "other": ("", 0.25),
+}
+"""Hatch and shade."""
 
 
 @styled
@@ -82,22 +94,16 @@ def learning(summary: Summary) -> Picture | None:
         _curve(axes, curve, scale, style, style.label if is_first else None, len(curves))
     if target is not None:
         axes.axhline(100 * target, color=INK, linewidth=1)
-        _note(axes, f"target {units.per_cent(target)}", (0, 100 * target), ("axes fraction", "data"), (3, 3))
+        _note(axes, f"target {words.per_cent(target)}", (0, 100 * target), ("axes fraction", "data"), (3, 3))
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel(f"wall time of the run, {unit} (logarithmic)")
     axes.set_ylabel("validation accuracy, %")
-    figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside upper left",
-        ncols=3,
-        handlelength=2.2,
-        columnspacing=1.2,
-    )
+    legend(figure, axes, 3, handlelength=2.2, columnspacing=1.2)
     told = _reached_in_words(summary)
     see = "A curve further left learns sooner; its mark is the end of the run."
     if target is not None:
-        see += f" The line is {units.per_cent(target)}, where scratch runs end (median). Reached it: {told}."
+        see += f" The line is {words.per_cent(target)}, where scratch runs end (median). Reached it: {told}."
     return Picture(
         "learning",
         "Accuracy against wall time",
@@ -138,14 +144,104 @@ def cost(summary: Summary) -> Picture | None:
     return Picture("cost", "Cost of many retrainings", see, alt, svg(figure, "cost"))
 
 
+@styled
+def phases(summary: Summary) -> Picture | None:
+    """Where the time of a run went, by phase."""
+    if not summary.phases:
+        return None
+    figure, (axes,) = canvas(1.5 + 0.5 * len(summary.phases))
+    used = [name for name in PHASE_LOOKS if any(entry.seconds.get(name, 0) for entry in summary.phases)]
+    labels = []
+    for place, entry in enumerate(summary.phases):
+        whole, start = sum(entry.seconds.values()), 0.0
+        style = look(summary, entry.arm, entry.variant)
+        labels.append(f"{style.label}\n{words.seconds(whole)}")
+        for name in used:
+            share = 100 * entry.seconds.get(name, 0.0) / whole
+            _phase(axes, place, share, name, left=start, height=0.62, linewidth=0.8)
+            start += share
+    handles: list[Any] = [_phase(axes, 0, 0.0, name) for name in used]
+    label_rows(axes, labels)
+    axes.grid(visible=False, axis="y")
+    axes.set(xlim=(0, 100), xlabel="share of the run's time, %")
+    figure.legend(
+        handles, used, loc="outside upper left", ncols=min(4, len(used)), handlelength=1.6, columnspacing=1.2
+    )
+    told = "; ".join(
+        f"{look(summary, entry.arm, entry.variant).label} {words.seconds(sum(entry.seconds.values()))}: "
+        + ", ".join(
+            f"{name} {words.seconds(entry.seconds[name])}" for name in used if entry.seconds.get(name)
+        )
+        for entry in summary.phases
+    )
+    return Picture(
+        "phases",
+        "Where the seconds went",
+        "Each bar is a mean run, cut by what the time went into; the totals stand at the left.",
+        told + ".",
+        svg(figure, "phases"),
+    )
+
+
+@styled
+def speedup(summary: Summary) -> Picture | None:
+    """The speed-up as a product: epochs x images an epoch x cost an image."""
+    if not summary.speedups:
+        return None
+    names = ["epochs", "images\nan epoch", "cost\nan image", "speed-up"]
+    figure, (axes,) = canvas(1.3 + 0.9 * len(summary.speedups) + 0.9)
+    count = len(summary.speedups)
+    for number, entry in enumerate(summary.speedups):
+        style = look(summary, entry.arm, entry.variant)
+        values = [entry.epochs, entry.images_per_epoch, entry.cost_per_image, entry.ratio.value]
+        for place, value in enumerate(values):
+            y = place + (number - (count - 1) / 2) * 0.7 / count
+            axes.plot([1, value], [y, y], color=style.colour, linewidth=3, alpha=0.55, solid_capstyle="butt")
+            axes.plot(
+                [value], [y], style.marker, color=style.colour, label=style.label if not place else None
+            )
+            is_whole = place == len(values) - 1
+            end = max(1.0, value, entry.ratio.high or 0.0) if is_whole else max(1.0, value)
+            axes.annotate(words.times(value), (end, y), (7, -3), textcoords="offset points")
+        if entry.ratio.low is not None and entry.ratio.high is not None:
+            axes.plot([entry.ratio.low, entry.ratio.high], [y, y], "|-", color=INK, linewidth=1, markersize=8)
+    axes.axvline(1, color=INK, linewidth=1)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high**1.25 * 1.3)
+    label_rows(axes, names)
+    axes.set_xlabel("scratch over transfer (logarithmic)")
+    legend(figure, axes)
+    told = "; ".join(
+        f"{look(summary, entry.arm, entry.variant).label}: {words.times(entry.epochs)} epochs, "
+        f"{words.times(entry.images_per_epoch)} images an epoch, {words.times(entry.cost_per_image)} cost an "
+        f"image, {words.estimate(entry.ratio, words.times)} in all"
+        for entry in summary.speedups
+    )
+    see = "The first three factors multiply to the last; what lies right of the line speaks for transfer."
+    if any(entry.ratio.has_interval for entry in summary.speedups):
+        see += " The thin lines are 95 % intervals."
+    if any(entry.other_machine for entry in summary.speedups):
+        see += f" {words.capital(words.OTHER_MACHINE)}."
+    return Picture("speed-up", "What the speed-up is made of", see, told + ".", svg(figure, "speed-up"))
+
+
+def _phase(axes: Axes, place: int, share: float, name: str, **options: Any) -> BarContainer:
+    """A part of a bar."""
+    hatch, shade = PHASE_LOOKS[name]
+    return axes.barh(place, share, color=INK, alpha=shade, hatch=hatch, edgecolor=PAPER, **options)
+
+
 def _runs_in_words(arms: list[Table]) -> str:
     times = [
-        f"{table.arm} {variant} {units.estimate(spread.mean, units.seconds)}"
+        f"{table.arm} {variant} {words.estimate(spread.mean, words.seconds)}"
         for table in arms
         for variant, spread in table.seconds.items()
     ]
     right = [
-        f"{table.arm} {units.estimate(table.accuracy.mean, units.per_cent)}"
+        f"{table.arm} {words.estimate(table.accuracy.mean, words.per_cent)}"
         for table in arms
         if table.accuracy
     ]
@@ -156,7 +252,7 @@ def _reached_in_words(summary: Summary) -> str:
     return "; ".join(
         f"{look(summary, entry.arm, entry.variant).label}: {entry.reached} of {entry.runs} runs"
         + (
-            f", median {units.seconds(entry.median_seconds)}"
+            f", median {words.seconds(entry.median_seconds)}"
             if entry.median_seconds is not None
             else ", half or more never"
         )
@@ -166,7 +262,7 @@ def _reached_in_words(summary: Summary) -> str:
 
 def _cost_in_words(payback: Payback, speedup: Speedup) -> tuple[str, str]:
     """What to see, and the alternative text."""
-    text = retrainings(payback)
+    text = words.retrainings(payback.break_even)
     see = (
         "Transfer starts with its preparation; where its line goes below that of scratch it has paid. "
         f"Here transfer {text}"
@@ -174,15 +270,15 @@ def _cost_in_words(payback: Payback, speedup: Speedup) -> tuple[str, str]:
     if payback.break_even.has_interval:
         see += ". The bands are 95 % intervals of the means, the grey one that of the break-even"
     if not is_told_apart(speedup):
-        see += "; but these runs cannot tell which is faster"
+        see += f"; but {words.WHICH_IS_FASTER}"
     elif payback.break_even.low is not None and payback.break_even.high is None:
         see += "; so these runs cannot tell whether it pays"
     if payback.other_machine:
-        see += "; preparation was timed on another machine or with other threads: no measured break-even"
+        see += f"; preparation was {words.OTHER_MACHINE}"
     alt = (
-        f"Time in all against number of retrainings. Scratch: {units.seconds(speedup.scratch_seconds)} each. "
-        f"Transfer: {units.seconds(payback.preparation_seconds)} of preparation, then "
-        f"{units.seconds(speedup.transfer_seconds)} each. It {text}."
+        f"Time in all against number of retrainings. Scratch: {words.seconds(speedup.scratch_seconds)} each. "
+        f"Transfer: {words.seconds(payback.preparation_seconds)} of preparation, then "
+        f"{words.seconds(speedup.transfer_seconds)} each. It {text}."
     )
     return see + ".", alt
 

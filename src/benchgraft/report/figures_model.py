@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from . import units
-from .answers import Confusion
-from .drawing import INK, MUTED, Picture, canvas, styled, svg
+from . import words
+from .accuracy import Confusion
+from .drawing import BLUE, INK, MUTED, Picture, canvas, styled, svg
 from .network import Network
 
 DEEPEST_SHADE = 0.5
@@ -20,7 +20,7 @@ def layers(network: Network) -> Picture:
     rows, stages = network.layers, network.stages
     figure, (axes, marks) = canvas(4.3, columns=2, sharey=True, width_ratios=[3, max(1.5, 0.7 * len(stages))])
     for place, layer in enumerate(rows):
-        axes.barh(place, 100 * layer.share, color="#1f6aa5", height=0.6)
+        axes.barh(place, 100 * layer.share, color=BLUE, height=0.6)
         if layer.megaflops:
             axes.annotate(
                 f"{100 * layer.share:.1f}", (100 * layer.share, place), (3, -3.5), textcoords="offset points"
@@ -101,7 +101,7 @@ def _matrix(panel: Axes, entry: Confusion, columns: int) -> None:
             [column - 0.48, column + 0.48],
             row - 0.48,
             row + 0.48,
-            color="#1f6aa5",
+            color=BLUE,
             alpha=float(DEEPEST_SHADE * shares[row, column]),
             linewidth=0,
         )
@@ -126,5 +126,5 @@ def _count(images: float) -> str:
     return (
         f"{images:.0f}"
         if images == round(images) or images >= 100
-        else units.number(images).rstrip("0").rstrip(".")
+        else words.number(images).rstrip("0").rstrip(".")
     )

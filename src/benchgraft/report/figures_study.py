@@ -7,17 +7,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
-from .drawing import Picture, canvas, label_rows, styled, svg
-from .study import shown_seconds, time_told
-from .summary import StudyRow, StudySummary
-from .units import per_cent, seconds
+from .drawing import LOOKS, Picture, canvas, label_rows, legend, styled, svg
+from .study import StudyRow, StudySummary, shown_seconds, time_told
+from .words import per_cent, seconds
 
-LOOKS = [
-    ("#1f6aa5", "s", "--"),
-    ("#b3541e", "o", "-"),
-    ("#12806a", "^", ":"),
-    ("#7a5195", "D", "-."),
-]
+STYLES = [LOOKS["cold"], LOOKS["scratch"], LOOKS["warm"], LOOKS["pixels"]]
 LOG_FROM = 20
 
 
@@ -45,7 +39,7 @@ def _along(found: StudySummary) -> str:
     figure, (accuracy, time) = canvas(5.4, rows=2)
     for place, line in enumerate(dict.fromkeys(row.line for row in found.rows)):
         rows = sorted((row for row in found.rows if row.line == line), key=lambda row: row.x or 0.0)
-        colour, marker, dashes = LOOKS[place % len(LOOKS)]
+        colour, marker, dashes = STYLES[place % len(STYLES)]
         x = [row.x or 0.0 for row in rows]
         style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 4.5}
         middles = [100 * row.accuracy.value for row in rows]
@@ -61,7 +55,7 @@ def _along(found: StudySummary) -> str:
     accuracy.set_title("test accuracy, %")
     time.set_title("seconds, all retrainings so far" if found.cumulative else "seconds of one retraining")
     time.set_xlabel(found.x or "")
-    figure.legend(loc="outside upper left", ncols=2, handlelength=2.4)
+    legend(figure, accuracy, handlelength=2.4)
     return svg(figure, "study")
 
 
@@ -70,7 +64,7 @@ def _beside(found: StudySummary) -> str:
         1.2 + 0.42 * len(found.rows), columns=2, sharey=True, width_ratios=[3, 2]
     )
     for place, row in enumerate(found.rows):
-        colour, marker, _ = LOOKS[place % len(LOOKS)]
+        colour, marker, _ = STYLES[place % len(STYLES)]
         accuracy.errorbar(
             100 * row.accuracy.value,
             place,

@@ -1,34 +1,69 @@
 """The answer in plain words, computed from the figures: does transfer pay, how fast, how accurate.
 
-No difference is claimed where its interval includes none, and none at all with one run an arm.
+No difference is claimed where its interval includes none, and none at all with one run an arm. Where the runs
+cannot tell, the line of the decision guide (guide.toml, in docs/findings.md) for as many images is quoted.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
 from statistics import median
+from typing import NamedTuple
 
-from ..runfolder.ledger import RunRecord
-from .guide import quoted
-from .proportions import proportion
-from .runs import SCRATCH, Arm, RunFolder
-from .summary import AccuracyDifference, Payback, Speedup
-from .units import bare_points, estimate, number, per_cent, seconds, times
-
-_SEEN = {
-    "fruits360": " on frames of fruits it has seen",
-    "elpv": " on cells of modules that training may have seen",
-}
-"""Format -> what the test images are to a model, where the data set's split gives them away."""
-ONE_RUN = "one run an arm, so no interval and no claim"
+from ..part import Part
+from ..runfolder.ledger import DataRecord, ImagesRecord, RunRecord
+from ..runfolder.runs import SCRATCH, Arm, RunFolder
+from ..statistics.proportions import proportion
+from . import words
+from .accuracy import AccuracyDifference
+from .speed import Payback, Speedup, is_told_apart
+from .words import bare_per_cent, bounds, capital, estimate, number, ordinal, per_cent, seconds, times
 
 
-def answer(
-    folder: RunFolder,
-    speedups: Sequence[Speedup],
-    paybacks: Sequence[Payback],
-    differences: Sequence[AccuracyDifference],
-) -> list[str]:
+class GuideLine(Part):
+    """One line of the guide."""
+
+    advice: str
+    figure: str
+    """What was measured, and the section of docs/findings.md that has it."""
+    limit: str
+    """Where the line stops holding."""
+    images: tuple[int, int] | None = None
+    """Training images a class that it is about, from and to; None: the number is not what decides."""
+
+    @property
+    def text(self) -> str:
+        """The whole line."""
+        return f"{self.advice} {self.figure} {self.limit}"
+
+
+@lru_cache
+def guide() -> tuple[GuideLine, ...]:
+    """All lines of the guide in order."""
+    table = tomllib.loads((files(__package__) / "guide.toml").read_text(encoding="utf-8"))
+    return tuple(GuideLine.model_validate(line) for line in table["line"])
+
+
+class Against(NamedTuple):
+    """What is known of the transfer arms against scratch."""
+
+    speedups: Sequence[Speedup]
+    paybacks: Sequence[Payback]
+    differences: Sequence[AccuracyDifference]
+
+    def of(self, arm: str) -> tuple[Speedup | None, Payback | None, AccuracyDifference | None]:
+        """Of one arm; times of its cold runs where it has such."""
+        return (
+            next((entry for entry in self.speedups if entry.arm == arm), None),
+            next((entry for entry in self.paybacks if entry.arm == arm), None),
+            next((entry for entry in self.differences if entry.arm == arm), None),
+        )
+
+
+def answer(folder: RunFolder, against: Against) -> list[str]:
     """Sentences, the most important first; of each transfer arm, by its cold runs where it has such."""
     arms = [arm for arm in folder.rivals if arm.runs]
     if not arms or folder.scratch is None or not folder.scratch.runs:
@@ -36,33 +71,31 @@ def answer(
     sentences = []
     for arm in arms:
         name = "Transfer" if len(arms) == 1 else f"Arm {arm.name}"
-        speedup = next((entry for entry in speedups if entry.arm == arm.name), None)
-        payback = next((entry for entry in paybacks if entry.arm == arm.name), None)
+        speedup, payback, difference = against.of(arm.name)
         sentences += [
             _pays_in_own_time(name, speedup) if folder.origin(arm) else _pays(name, payback, speedup),
             _faster(name, speedup),
-            _accurate(
-                name,
-                next((entry for entry in differences if entry.arm == arm.name), None),
-                _where(folder, arm),
-            ),
+            _accurate(name, difference, _where(folder, arm)),
         ]
-    if any(entry.preparation_given for entry in paybacks):
-        sentences.append("Preparation was not carried out here; it was timed where the model was made.")
-    cannot_tell = any(not entry.together.differs_from(0.0) for entry in differences)
+    if any(entry.preparation_given for entry in against.paybacks):
+        sentences.append(f"Preparation was {words.GIVEN}.")
+    cannot_tell = any(not entry.together.differs_from(0.0) for entry in against.differences)
     elsewhere = _measured_elsewhere(folder, arms[0]) if cannot_tell else []
-    return [*sentences, *elsewhere, *subject_told(folder), parents_told(arms)]
+    return [*sentences, *elsewhere, words.parents_told(arms)]
 
 
-def subject_told(folder: RunFolder) -> list[str]:
-    """That the paper's figures stand beside photos of something else, where they do."""
-    subject = folder.experiment.config.get("subject")
-    if not subject or not folder.is_of_the_paper:
-        return []
-    return [
-        f"These are photos of {subject}, not of fruit: the paper's figures stand beside them for its claims "
-        "alone."
-    ]
+def quoted(images: float) -> str:
+    """What was measured elsewhere for so many training images a class: where between two lines, both."""
+    spans = [(line, line.images) for line in guide() if line.images]
+    fitting = [line for line, (least, most) in spans if least <= images <= most]
+    below = [line for line, (_, most) in spans if most < images][-1:]
+    above = [line for line, (least, _) in spans if least > images][:1]
+    chosen = fitting or below + above
+    between = "" if fitting else f", which is {_place(bool(below), bool(above))}"
+    return (
+        f"Measured elsewhere, on fruit photos (docs/findings.md), for about {images:,.0f} training images a "
+        f"class{between}: {' '.join(line.text for line in chosen)}"
+    )
 
 
 def _alone(folder: RunFolder) -> list[str]:
@@ -89,40 +122,19 @@ def _worth(folder: RunFolder, name: str, run: RunRecord) -> str:
     )
 
 
-def parents_told(arms: Sequence[Arm]) -> str:
-    """How far what is said of transfer reaches."""
-    count = min(len({run.parent_digest for run in arm.runs}) for arm in arms)
-    if count < 2:
-        return "All transfer runs start from one parent model: this holds for this parent."
-    return f"The transfer runs take turns on {count} parents of as many seeds; intervals are over parents."
-
-
-def is_told_apart(speedup: Speedup | None) -> bool:
-    """Whether the arms' times differ by the speed-up's interval too.
-
-    With few runs the break-even's interval, made on seconds and not on their logarithms, may be finite while
-    that of the speed-up includes 1; whether transfer pays is then not claimed.
-    """
-    return speedup is None or not speedup.ratio.has_interval or speedup.ratio.differs_from(1.0)
-
-
 def _pays(name: str, payback: Payback | None, speedup: Speedup | None) -> str:
     if payback is None:
         return f"Whether {name.lower()} pays cannot be said: its preparation or timed runs are not in here."
     even = payback.break_even
     if payback.other_machine:
-        return (
-            f"When {name.lower()} pays cannot be said: its preparation was timed on another machine, "
-            "or with other threads, than the retrainings."
-        )
+        return f"When {name.lower()} pays cannot be said: its preparation was {words.OTHER_MACHINE}."
+    first = f"from the {ordinal(even.first)} retraining on" if even.first is not None else "never"
     if not even.has_interval:
-        first = f"from the {ordinal(even.first)} retraining on" if even.first is not None else "never"
         return f"These runs cannot tell when {name.lower()} pays ({first} by their means; {even.why_none})."
     if not is_told_apart(speedup):
-        first = f"from the {ordinal(even.first)} retraining on" if even.first is not None else "never"
         return (
-            f"These runs cannot tell whether {name.lower()} pays ({first} by their means): they cannot tell "
-            "which is faster."
+            f"These runs cannot tell whether {name.lower()} pays ({first} by their means): "
+            f"{words.WHICH_IS_FASTER}."
         )
     if even.low is None:
         return f"{name} never pays: a retraining by it is not cheaper than training from scratch."
@@ -131,11 +143,10 @@ def _pays(name: str, payback: Payback | None, speedup: Speedup | None) -> str:
             f"These runs cannot tell whether {name.lower()} pays: from the {ordinal(even.low)} retraining on "
             "at best, never at worst."
         )
-    assert even.first is not None  # both bounds are numbers, so the mean between them is one too
     if even.high == 1:
         return f"{name} pays from the first model on, preparation included."
     interval = f" (95 % interval {even.low:,} to {even.high:,})" if even.low != even.high else ""
-    return f"{name} pays from the {ordinal(even.first)} retraining on{interval}."
+    return f"{name} pays {first}{interval}."
 
 
 def _pays_in_own_time(name: str, speedup: Speedup | None) -> str:
@@ -154,12 +165,12 @@ def _faster(name: str, speedup: Speedup | None) -> str:
     ratio = speedup.ratio
     both = f"{seconds(speedup.transfer_seconds)} instead of {seconds(speedup.scratch_seconds)}"
     if speedup.other_machine:
-        return f"A retraining took {both}, but on two machines or with other threads: no ratio of methods."
+        return f"A retraining took {both}, but {words.OTHER_MACHINE}."
     if not ratio.has_interval:
         return f"A retraining took {both} ({estimate(ratio.bare, times)}; {ratio.why_none})."
     text = estimate(ratio, times).replace(" (", ", 95 % interval ").removesuffix(")")
     if not ratio.differs_from(1.0):
-        return f"These runs cannot tell which is faster: {both} ({text})."
+        return f"{capital(words.WHICH_IS_FASTER)}: {both} ({text})."
     if ratio.value < 1:
         return f"A retraining takes longer by {name.lower()}: {both} ({text})."
     return f"A retraining takes {both} ({text})."
@@ -172,25 +183,23 @@ def _accurate(name: str, difference: AccuracyDifference | None, where: str) -> s
     size = number(abs(100 * value.value))
     if value.low is None or value.high is None:
         more = "more" if value.value >= 0 else "less"
-        why = ONE_RUN if "one run" in (value.why_none or "") else value.why_none
-        return f"{name} was {size} points {more} accurate{where} ({why})."
+        return f"{name} was {size} points {more} accurate{where} ({value.why_none})."
     if not value.differs_from(0.0):
         return (
-            f"These runs cannot tell which is more accurate{where}: {name.lower()} minus scratch is "
-            f"{bare_points(value.value)} points ({bare_points(value.low)} to {bare_points(value.high)})."
+            f"{capital(words.WHICH_IS_MORE_ACCURATE)}{where}: {name.lower()} minus scratch is "
+            f"{bare_per_cent(value.value)} points ({bounds(value, bare_per_cent)})."
         )
     low, high = sorted((abs(value.low), abs(value.high)))
     more = "more" if value.value > 0 else "less"
     text = f"{name} is {size} points {more} accurate ({number(100 * low)} to {number(100 * high)}){where}"
     if not difference.same_images:
-        return f"{text}, but the arms were tested on different images."
+        return f"{text}, but {words.OTHER_IMAGES}."
     return f"{text}."
 
 
 def _measured_elsewhere(folder: RunFolder, arm: Arm) -> list[str]:
     """The line of the guide for as many photos as a user has; nothing for other data than a user's."""
-    images = folder.images_of(arm.runs[0])
-    data = folder.data.get(images.data) if images else None
+    images, data = _tested_on(folder, arm)
     if images is None or data is None or data.format != "folder":
         return []
     return [quoted(median(images.counts["train"].values()))]
@@ -198,12 +207,16 @@ def _measured_elsewhere(folder: RunFolder, arm: Arm) -> list[str]:
 
 def _where(folder: RunFolder, arm: Arm) -> str:
     """What kind of images the accuracy is of, where that makes it look better than it is."""
+    _, data = _tested_on(folder, arm)
+    return words.SEEN_BY_TRAINING.get(data.format, ("", ""))[0] if data else ""
+
+
+def _tested_on(folder: RunFolder, arm: Arm) -> tuple[ImagesRecord | None, DataRecord | None]:
     images = folder.images_of(arm.runs[0])
-    data = folder.data.get(images.data) if images else None
-    return _SEEN.get(data.format, "") if data else ""
+    return images, folder.data.get(images.data) if images else None
 
 
-def ordinal(count: int) -> str:
-    """`1st`, `2nd`, `13th`, `1,001st`."""
-    ending = "th" if count % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
-    return f"{count:,}{ending}"
+def _place(has_below: bool, has_above: bool) -> str:
+    if has_below and has_above:
+        return "between two lines"
+    return "more than was measured" if has_below else "fewer than were measured"

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from .part import Part
-from .published import Layer, published
-from .runs import RunFolder
+import tomllib
+from functools import lru_cache
+from importlib.resources import files
+
+from ..part import Part
+from ..runfolder.runs import RunFolder
 
 HEAD = "dense_3"
 """The output layer, whose size follows the classes."""
+
+
+class Layer(Part):
+    """A layer of paper_cnn."""
+
+    name: str
+    output: list[int]
+    parameters: int
 
 
 class LayerShare(Part):
@@ -40,12 +51,19 @@ class Network(Part):
     stages: list[StageFreeze]
 
 
+@lru_cache
+def layers() -> tuple[Layer, ...]:
+    """Of paper_cnn, as table 1 of the paper has them: with an output layer for 3 classes."""
+    table = tomllib.loads((files(__package__) / "paper_cnn.toml").read_text("utf-8"))
+    return tuple(Layer.model_validate(layer) for layer in table["layers"])
+
+
 def network(folder: RunFolder) -> Network:
     """From table 1 and from the names of frozen tensors in the ledger."""
-    table = [_for_classes(layer, _classes(folder)) for layer in published().table_1.layers]
+    table = [_for_classes(layer, _classes(folder)) for layer in layers()]
     work = {layer.name: _megaflops(layer) for layer in table}
     total = sum(work.values())
-    layers = [
+    shares = [
         LayerShare(
             name=layer.name,
             output=layer.output,
@@ -72,7 +90,7 @@ def network(folder: RunFolder) -> Network:
                 trained_parameters=run.trained_parameters,
             )
         )
-    return Network(layers=layers, stages=stages)
+    return Network(layers=shares, stages=stages)
 
 
 def _classes(folder: RunFolder) -> int | None:

@@ -10,19 +10,22 @@ from pydantic import ValidationError
 
 from ..errors import RunFolderError
 from ..runfolder.ledger import THUMBNAILS, Thumbnails
-from . import figures, figures_model, figures_study, figures_time, sections, units
-from .answers import Mistake
+from . import figures, figures_model, figures_study, sections, words
+from .accuracy import Mistake
 from .blocks import Grid, Heading, Lines
 from .drawing import Picture
-from .headline import is_told_apart
-from .summary import StageData, Summary
-
-FILE_NAME = "report.html"
-MOST_CLASSES_LISTED = 12
+from .measured import measured
+from .speed import is_told_apart
+from .summary import Summary
 
 
-def page(summary: Summary, thumbnails: dict[str, dict[str, str]]) -> str:
-    """The whole report. `thumbnails`: digest of a stage's images -> key -> JPEG in base64; may be empty."""
+def page(
+    summary: Summary, thumbnails: dict[str, dict[str, str]], beside: sections.Beside | None = None
+) -> str:
+    """The whole report. `thumbnails`: digest of a stage's images -> key -> JPEG in base64; may be empty.
+
+    beside: what was printed elsewhere, in a chapter of its own.
+    """
     environment = Environment(
         loader=PackageLoader(__package__, "."),
         autoescape=True,
@@ -46,9 +49,10 @@ def page(summary: Summary, thumbnails: dict[str, dict[str, str]]) -> str:
             )
             for name, group in _by_arm(summary)
         ],
-        matched=_matched(summary),
+        beside=beside,
         sections=sections,
-        units=units,
+        measured=measured,
+        intervals=words.INTERVALS,
     )
 
 
@@ -60,8 +64,8 @@ def pictures(summary: Summary) -> list[Picture]:
         figures.runs(summary),
         figures.cost(summary),
         figures.learning(summary),
-        figures_time.phases(summary),
-        figures_time.speedup(summary),
+        figures.phases(summary),
+        figures.speedup(summary),
         figures_model.confusion(summary.confusions),
     ]
     return [picture for picture in drawn if picture is not None]
@@ -74,18 +78,18 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
         return found
     speedup = next(iter(summary.speedups), None)
     if speedup is not None:
-        rival = f"{units.seconds(speedup.scratch_seconds)} from scratch"
-        found.append(("a retraining takes", units.seconds(speedup.transfer_seconds), rival))
+        rival = f"{words.seconds(speedup.scratch_seconds)} from scratch"
+        found.append(("a retraining takes", words.seconds(speedup.transfer_seconds), rival))
     by_arm = {table.arm: table.accuracy for table in summary.tables if table.arm and table.accuracy}
     scratch = by_arm.pop("scratch", None)
     transfer = next(iter(by_arm.values()), None)
     if scratch is not None and transfer is not None:
-        rival = f"{units.per_cent(scratch.mean.value)} from scratch"
-        found.append(("test images right", units.per_cent(transfer.mean.value), rival))
+        rival = f"{words.per_cent(scratch.mean.value)} from scratch"
+        found.append(("test images right", words.per_cent(transfer.mean.value), rival))
     payback = next(iter(summary.paybacks), None)
     if payback is not None and is_told_apart(speedup) and not payback.other_machine:
         even = payback.break_even
-        beside = f"preparation {units.seconds(payback.preparation_seconds)}"
+        beside = f"preparation {words.seconds(payback.preparation_seconds)}"
         if even.has_interval and even.low is None:
             found.append(("pays from retraining", "never", beside))
         elif even.has_interval and even.high is not None:
@@ -113,20 +117,6 @@ def _by_arm(summary: Summary) -> list[tuple[str, list[Mistake]]]:
         return []
     names = dict.fromkeys(mistake.name for mistake in summary.surest_mistakes)
     return [(name, [m for m in summary.surest_mistakes if m.name == name]) for name in names]
-
-
-def _matched(summary: Summary) -> list[tuple[list[str], StageData]]:
-    """Stages with the same classes together; those whose every class is its own source are left out."""
-    found: list[tuple[list[str], StageData]] = []
-    for data in summary.data:
-        same = next((names for names, other in found if other.matched == data.matched), None)
-        if same is not None:
-            same.append(data.stage)
-        elif len(data.matched) <= MOST_CLASSES_LISTED and any(
-            entry.sources != [entry.name] for entry in data.matched
-        ):
-            found.append(([data.stage], data))
-    return found
 
 
 def _bound(text: str) -> str:

@@ -1,11 +1,47 @@
-"""Where the figures come from: command, revision, seeds, and digests of config, data, images and weights."""
+"""Where the figures come from: images, command, machines, seeds, and digests of config, data and weights."""
 
 from __future__ import annotations
 
 import shlex
 
-from .part import Part
-from .runs import RunFolder, Variant, variant
+from ..part import Part
+from ..runfolder.ledger import Environment, ImagesRecord
+from ..runfolder.runs import Arm, RunFolder, Variant, variant
+
+
+class ClassData(Part):
+    """One class of a stage: the source classes that its rule matched, and its images by split."""
+
+    name: str
+    sources: list[str]
+    images: dict[str, int]
+
+
+class StageData(Part):
+    """The images of a stage as measured, which need not be the paper's edition."""
+
+    stage: str
+    data: str
+    format: str | None
+    classes: int
+    source_classes: int
+    images: dict[str, int]
+    """Split -> images."""
+    unusable: int
+    """Images of the whole data set that could not be read and take part in nothing."""
+    shared: int
+    """Images of the whole data set not judged by, since training has them too, or ones that look alike."""
+    unmatched: dict[str, int]
+    """Source class that no rule takes -> its images."""
+    matched: list[ClassData]
+
+
+class LabelledImages(Part):
+    """Labelled images that an arm's model was trained on, by stage."""
+
+    arm: str
+    stages: dict[str, int]
+    total: int
 
 
 class DataDigest(Part):
@@ -42,10 +78,30 @@ class Provenance(Part):
     weights: list[Weights]
 
 
+def stage_data(folder: RunFolder) -> list[StageData]:
+    """Of every stage whose images are known."""
+    return [_stage_data(folder, images) for images in folder.images]
+
+
+def labelled(folder: RunFolder, arm: Arm) -> LabelledImages:
+    """Behind one model of an arm that has a run."""
+    stages = {run.stage: run.train_images for run in [*folder.chain(arm), arm.runs[0]]}
+    return LabelledImages(arm=arm.name, stages=stages, total=sum(stages.values()))
+
+
+def machines(folder: RunFolder) -> list[str]:
+    """One line for each machine, with what was timed on it."""
+    lines: dict[str, list[str]] = {}
+    for run in folder.runs:
+        names = lines.setdefault(_machine(run.environment), [])
+        if run.stage not in names:
+            names.append(run.stage)
+    return [f"{line} ({', '.join(names)})" if len(lines) > 1 else line for line, names in lines.items()]
+
+
 def provenance(folder: RunFolder) -> Provenance:
     """From the ledger alone."""
-    runs = [*folder.preparation, *(run for arm in folder.arms.values() for run in arm.runs)]
-    revisions = (run.environment.git_revision for run in runs)
+    revisions = (run.environment.git_revision for run in folder.runs)
     return Provenance(
         rerun=shlex.join(["benchgraft", *_elsewhere(folder.experiment.command[1:], folder.experiment.name)]),
         revisions=sorted({revision for revision in revisions if revision}),
@@ -66,19 +122,40 @@ def provenance(folder: RunFolder) -> Provenance:
             ),
         ],
         weights=[
-            Weights(
-                stage=run.stage,
-                arm=run.arm,
-                seed=run.seed,
-                variant=variant(run),
-                model_file=run.model_file,
-                model_digest=run.model_digest,
-                parent_digest=run.parent_digest,
-                frozen_tensors=len(run.frozen),
-                frozen_digest=run.frozen_digest,
-            )
-            for run in runs
+            Weights.of(run, variant=variant(run), frozen_tensors=len(run.frozen)) for run in folder.runs
         ],
+    )
+
+
+def _stage_data(folder: RunFolder, images: ImagesRecord) -> StageData:
+    data = folder.data.get(images.data)
+    return StageData(
+        stage=images.stage,
+        data=images.data,
+        format=data.format if data else None,
+        classes=len(images.class_names),
+        source_classes=len(set().union(*(set(names) for names in images.matched.values()))),
+        images={split: sum(counts.values()) for split, counts in images.counts.items()},
+        unusable=len(data.excluded) if data else 0,
+        shared=len(data.dropped_from_test) if data else 0,
+        unmatched=images.unmatched,
+        matched=[
+            ClassData(
+                name=name,
+                sources=images.matched.get(name, []),
+                images={split: counts.get(name, 0) for split, counts in images.counts.items()},
+            )
+            for name in images.class_names
+        ],
+    )
+
+
+def _machine(environment: Environment) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items()))
+    return (
+        f"{environment.cpu}, {environment.threads} of {environment.cores} cores, {environment.device}; "
+        f"{environment.system}; {versions}"
+        + (f"; revision {environment.git_revision}" if environment.git_revision else "")
     )
 
 

@@ -1,64 +1,115 @@
-"""Summary -> blocks: one order and one wording for the terminal and for Markdown."""
+"""Summary -> blocks: one order and one wording for the terminal, for Markdown and for the page."""
 
 from __future__ import annotations
 
-from . import study, units
-from .blocks import Block, Grid, Heading, Lines
-from .certainty import certainty
-from .claims import retrainings
-from .paper_tables import paper_table
-from .runs import VARIANT_TEXT
-from .speed import OTHER_MACHINE
-from .summary import StageData, Summary
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..runfolder.runs import VARIANTS
+from . import words
+from .blocks import Block, Grid, Heading, Lines, numbers, said
+from .measured import measured
+from .provenance import StageData
+from .summary import Spread, Summary, Table
+from .words import VARIANT_TEXT, bare_per_cent, bounds, estimate, per_cent, seconds, span
 
 MOST_NAMED = 6
+MOST_CLASSES_LISTED = 12
+OVER_RUNS = ("mean", "interval", "spread (sd)", "range")
 
 
-def blocks(summary: Summary) -> list[Block]:
+@dataclass(frozen=True)
+class Beside:
+    """Figures printed elsewhere that these runs are compared with, as blocks for where they belong.
+
+    What has such figures makes it of a summary (the paper does); here nothing is known of them.
+    """
+
+    title: str
+    """Of a report that shows them."""
+    heading: str
+    """Of their chapter."""
+    tables: list[Block]
+    """In place of the runs of every arm."""
+    audit: list[Block]
+    verdicts: list[Block]
+    chapter: list[Block]
+    """All of it together, on the page."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One side of a table of runs: cells of every run, and of OVER_RUNS where there are several."""
+
+    names: list[str]
+    runs: list[list[str]]
+    over_runs: list[list[str]]
+
+
+def report_blocks(summary: Summary, beside: Beside | None = None) -> list[Block]:
     """Everything that is printed, in order; the answer last, where a terminal ends."""
     return [
         *data(summary),
-        *_arms(summary),
+        *(beside.tables if beside else arms(summary)),
         *measured(summary),
-        *_audit(summary),
+        *(beside.audit if beside else []),
         *_machines(summary),
         *_missing(summary),
-        *_claims(summary),
+        *(beside.verdicts if beside else notes(summary)),
         Heading("The answer"),
         Lines(summary.answer),
     ]
 
 
-def measured(summary: Summary) -> list[Block]:
-    """What these runs say by themselves, the paper apart."""
+def arms(summary: Summary) -> list[Block]:
+    """The runs of every arm; a study tells them in its one table."""
     if summary.study:
-        return study.blocks(summary.study)
-    return [*_speedups(summary), *_accuracy(summary), *_paybacks(summary), *certainty(summary)]
-
-
-def runs(summary: Summary) -> list[Block]:
-    """Every run of every arm, and what must be said of them; for an experiment that is not the paper's."""
-    return [*_arms(summary), Lines(summary.notes)]
-
-
-def paper(summary: Summary) -> list[Block]:
-    """The paper's tables, claims and audit, each statement marked printed, computed or inferred."""
-    rows = [
-        [entry.source, entry.claim, entry.published, entry.verdict, entry.figure] for entry in summary.claims
-    ]
+        return []
     return [
-        Heading("Its claims"),
-        Grid(["", "claim", "by the paper's own figures", "by these runs", "figure"], rows),
-        *_arms(summary),
-        *_audit(summary),
-        Lines(summary.notes),
+        block
+        for table in summary.tables
+        for block in (Heading(table.title), side_by_side([runs_here(table)]), *said(run_lines(table)))
     ]
+
+
+def notes(summary: Summary) -> list[Block]:
+    """What must be said of the figures."""
+    return said(summary.notes)
+
+
+def data(summary: Summary) -> list[Block]:
+    """The images of every stage, and what was left out."""
+    rows = [
+        [
+            entry.stage,
+            f"{entry.data} ({entry.format})" if entry.format and entry.format != entry.data else entry.data,
+            f"{entry.classes:,}",
+            f"{entry.source_classes:,}",
+            *(f"{entry.images.get(split, 0):,}" for split in ("train", "validation", "test")),
+        ]
+        for entry in summary.data
+    ]
+    columns = ["stage", "data set", "classes", "source classes", "train", "validation", "test"]
+    labelled = [
+        f"Labelled training images behind one model, {entry.arm}: {entry.total:,} ("
+        + ", ".join(f"{stage} {count:,}" for stage, count in entry.stages.items())
+        + ")."
+        for entry in summary.labelled
+    ]
+    lines = [*labelled, *dict.fromkeys(line for entry in summary.data for line in _left_out(entry))]
+    return (
+        [Heading("Data as measured"), Grid(columns, rows, frozenset(range(2, 7))), Lines(lines)]
+        if rows
+        else []
+    )
 
 
 def provenance(summary: Summary) -> list[Block]:
     """Machine, revision, seeds and every digest."""
     found = summary.provenance
-    seeds = "; ".join(f"{arm} {', '.join(map(str, numbers))}" for arm, numbers in found.seeds.items())
+    seeds = "; ".join(f"{arm} {', '.join(map(str, drawn))}" for arm, drawn in found.seeds.items())
     weights = [
         [
             entry.model_file if entry.arm is None else f"{entry.model_file} ({VARIANT_TEXT[entry.variant]})",
@@ -95,70 +146,120 @@ def provenance(summary: Summary) -> list[Block]:
     ]
 
 
-def _arms(summary: Summary) -> list[Block]:
-    """The runs of every arm; a study tells them in its one table."""
-    tables = [] if summary.study else summary.tables
-    return [block for table in tables for block in paper_table(table)]
-
-
-def _claims(summary: Summary) -> list[Block]:
-    if not summary.claims:
-        return [Lines(summary.notes)] if summary.notes else []
-    protocol = summary.protocol.replace("_", " ")
-    several = len({claim.arm for claim in summary.claims if claim.arm}) > 1
+def side_by_side(sides: Sequence[Columns]) -> Grid:
+    """Runs row by row; where there are several, means, spread and range."""
+    count = max(len(side.runs) for side in sides)
     rows = [
-        [
-            claim.verdict,
-            f"{claim.arm}: {claim.claim}" if several and claim.arm else claim.claim,
-            claim.figure,
-        ]
-        for claim in summary.claims
+        [f"run {number + 1}", *(cell for side in sides for cell in _cells(side, number))]
+        for number in range(count)
     ]
+    if count > 1:
+        rows += [
+            [name, *(cell for side in sides for cell in side.over_runs[number])]
+            for number, name in enumerate(OVER_RUNS)
+        ]
+    names = ["", *(name for side in sides for name in side.names)]
+    return numbers(names, rows)
+
+
+def runs_here(table: Table) -> Columns:
+    """What was measured."""
+    used = [name for name in VARIANTS if any(name in row.seconds for row in table.rows)] or ["pixels"]
+    here = ["here\ntime" if variant == "pixels" else f"here\n{VARIANT_TEXT[variant]}" for variant in used]
+    runs = []
+    for row in table.rows:
+        marks = (("*", row.is_resumed), ("~", row.retries), ("+", row.given))
+        mark = "".join(sign for sign, is_so in marks if is_so)
+        times = [seconds(row.seconds[name]) + mark if name in row.seconds else "" for name in used]
+        runs.append([*times, f"{row.epochs}", per_cent(row.accuracy)])
+    columns = [*(_seconds_over_runs(table.seconds.get(name)) for name in used)]
+    columns += [_epochs_over_runs([row.epochs for row in table.rows]), _accuracy_over_runs(table.accuracy)]
+    return Columns(
+        [*here, "here\nepochs", "here\naccuracy"], runs, [list(row) for row in zip(*columns, strict=True)]
+    )
+
+
+def run_lines(table: Table) -> list[str]:
+    """What must be said of the runs of a table."""
+    lines = [] if table.rows else ["Nothing measured here yet."]
+    if table.arm is not None and len(table.rows) == 1:
+        lines.append("One run here: no interval.")
+    if table.accuracy_over_sources is not None:
+        over_sources = estimate(table.accuracy_over_sources, per_cent)
+        lines.append(f"Accuracy of these models, interval over source classes: {over_sources}.")
+    if any(row.is_resumed for row in table.rows):
+        lines.append(f"* {words.INTERRUPTED}.")
+    if any(row.retries for row in table.rows):
+        lines.append(f"~ {words.TRIED_AGAIN} a lower learning rate; {words.ALL_TIME}.")
+    return lines + sorted(
+        {f"+ {words.capital(words.GIVEN)}: {row.given}." for row in table.rows if row.given}
+    )
+
+
+def matched(summary: Summary) -> list[Block]:
+    """Which source classes count as which class, where not each as its own; alike stages once."""
+    groups: dict[str, list[StageData]] = {}
+    for data in summary.data:
+        is_as_found = all(entry.sources == [entry.name] for entry in data.matched)
+        if len(data.matched) <= MOST_CLASSES_LISTED and not is_as_found:
+            groups.setdefault(repr(data.matched), []).append(data)
+    return [block for group in groups.values() for block in _matched(group)]
+
+
+def _matched(alike: list[StageData]) -> list[Block]:
+    data = alike[0]
+    rows = [
+        [entry.name, f"{len(entry.sources)}", *(f"{entry.images[split]:,}" for split in data.images)]
+        for entry in data.matched
+    ]
+    columns = ["class", "source classes", *data.images]
     return [
-        Heading(f'The paper\'s claims, by experiment "{summary.experiment}" ({protocol})'),
-        Grid(["verdict", "claim", "by this figure"], rows),
+        Heading(f"Classes of {' and '.join(entry.stage for entry in alike)} as matched"),
         Lines(
             [
-                "In brackets: 95 % intervals. A claim counts as supported or not only by its whole interval.",
-                *summary.notes,
+                "What to see: which source classes count as which class, and how many of its images train, "
+                "validate and test. A source class under the wrong name spoils every figure above."
             ]
         ),
+        numbers(columns, rows),
+        Lines([f"{entry.name}: {', '.join(entry.sources)}" for entry in data.matched]),
     ]
 
 
-def _missing(summary: Summary) -> list[Block]:
-    return (
-        [Heading("What is missing"), Lines([f"- {line}" for line in summary.missing])]
-        if summary.missing
-        else []
-    )
+def _cells(side: Columns, number: int) -> list[str]:
+    return side.runs[number] if number < len(side.runs) else [""] * len(side.names)
 
 
-def data(summary: Summary) -> list[Block]:
-    """The images of every stage, and what was left out."""
-    rows = [
-        [
-            entry.stage,
-            f"{entry.data} ({entry.format})" if entry.format and entry.format != entry.data else entry.data,
-            f"{entry.classes:,}",
-            f"{entry.source_classes:,}",
-            *(f"{entry.images.get(split, 0):,}" for split in ("train", "validation", "test")),
-        ]
-        for entry in summary.data
+def _seconds_over_runs(found: Spread | None) -> list[str]:
+    """A column's unit stands with its mean; below it only where it differs."""
+    if found is None:
+        return [""] * len(OVER_RUNS)
+    mean = seconds(found.mean.value)
+    stated = words.unit(mean)
+    return [
+        mean,
+        bounds(found.mean, seconds, stated=stated),
+        seconds(found.deviation) if found.deviation is not None else "",
+        span(found.low, found.high, seconds, stated=stated),
     ]
-    columns = ["stage", "data set", "classes", "source classes", "train", "validation", "test"]
-    labelled = [
-        f"Labelled training images behind one model, {entry.arm}: {entry.total:,} ("
-        + ", ".join(f"{stage} {count:,}" for stage, count in entry.stages.items())
-        + ")."
-        for entry in summary.labelled
+
+
+def _epochs_over_runs(epochs: list[int]) -> list[str]:
+    if not epochs:
+        return [""] * len(OVER_RUNS)
+    deviation = f"{np.std(epochs, ddof=1):.1f}" if len(epochs) > 1 else ""
+    return [f"{np.mean(epochs):.1f}", "", deviation, f"{min(epochs)} to {max(epochs)}"]
+
+
+def _accuracy_over_runs(found: Spread | None) -> list[str]:
+    if found is None:
+        return [""] * len(OVER_RUNS)
+    return [
+        per_cent(found.mean.value),
+        bounds(found.mean, bare_per_cent),
+        bare_per_cent(found.deviation) if found.deviation is not None else "",
+        span(found.low, found.high, bare_per_cent),
     ]
-    lines = [*labelled, *dict.fromkeys(line for entry in summary.data for line in _left_out(entry))]
-    return (
-        [Heading("Data as measured"), Grid(columns, rows, frozenset(range(2, 7))), Lines(lines)]
-        if rows
-        else []
-    )
 
 
 def _left_out(data: StageData) -> list[str]:
@@ -179,119 +280,16 @@ def _left_out(data: StageData) -> list[str]:
     return lines
 
 
-def _speedups(summary: Summary) -> list[Block]:
-    if not summary.speedups:
-        return []
-    rows = [
-        [
-            f"{entry.arm}, {VARIANT_TEXT[entry.variant]}",
-            f"{units.seconds(entry.scratch_seconds)} / {units.seconds(entry.transfer_seconds)}",
-            units.estimate(entry.ratio, units.times) + (" #" if entry.other_machine else ""),
-            units.times(entry.epochs),
-            units.times(entry.images_per_epoch),
-            units.times(entry.cost_per_image),
-        ]
-        for entry in summary.speedups
-    ]
-    phases = [
-        name for name in summary.phases[0].seconds if any(entry.seconds[name] for entry in summary.phases)
-    ]
-    spent = [
-        [
-            f"{entry.arm}, {VARIANT_TEXT[entry.variant]}",
-            *(units.seconds(entry.seconds[name]) for name in phases),
-        ]
-        for entry in summary.phases
-    ]
-    lines = ["Each factor is scratch over transfer; speed-up = epochs x images an epoch x cost an image."]
-    if any(entry.other_machine for entry in summary.speedups):
-        lines.append(f"# {OTHER_MACHINE}.")
-    return [
-        Heading("Speed-up, and what it is made of"),
-        Grid(
-            ["", "scratch / transfer", "speed-up", "epochs", "images\nan epoch", "cost\nan image"],
-            rows,
-            frozenset(range(1, 6)),
-        ),
-        Lines(lines),
-        Heading("Where the time went (mean of a run)"),
-        Grid(["", *phases], spent, frozenset(range(1, len(phases) + 1))),
-    ]
-
-
-def _accuracy(summary: Summary) -> list[Block]:
-    lines = []
-    for entry in summary.accuracy:
-        text = f"{entry.arm} minus scratch: {units.estimate(entry.together, units.points)} points"
-        if entry.over_sources is not None and entry.over_sources.standard_error is None:
-            text += f" ({entry.together.method}; for these test images only)"
-        elif entry.over_sources is not None:
-            text += (
-                f", for other runs and other source classes together; over runs alone "
-                f"{units.estimate(entry.over_runs, units.points)}, over source classes alone "
-                f"{units.estimate(entry.over_sources, units.points)}"
-            )
-        if entry.together.has_interval and not entry.together.differs_from(0.0):
-            text += ". These runs cannot tell which is more accurate"
-        lines.append(text + ".")
-        if not entry.same_images:
-            lines.append(
-                f"{entry.arm} and scratch were tested on different images; the difference mixes both."
-            )
-    rows = [
-        [
-            entry.arm,
-            f"{entry.rest_taken_for_class:.1f} of {entry.rest_images:,} "
-            f"({units.per_cent(entry.rest_taken_for_class / max(1, entry.rest_images))})",
-            f"{entry.class_taken_for_rest:.1f} of {entry.class_images:,} "
-            f"({units.per_cent(entry.class_taken_for_rest / max(1, entry.class_images))})",
-            f"{entry.class_taken_for_other:.1f}",
-        ]
-        for entry in summary.mistakes
-    ]
-    if not lines and not rows:
-        return []
-    columns = ["test images, mean of runs", *_mistake_names(summary)]
-    grid: list[Block] = [Grid(columns, rows, frozenset({1, 2, 3}))] if rows else []
-    return [Heading("Accuracy: transfer against scratch"), Lines(lines), *grid]
-
-
-def _mistake_names(summary: Summary) -> list[str]:
-    """What the three kinds of mistake are called, by the names of the classes where these are few."""
-    if not summary.mistakes:
-        return []
-    first = summary.mistakes[0]
-    others = " or ".join(first.classes) if len(first.classes) <= 3 else "another class"
-    return [f"{first.rest} taken\nfor {others}", f"{others}\ntaken for {first.rest}", f"{others}\nmixed up"]
-
-
-def _paybacks(summary: Summary) -> list[Block]:
-    lines = []
-    for entry in summary.paybacks:
-        text = (
-            f"{entry.arm}, {VARIANT_TEXT[entry.variant]}: transfer {retrainings(entry)}; "
-            f"preparation {units.seconds(entry.preparation_seconds)}; at ten retrainings it costs "
-            f"{units.times(entry.at_ten)} what scratch does."
-        )
-        if entry.other_machine:
-            text += " Preparation was timed on another machine or with other threads: no figure of this one."
-        elif entry.preparation_given:
-            text += " Preparation was not carried out here; it was timed where the model was made."
-        lines.append(text)
-    if lines:
-        lines.append("Preparation was timed once and counts as exact; its own spread is not in the interval.")
-    return [Heading("Break-even: retrainings until preparation has paid"), Lines(lines)] if lines else []
-
-
-def _audit(summary: Summary) -> list[Block]:
-    if not summary.audit:
-        return []
-    rows = [[finding.status, finding.statement] for finding in summary.audit]
-    return [Heading("Audit of the published figures, recomputed"), Grid(["", "finding"], rows)]
-
-
 def _machines(summary: Summary) -> list[Block]:
     return [
         Heading("Measured on"),
         Lines([*summary.machines, f"Started {summary.started}: {' '.join(summary.command)}"]),
     ]
+
+
+def _missing(summary: Summary) -> list[Block]:
+    return (
+        [Heading("What is missing"), Lines([f"- {line}" for line in summary.missing])]
+        if summary.missing
+        else []
+    )

@@ -1,4 +1,4 @@
-"""Time: speed-up and its factors, phases, break-even."""
+"""Time: speed-up and its factors, phases, break-even, and accuracy as it rose with time."""
 
 from __future__ import annotations
 
@@ -7,27 +7,119 @@ from typing import get_args
 
 import numpy as np
 
+from ..part import Part
 from ..runfolder.ledger import Phase, RunRecord
-from .runs import VARIANTS, Arm, RunFolder, Variant
-from .significance import permutation_test
-from .statistics import break_even, ratio_of_means
-from .summary import Payback, Phases, Speedup
+from ..runfolder.runs import SCRATCH, VARIANTS, Arm, RunFolder, Variant
+from ..statistics.estimates import BreakEven, Estimate, break_even, ratio_of_means
+from ..statistics.significance import Significance, permutation_test
 
-PAPER_RETRAININGS = 10
+RETRAININGS = 10
+"""So many are added up beside the same number of models from scratch; the paper made as many."""
 _PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+class Phases(Part):
+    """Where the time of an arm's runs went: mean seconds by phase."""
+
+    arm: str
+    variant: Variant
+    runs: int
+    seconds: dict[str, float]
+
+
+class TimeRatio(Part):
+    """Mean time of some runs over that of others, and what it is made of.
+
+    ratio.value = epochs x images_per_epoch x cost_per_image; each factor is slow runs over fast ones.
+    """
+
+    ratio: Estimate
+    epochs: float
+    images_per_epoch: float
+    cost_per_image: float
+    other_machine: bool
+    """The two were timed on different machines, or with other threads: not a ratio of methods."""
+
+
+class Speedup(TimeRatio):
+    """Scratch over a transfer arm."""
+
+    arm: str
+    variant: Variant
+    permutation: Significance | None
+    """Of the difference in mean times; None with one run an arm."""
+    scratch_seconds: float
+    transfer_seconds: float
+    scratch_runs: int
+    transfer_runs: int
+
+
+class Payback(Part):
+    """Retrainings until the preparation has paid."""
+
+    arm: str
+    variant: Variant
+    preparation_seconds: float
+    preparation_given: bool
+    """Some of it came with the program instead of being measured in this folder."""
+    other_machine: bool
+    """Some of it was timed on another machine, or with other threads, than the retrainings: not measured."""
+    break_even: BreakEven
+    at_ten: float
+    """Cost of ten retrainings, preparation included, over that of ten models from scratch."""
+
+
+class Curve(Part):
+    """One run: validation accuracy at the end of each epoch, and the wall time until then.
+
+    The ledger has the time of all epochs together; it is spread over them evenly.
+    """
+
+    arm: str
+    variant: Variant
+    seed: int
+    seconds: list[float]
+    accuracy: list[float]
+
+
+class Reached(Part):
+    """How many runs of an arm reached the target, and the median time of all its runs to it."""
+
+    arm: str
+    variant: Variant
+    runs: int
+    reached: int
+    median_seconds: float | None
+    """None where half of the runs or more never reached it."""
+
+
+class Learning(Part):
+    """Accuracy against wall time of all uninterrupted runs."""
+
+    target: float | None
+    """Median over scratch runs of the validation accuracy of the epoch that was kept."""
+    curves: list[Curve]
+    reached: list[Reached]
 
 
 def speedups(folder: RunFolder) -> list[Speedup]:
     """Of each transfer arm, cold and warm, where both arms have an uninterrupted run."""
-    if folder.scratch is None:
-        return []
-    scratch = _whole(folder.scratch)
+    scratch = _whole(folder)
     return [
         _speedup(scratch, arm, variant)
         for arm in folder.rivals
         for variant in VARIANTS
         if scratch and arm.timed(variant)
     ]
+
+
+def is_told_apart(speedup: Speedup | None) -> bool:
+    """Whether the arms' times differ by the speed-up's interval too.
+
+    With few runs the break-even's interval, made on seconds and not on their logarithms, may be finite while
+    that of the speed-up includes 1; whether transfer pays is then not claimed.
+    """
+    return speedup is None or not speedup.ratio.has_interval or speedup.ratio.differs_from(1.0)
 
 
 def phases(folder: RunFolder) -> list[Phases]:
@@ -49,33 +141,13 @@ def phases(folder: RunFolder) -> list[Phases]:
 
 def paybacks(folder: RunFolder) -> list[Payback]:
     """Break-even of each transfer arm and variant; none where not all of the preparation left a record."""
-    if folder.scratch is None:
-        return []
-    scratch = _whole(folder.scratch)
-    found = []
-    for arm in folder.rivals:
-        chain = folder.chain(arm)
-        for variant in VARIANTS:
-            runs = arm.timed(variant)
-            if chain and scratch and runs and folder.origin(arm) is None:
-                preparation = sum(run.total_seconds for run in chain)
-                times = _seconds(scratch), _seconds(runs)
-                retrainings = preparation + PAPER_RETRAININGS * float(np.mean(times[1]))
-                found.append(
-                    Payback(
-                        arm=arm.name,
-                        variant=variant,
-                        preparation_seconds=preparation,
-                        preparation_given=any(run.given is not None for run in chain),
-                        other_machine=not same_machine([*chain, *scratch, *runs]),
-                        break_even=break_even(preparation, *times),
-                        at_ten=retrainings / (PAPER_RETRAININGS * float(np.mean(times[0]))),
-                    )
-                )
-    return found
-
-
-OTHER_MACHINE = "times of two machines or numbers of threads: not a ratio of methods"
+    scratch = _whole(folder)
+    return [
+        _payback(scratch, arm, variant, chain)
+        for arm in folder.rivals
+        for variant in VARIANTS
+        if (chain := folder.chain(arm)) and not folder.origin(arm) and scratch and arm.timed(variant)
+    ]
 
 
 def same_machine(runs: Sequence[RunRecord]) -> bool:
@@ -83,36 +155,88 @@ def same_machine(runs: Sequence[RunRecord]) -> bool:
     return len({(run.environment.cpu, run.environment.threads, run.environment.device) for run in runs}) <= 1
 
 
-def factors(slow: Sequence[RunRecord], fast: Sequence[RunRecord]) -> tuple[float, float, float]:
-    """What the ratio of their mean times is the product of: epochs, images an epoch, cost an image."""
+def time_ratio(slow: Sequence[RunRecord], fast: Sequence[RunRecord]) -> TimeRatio:
+    """Of the mean times of two groups of runs."""
     epochs, images, cost = (first / second for first, second in zip(_parts(slow), _parts(fast), strict=True))
-    return epochs, images, cost
+    return TimeRatio(
+        ratio=ratio_of_means(seconds_of(slow), seconds_of(fast)),
+        epochs=epochs,
+        images_per_epoch=images,
+        cost_per_image=cost,
+        other_machine=not same_machine([*slow, *fast]),
+    )
 
 
-def _whole(scratch: Arm) -> list[RunRecord]:
-    return [run for run in scratch.once_a_seed if run.segments == 1]
-
-
-def _seconds(runs: Sequence[RunRecord]) -> list[float]:
+def seconds_of(runs: Sequence[RunRecord]) -> list[float]:
+    """Wall time of each."""
     return [run.total_seconds for run in runs]
+
+
+def mean_seconds(runs: Sequence[RunRecord]) -> float:
+    """Of a run."""
+    return float(np.mean(seconds_of(runs)))
+
+
+def learning(folder: RunFolder) -> Learning:
+    """Of both arms; without a scratch run there is no target."""
+    curves = [
+        _curve(arm, variant, run)
+        for arm in folder.arms.values()
+        for variant in VARIANTS
+        for run in arm.timed(variant)
+        if run.validation_accuracy
+    ]
+    kept = [
+        run.validation_accuracy[run.kept_epoch - 1]
+        for run in (folder.scratch.once_a_seed if folder.scratch else [])
+        if 0 < run.kept_epoch <= len(run.validation_accuracy)
+    ]
+    if not kept:
+        return Learning(target=None, curves=curves, reached=[])
+    target = float(np.median(kept))
+    groups = list(dict.fromkeys((curve.arm, curve.variant) for curve in curves))
+    groups.sort(key=lambda group: group[0] != SCRATCH)
+    return Learning(
+        target=target,
+        curves=curves,
+        reached=[
+            _reached(arm, variant, [c for c in curves if (c.arm, c.variant) == (arm, variant)], target)
+            for arm, variant in groups
+        ],
+    )
+
+
+def _whole(folder: RunFolder) -> list[RunRecord]:
+    """Scratch runs whose time counts."""
+    return [run for run in folder.scratch.once_a_seed if run.segments == 1] if folder.scratch else []
 
 
 def _speedup(scratch: list[RunRecord], arm: Arm, variant: Variant) -> Speedup:
     transfer = arm.timed(variant)
-    epochs, images, cost = factors(scratch, transfer)
-    return Speedup(
+    return Speedup.of(
+        time_ratio(scratch, transfer),
         arm=arm.name,
         variant=variant,
-        ratio=ratio_of_means(_seconds(scratch), _seconds(transfer)),
-        permutation=permutation_test(_seconds(scratch), _seconds(transfer)),
-        epochs=epochs,
-        images_per_epoch=images,
-        cost_per_image=cost,
-        scratch_seconds=float(np.mean(_seconds(scratch))),
-        transfer_seconds=float(np.mean(_seconds(transfer))),
+        permutation=permutation_test(seconds_of(scratch), seconds_of(transfer)),
+        scratch_seconds=mean_seconds(scratch),
+        transfer_seconds=mean_seconds(transfer),
         scratch_runs=len(scratch),
         transfer_runs=len(transfer),
-        other_machine=not same_machine([*scratch, *transfer]),
+    )
+
+
+def _payback(scratch: list[RunRecord], arm: Arm, variant: Variant, chain: list[RunRecord]) -> Payback:
+    runs = arm.timed(variant)
+    preparation = sum(run.total_seconds for run in chain)
+    retrained = preparation + RETRAININGS * mean_seconds(runs)
+    return Payback(
+        arm=arm.name,
+        variant=variant,
+        preparation_seconds=preparation,
+        preparation_given=any(run.given is not None for run in chain),
+        other_machine=not same_machine([*chain, *scratch, *runs]),
+        break_even=break_even(preparation, seconds_of(scratch), seconds_of(runs)),
+        at_ten=retrained / (RETRAININGS * mean_seconds(scratch)),
     )
 
 
@@ -120,6 +244,35 @@ def _parts(runs: Sequence[RunRecord]) -> tuple[float, float, float]:
     """Epochs a run, images an epoch, seconds an image; their product is the mean time of a run."""
     epochs = sum(run.epochs for run in runs)
     images = sum(run.images_seen for run in runs)
-    seconds = sum(_seconds(runs))
+    seconds = sum(seconds_of(runs))
     # a run without any epoch has no images to divide by: all its time is then in the last factor
     return max(epochs, 1) / len(runs), max(images, 1) / max(epochs, 1), seconds / max(images, 1)
+
+
+def _curve(arm: Arm, variant: Variant, run: RunRecord) -> Curve:
+    in_vain = sum(attempt.seconds for attempt in run.diverged)
+    before = run.seconds.get("decode", 0.0) + run.seconds.get("features", 0.0) + in_vain
+    looped = run.seconds.get("train", 0.0) + run.seconds.get("validate", 0.0) - in_vain
+    count = len(run.validation_accuracy)
+    return Curve(
+        arm=arm.name,
+        variant=variant,
+        seed=run.seed,
+        seconds=[before + looped * number / count for number in range(1, count + 1)],
+        accuracy=run.validation_accuracy,
+    )
+
+
+def _reached(arm: str, variant: Variant, curves: list[Curve], target: float) -> Reached:
+    times = [
+        next((s for s, a in zip(curve.seconds, curve.accuracy, strict=True) if a >= target), np.inf)
+        for curve in curves
+    ]
+    median = float(np.median(times)) if times else np.inf
+    return Reached(
+        arm=arm,
+        variant=variant,
+        runs=len(curves),
+        reached=sum(bool(np.isfinite(value)) for value in times),
+        median_seconds=median if np.isfinite(median) else None,
+    )

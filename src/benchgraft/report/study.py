@@ -1,19 +1,79 @@
-"""A study: arms as points of lines, each with its seconds, epochs, images and accuracy."""
+"""A study: arms as points of lines, each with seconds, epochs, images and accuracy, and steps between arms.
+
+A step is one thing changed from an arm to another: its factor in time, and what it does to accuracy.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from ..part import Part
 from ..runfolder.ledger import RunRecord
-from . import steps
-from .accuracy import difference, over_sources
-from .blocks import Block, Grid, Heading, Lines
-from .runs import VARIANT_TEXT, VARIANTS, Arm, RunFolder, Variant
-from .statistics import Estimate, joined, mean_interval, mean_time_interval, within_fractions
-from .summary import StudyDifference, StudyRow, StudySummary
-from .units import estimate, per_cent, points, seconds
+from ..runfolder.runs import VARIANTS, Arm, RunFolder, Variant
+from ..statistics.estimates import Estimate, joined, mean_interval, mean_time_interval, within_fractions
+from .accuracy import difference, is_of_same_images, over_sources
+from .speed import TimeRatio, mean_seconds, time_ratio
+from .words import OTHER_MACHINE, estimate, named, per_cent, points, seconds, times
+
+
+class StudyRow(Part):
+    """One point of a line; of a pooled study the whole line."""
+
+    line: str
+    x: float | None
+    arms: list[str]
+    runs: int
+    train_images: int
+    """Mean over arms."""
+    epochs: float
+    """Mean over runs."""
+    seconds: dict[Variant, Estimate]
+    """Of one run; cumulative: of all runs of a seed up to here."""
+    accuracy: Estimate
+
+
+class StudyDifference(Part):
+    """In accuracy, between two lines of a study at one place."""
+
+    first: str
+    second: str
+    x: float | None
+    value: Estimate
+    """First minus second, a fraction."""
+
+
+class StudyStep(TimeRatio):
+    """One change from an arm to the next of a study: what it does to the seconds of a run and to accuracy."""
+
+    what: str
+    before: str
+    after: str
+    before_variant: Variant
+    after_variant: Variant
+    before_seconds: float
+    after_seconds: float
+    accuracy: Estimate | None
+    """After minus before, a fraction; None where the two were tested on different images."""
+
+    @property
+    def name(self) -> str:
+        """What changed, and of which runs, where these are not the only ones."""
+        return self.what if self.after_variant == "pixels" else named(self.what, self.after_variant)
+
+
+class StudySummary(Part):
+    """What a study's table and figure are made of."""
+
+    question: str
+    x: str | None
+    cumulative: bool
+    rows: list[StudyRow]
+    differences: list[StudyDifference]
+    """Of every two lines at the same place, tested on the same images."""
+    steps: list[StudyStep]
+    """As the study declares them, in its order, where both arms have an uninterrupted run."""
 
 
 def study(folder: RunFolder) -> StudySummary | None:
@@ -40,11 +100,16 @@ def study(folder: RunFolder) -> StudySummary | None:
             if first[1] == second[1]
             and (value := _difference(folder, places[first], places[second])) is not None
         ],
-        steps=steps.steps(folder, declared.get("steps", [])),
+        steps=[
+            _step(folder, step["what"], before, after, kinds)
+            for step in declared.get("steps", [])
+            for before, after in [(folder.arms[step["before"]], folder.arms[step["after"]])]
+            for kinds in _variants(before, after)
+        ],
     )
 
 
-def answer(found: StudySummary) -> list[str]:
+def study_answer(found: StudySummary) -> list[str]:
     """Each line in a sentence: accuracy and seconds, of an ordered study at both ends."""
     sentences = [found.question]
     for line in dict.fromkeys(row.line for row in found.rows):
@@ -55,48 +120,7 @@ def answer(found: StudySummary) -> list[str]:
             for row in ends
         )
         sentences.append(f"{line}: {told}.")
-    return sentences + steps.told(found.steps)
-
-
-def blocks(found: StudySummary) -> list[Block]:
-    """The table, for every form of output."""
-    has_x = found.x is not None
-    header = ["", *([found.x or ""] if has_x else []), "runs", "training images", "epochs"]
-    shown = [kind for kind in VARIANTS if any(kind in row.seconds for row in found.rows)]
-    header += [f"seconds {VARIANT_TEXT[kind]}" for kind in shown] + ["test accuracy"]
-    rows = [
-        [
-            row.line,
-            *([f"{row.x:g}" if row.x is not None else ""] if has_x else []),
-            f"{row.runs}",
-            f"{row.train_images:,}",
-            f"{row.epochs:.1f}",
-            *(estimate(row.seconds[kind].bare, seconds) if kind in row.seconds else "" for kind in shown),
-            estimate(row.accuracy, per_cent),
-        ]
-        for row in found.rows
-    ]
-    notes = ["In brackets: 95 % intervals, over runs and varieties together; all for these parents."]
-    if found.cumulative:
-        notes.append("Seconds are added up along each line.")
-    differences = [
-        [
-            f"{entry.first}, less {entry.second}",
-            *([f"{entry.x:g}" if entry.x is not None else ""] if has_x else []),
-            estimate(entry.value, points),
-            "yes" if entry.value.differs_from(0.0) else "no",
-        ]
-        for entry in found.differences
-        if entry.value.has_interval
-    ]
-    columns = ["accuracy", *([found.x or ""] if has_x else []), "points", "told apart"]
-    return [
-        Heading(found.question),
-        Grid(header, rows, frozenset(range(1, len(header)))),
-        *steps.blocks(found.steps),
-        *([Grid(columns, differences, frozenset(range(1, len(columns))))] if differences else []),
-        Lines(notes),
-    ]
+    return sentences + [_step_told(step) for step in found.steps]
 
 
 def shown_seconds(row: StudyRow) -> tuple[Variant, Estimate] | None:
@@ -179,3 +203,33 @@ def _difference(folder: RunFolder, ours: Sequence[Arm], theirs: Sequence[Arm]) -
 
 def _mean(arm: Arm) -> float:
     return sum(run.accuracy for run in arm.once_a_seed) / len(arm.once_a_seed)
+
+
+def _variants(before: Arm, after: Arm) -> Iterator[tuple[Variant, Variant]]:
+    """Like against like; an arm that has not the other's variant stands with its first runs."""
+    there = [kind for kind in VARIANTS if before.timed(kind)]
+    for kind in VARIANTS:
+        if there and after.timed(kind):
+            yield (kind if kind in there else there[0]), kind
+
+
+def _step(folder: RunFolder, what: str, before: Arm, after: Arm, kinds: tuple[Variant, Variant]) -> StudyStep:
+    slow, fast = before.timed(kinds[0]), after.timed(kinds[1])
+    judged = after.once_a_seed, before.once_a_seed
+    return StudyStep.of(
+        time_ratio(slow, fast),
+        what=what,
+        before=before.name,
+        after=after.name,
+        before_variant=kinds[0],
+        after_variant=kinds[1],
+        before_seconds=mean_seconds(slow),
+        after_seconds=mean_seconds(fast),
+        accuracy=difference(folder, *judged)[2] if is_of_same_images(folder, *judged) else None,
+    )
+
+
+def _step_told(step: StudyStep) -> str:
+    machine = f" ({OTHER_MACHINE})" if step.other_machine else ""
+    accuracy = f", accuracy {estimate(step.accuracy.bare, points)} points" if step.accuracy else ""
+    return f"{step.name}: {estimate(step.ratio, times)} as fast{machine}{accuracy}."

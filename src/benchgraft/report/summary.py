@@ -5,47 +5,21 @@ Seconds are wall time of whole runs; accuracies are fractions; `None` means that
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
 
-from .answers import Confusion, Mistake
-from .audit import Finding, Status
-from .learning import Learning
-from .network import Network
-from .part import Part
-from .provenance import Provenance
-from .published import PublishedTable
-from .runs import Variant
-from .significance import RunsNeeded, Significance
-from .statistics import BreakEven, Estimate
+import numpy as np
 
-Verdict = Literal["supported", "not supported", "cannot tell"]
-
-
-class ClassData(Part):
-    """One class of a stage: the source classes that its rule matched, and its images by split."""
-
-    name: str
-    sources: list[str]
-    images: dict[str, int]
-
-
-class StageData(Part):
-    """The images of a stage as measured, which need not be the paper's edition."""
-
-    stage: str
-    data: str
-    format: str | None
-    classes: int
-    source_classes: int
-    images: dict[str, int]
-    """Split -> images."""
-    unusable: int
-    """Images of the whole data set that could not be read and take part in nothing."""
-    shared: int
-    """Images of the whole data set not judged by, since training has them too, or ones that look alike."""
-    unmatched: dict[str, int]
-    """Source class that no rule takes -> its images."""
-    matched: list[ClassData]
+from ..part import Part
+from ..runfolder.ledger import RunRecord
+from ..runfolder.runs import SCRATCH, VARIANTS, Arm, RunFolder, Variant, variant
+from ..statistics.estimates import Estimate, mean_interval, mean_time_interval, within_fractions
+from ..statistics.significance import FEWEST_RUNS_FOR_BOOTSTRAP, RunsNeeded, bootstrap_mean, runs_needed
+from . import accuracy, headline, provenance, speed, words
+from .accuracy import AccuracyDifference, Confusion, Mistake, RestMistakes
+from .network import Network, network
+from .provenance import LabelledImages, Provenance, StageData
+from .speed import Learning, Payback, Phases, Speedup
+from .study import StudySummary, study, study_answer
 
 
 class RunRow(Part):
@@ -82,179 +56,18 @@ class Spread(Part):
 
 
 class Table(Part):
-    """Tables 2 to 5, what was published and what was measured; or the runs of an arm by themselves."""
+    """The runs of an arm."""
 
-    number: int | None
-    """Of the paper's table; None where the paper has no part in the experiment."""
     title: str
     stage: str | None
     arm: str | None
-    published: PublishedTable | None
+    """None: of a preparation stage."""
     rows: list[RunRow]
     seconds: dict[Variant, Spread]
     accuracy: Spread | None
     accuracy_over_sources: Estimate | None
     """Of the runs' models as they are, over source classes of test images."""
     trained_parameters: int | None
-
-
-class Phases(Part):
-    """Where the time of an arm's runs went: mean seconds by phase."""
-
-    arm: str
-    variant: Variant
-    runs: int
-    seconds: dict[str, float]
-
-
-class Speedup(Part):
-    """Mean time of scratch over mean time of a transfer arm, and what it is made of.
-
-    ratio.value = epochs x images_per_epoch x cost_per_image; each factor is scratch over transfer.
-    """
-
-    arm: str
-    variant: Variant
-    ratio: Estimate
-    permutation: Significance | None
-    """Of the difference in mean times; None with one run an arm."""
-    epochs: float
-    images_per_epoch: float
-    cost_per_image: float
-    scratch_seconds: float
-    transfer_seconds: float
-    scratch_runs: int
-    transfer_runs: int
-    other_machine: bool
-
-
-class Payback(Part):
-    """Retrainings until the preparation has paid."""
-
-    arm: str
-    variant: Variant
-    preparation_seconds: float
-    preparation_given: bool
-    """Some of it came with the program instead of being measured in this folder."""
-    other_machine: bool
-    """Some of it was timed on another machine, or with other threads, than the retrainings: not measured."""
-    break_even: BreakEven
-    at_ten: float
-    """Cost of ten retrainings, preparation included, over that of ten models from scratch."""
-
-
-class AccuracyDifference(Part):
-    """Transfer minus scratch, for this parent."""
-
-    arm: str
-    over_runs: Estimate
-    over_sources: Estimate | None
-    together: Estimate
-    """What claims are judged by."""
-    same_images: bool
-    permutation: Significance | None
-    """Of the runs' accuracies; None with one run an arm."""
-    mcnemar: Significance | None
-    """Of two single models, only where the test images are independent of each other."""
-    mcnemar_why_none: str | None
-
-
-class Mistakes(Part):
-    """Answers of an arm by kind, where one class is to be ignored. Counts are means over runs."""
-
-    arm: str
-    runs: int
-    rest: str
-    classes: list[str]
-    """The others."""
-    rest_images: int
-    rest_taken_for_class: float
-    class_images: int
-    class_taken_for_rest: float
-    class_taken_for_other: float
-
-
-class LabelledImages(Part):
-    """Labelled images that an arm's model was trained on, by stage."""
-
-    arm: str
-    stages: dict[str, int]
-    total: int
-
-
-class Claim(Part):
-    """One claim of the paper, judged by these runs."""
-
-    name: str
-    claim: str
-    source: Status
-    arm: str | None
-    verdict: Verdict
-    figure: str
-    published: str
-    """What the printed figures themselves say to it, marked."""
-
-
-class StudyRow(Part):
-    """One point of a line; of a pooled study the whole line."""
-
-    line: str
-    x: float | None
-    arms: list[str]
-    runs: int
-    train_images: int
-    """Mean over arms."""
-    epochs: float
-    """Mean over runs."""
-    seconds: dict[Variant, Estimate]
-    """Of one run; cumulative: of all runs of a seed up to here."""
-    accuracy: Estimate
-
-
-class StudyDifference(Part):
-    """In accuracy, between two lines of a study at one place."""
-
-    first: str
-    second: str
-    x: float | None
-    value: Estimate
-    """First minus second, a fraction."""
-
-
-class StudyStep(Part):
-    """One change from an arm to the next of a study: what it does to the seconds of a run and to accuracy.
-
-    ratio.value = epochs x images_per_epoch x cost_per_image; each factor is before over after.
-    """
-
-    what: str
-    before: str
-    after: str
-    before_variant: Variant
-    after_variant: Variant
-    before_seconds: float
-    after_seconds: float
-    ratio: Estimate
-    """Mean seconds before over mean seconds after."""
-    epochs: float
-    images_per_epoch: float
-    cost_per_image: float
-    accuracy: Estimate | None
-    """After minus before, a fraction; None where the two were tested on different images."""
-    other_machine: bool
-
-
-class StudySummary(Part):
-    """What a study's table and figure are made of."""
-
-    question: str
-    x: str | None
-    cumulative: bool
-    rows: list[StudyRow]
-    differences: list[StudyDifference]
-    """Of every two lines at the same place, tested on the same images."""
-    steps: list[StudyStep]
-    """As the study declares them, in its order, where both arms have an uninterrupted run."""
 
 
 class Summary(Part):
@@ -268,24 +81,162 @@ class Summary(Part):
     command: list[str]
     machines: list[str]
     data: list[StageData]
-    tables: list[Table]
+    tables: Sequence[Table]
     phases: list[Phases]
-    speedups: list[Speedup]
-    accuracy: list[AccuracyDifference]
+    speedups: Sequence[Speedup]
+    accuracy: Sequence[AccuracyDifference]
     half_width: float | None
     """The half-width that the user asked about, a fraction."""
     runs_needed: list[RunsNeeded]
-    mistakes: list[Mistakes]
+    mistakes: list[RestMistakes]
     labelled: list[LabelledImages]
-    paybacks: list[Payback]
+    paybacks: Sequence[Payback]
     learning: Learning
     confusions: list[Confusion]
     surest_mistakes: list[Mistake]
     network: Network
     provenance: Provenance
-    audit: list[Finding]
-    claims: list[Claim]
     missing: list[str]
     notes: list[str]
     study: StudySummary | None
     """The points of a study; None for a comparison of arms."""
+
+
+def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
+    """Everything that can be said of a run folder by itself, finished or not, and what is missing.
+
+    half_width: of the difference in accuracy (a fraction), for which to say how many runs it takes.
+
+    Raises RunFolderError if predictions do not fit the test images.
+    """
+    against = headline.Against(speed.speedups(folder), speed.paybacks(folder), accuracy.differences(folder))
+    tables = [
+        table_of(folder, arm.runs, f"Runs of arm {arm.name}", arm.stage, arm.name)
+        for arm in folder.arms.values()
+    ]
+    of_study = study(folder)
+    told = study_answer(of_study) if of_study else headline.answer(folder, against)
+    return Summary(
+        experiment=folder.experiment.name,
+        protocol=folder.experiment.protocol,
+        answer=[*told, *words.without_model_told(folder)],
+        started=folder.experiment.started,
+        command=folder.experiment.command,
+        machines=provenance.machines(folder),
+        data=provenance.stage_data(folder),
+        tables=tables,
+        phases=speed.phases(folder),
+        speedups=against.speedups,
+        accuracy=against.differences,
+        half_width=half_width,
+        runs_needed=_runs_needed(tables, half_width) if half_width is not None else [],
+        mistakes=accuracy.rest_mistakes(folder),
+        labelled=[provenance.labelled(folder, arm) for arm in folder.arms.values() if arm.runs],
+        paybacks=against.paybacks,
+        learning=speed.learning(folder),
+        confusions=accuracy.confusions(folder),
+        surest_mistakes=accuracy.surest_mistakes(folder),
+        network=network(folder),
+        provenance=provenance.provenance(folder),
+        missing=_missing(folder),
+        notes=_notes(folder),
+        study=of_study,
+    )
+
+
+def table_of(
+    folder: RunFolder, runs: Sequence[RunRecord], title: str, stage: str | None, arm: str | None
+) -> Table:
+    """Some runs of one arm or stage, each seed once, and the means over them."""
+    group = Arm(arm or "", stage or "", tuple(runs))
+    once = group.once_a_seed
+    accuracies = [run.accuracy for run in once]
+    timed = {name: speed.seconds_of(group.timed(name)) for name in VARIANTS}
+    return Table(
+        title=title,
+        stage=stage,
+        arm=arm,
+        rows=[_row(run, [other for other in runs if other.seed == run.seed]) for run in once],
+        seconds={
+            name: _spread(values, mean_time_interval(values)) for name, values in timed.items() if values
+        },
+        accuracy=_spread(accuracies, within_fractions(mean_interval(accuracies))) if once else None,
+        accuracy_over_sources=accuracy.over_sources(folder, once),
+        trained_parameters=once[0].trained_parameters if once else None,
+    )
+
+
+def _spread(values: Sequence[float], mean: Estimate) -> Spread:
+    """A mean with what goes with it: standard deviation (None for one run), range."""
+    return Spread(
+        runs=len(values),
+        mean=mean,
+        bootstrap=bootstrap_mean(values) if len(values) >= FEWEST_RUNS_FOR_BOOTSTRAP else None,
+        deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        low=min(values),
+        high=max(values),
+    )
+
+
+def _runs_needed(tables: list[Table], half_width: float) -> list[RunsNeeded]:
+    """Of each transfer arm; none where an arm has fewer than two runs, since its spread is not known."""
+    found = {
+        table.arm: (table.accuracy.deviation, table.accuracy.runs)
+        for table in tables
+        if table.arm and table.accuracy and table.accuracy.deviation is not None
+    }
+    scratch = found.pop(SCRATCH, None)
+    return [runs_needed(arm, known, scratch, half_width) for arm, known in found.items() if scratch]
+
+
+def _row(run: RunRecord, same_seed: list[RunRecord]) -> RunRow:
+    return RunRow.of(
+        run,
+        seconds={variant(other): other.total_seconds for other in same_seed},
+        interrupted=[variant(other) for other in same_seed if other.segments > 1],
+        retries=len(run.diverged),
+    )
+
+
+def _missing(folder: RunFolder) -> list[str]:
+    lines = [
+        f"{run.stage}: {words.GIVEN} ({run.given})" for run in folder.preparation if run.given is not None
+    ]
+    if folder.scratch is None and not folder.experiment.config.get("study"):
+        lines.append(f"no arm called {SCRATCH}")
+    planned = folder.experiment.config.get("runs")
+    for arm in folder.arms.values():
+        seeds = len(arm.once_a_seed) + len(arm.diverged)
+        if isinstance(planned, int) and seeds < planned:
+            lines.append(f"{arm.name}: {seeds} of {planned} planned runs")
+        cold, warm = ({run.seed for run in arm.of(name)} for name in ("cold", "warm"))
+        if cold ^ warm and _has_warm_runs(folder, arm):
+            lines.append(
+                f"{arm.name}: only one of cold and warm for seeds {', '.join(map(str, sorted(cold ^ warm)))}"
+            )
+    return lines + [
+        f"{arm.name}: no model of seed{'s' if len(arm.diverged) > 1 else ''} "
+        + ", ".join(str(run.seed) for run in arm.diverged)
+        for arm in folder.arms.values()
+        if arm.diverged
+    ]
+
+
+def _has_warm_runs(folder: RunFolder, arm: Arm) -> bool:
+    """Whether each cold run of the arm is followed by a warm one."""
+    stage = folder.experiment.config.get("stages", {}).get(arm.stage, {})
+    return bool(stage.get("cache", "shared") == "shared")
+
+
+def _notes(folder: RunFolder) -> list[str]:
+    formats = {folder.data[images.data].format for images in folder.images if images.data in folder.data}
+    lines = [said for layout, (_, said) in words.SEEN_BY_TRAINING.items() if layout in formats]
+    if any(arm.runs for arm in folder.rivals):
+        lines.append(words.parents_told(folder.rivals))
+    resumed = [f"{run.arm or run.stage} seed {run.seed}" for run in folder.runs if run.segments > 1]
+    if resumed:
+        lines.append(
+            f"{words.capital(words.INTERRUPTED)}: {', '.join(resumed)} (a preparation stage counts with the "
+            "time on record)."
+        )
+    return lines + words.retried_told(folder)

@@ -1,1 +1,1 @@
-"""The account of a run: ledger, clocks, seal. No torch."""
+"""The account of a run: ledger, clocks, what is read from it, seal, check. No torch."""

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from ..photos.decode import CLIPPED, FLAT, ONE_COLOUR
 from ..photos.grey import FULL_RANGE, level_of
 from ..photos.scan import photos, some
-from ..runfolder.ledger import ExcludedImage
 
 if TYPE_CHECKING:
     from .store import Store
@@ -96,19 +95,6 @@ def _grey16(store: Store, is_level_given: bool) -> list[str]:
             "white; this is part of the model"
         ]
     return []
-
-
-def left_out_lines(excluded: list[ExcludedImage]) -> list[str]:
-    """What was left out, in lines to print: each by name, but of many for one reason the first few only."""
-    by_reason: dict[str, list[str]] = {}
-    for item in excluded:
-        by_reason.setdefault(item.reason, []).append(item.key)
-    lines = []
-    for reason, keys in by_reason.items():
-        lines += [f"left out {key}: {reason}" for key in keys[:_SHOWN]]
-        if len(keys) > _SHOWN:
-            lines.append(f"left out, and {len(keys) - _SHOWN:,} more: {reason}")
-    return lines
 
 
 def _are(count: int) -> str:

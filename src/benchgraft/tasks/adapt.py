@@ -29,12 +29,13 @@ from ..experiment.stage import StageRun, run_stage
 from ..files import check_target, lock, name_of, shipped_path, write_kept
 from ..names import resolve_renames
 from ..networks import model_file
-from ..report.outcomes import of_one
+from ..report.answers import Adapted, ClassChange
 from ..report.profile import leave_profile
-from ..report.seal import seal
+from ..report.words import retried
+from ..runfolder.seal import seal
 from ..training.device import threads_put_back
-from .adapted import Adapted, adapted
-from .regression import ClassChange, class_changes, compare_models, refuse_worse
+from .adapted import adapted
+from .regression import class_changes, compare_models, refuse_worse
 from .suspects import suspects_of
 
 STEPS, UPDATE_STEPS = 400, 150
@@ -139,7 +140,7 @@ def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench) 
     notes = [*photos.opened.store.notes, *photos.notes, *leave_pairs(photos.overlap, bench.folder)]
     done, path = _trained(experiment, photos, bench, account)
     run = done.record
-    notes += of_one(run)
+    notes += retried(run)
     changes: list[ClassChange] = []
     if job.start.is_updated:
         changes = compare_models(job.start.file, np.asarray(run.predicted), images, job.rename, bench.device)

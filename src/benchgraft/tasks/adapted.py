@@ -9,49 +9,13 @@ import numpy.typing as npt
 
 from ..experiment.inputs import SPLITS
 from ..experiment.photos import UserPhotos
-from ..report.part import Part
-from ..report.proportions import proportion
-from ..report.statistics import Estimate, accuracy_by_source
-from ..runfolder.ledger import ExcludedImage, Phase, RunRecord
+from ..report.answers import Adapted, ClassChange, ClassResult, Suspect
+from ..runfolder.ledger import RunRecord
+from ..statistics.estimates import Estimate
+from ..statistics.proportions import proportion
+from ..statistics.sources import accuracy_by_source
 from ..store.classes import StageImages
 from ..store.split import group_keys
-from .regression import ClassChange
-from .result import Result
-from .suspects import Suspect
-
-
-class ClassResult(Part):
-    """One class on test photos that training never saw."""
-
-    name: str
-    train_images: int
-    test_images: int
-    recall: Estimate | None
-    """None without test images."""
-
-
-class Adapted(Result):
-    """What `adapt` has done. Accuracies are fractions, times seconds."""
-
-    model: Path
-    accuracy: Estimate
-    balanced_accuracy: float
-    """Mean recall of the classes that have test images."""
-    classes: list[ClassResult]
-    images: dict[str, int]
-    """Split -> photos."""
-    excluded: list[ExcludedImage]
-    dropped_from_test: list[ExcludedImage]
-    decode_seconds: float
-    decoded: int
-    """Photos read and decoded now; the others were in the store."""
-    features_computed: int
-    epochs: int
-    seconds: dict[Phase, float]
-    suspects: list[Suspect]
-    notes: list[str]
-    changes: list[ClassChange]
-    """After an update: each class on the test photos of the old model, and all of them together, first."""
 
 
 def adapted(

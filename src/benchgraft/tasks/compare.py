@@ -15,11 +15,11 @@ from ..experiment.folder import Start, epochs_for, folder_experiment, start_of
 from ..experiment.photos import UserPhotos, leave_pairs, user_photos
 from ..experiment.rounds import Comparison
 from ..files import check_target, lock, name_of
+from ..part import Result
 from ..report.profile import leave_profile
-from ..report.run_files import finish
 from ..report.summary import Summary
 from ..training.device import threads_put_back
-from .result import Result
+from .report import finish
 
 COMPARED_STEPS = 400
 

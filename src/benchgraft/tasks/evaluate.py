@@ -19,74 +19,16 @@ from ..networks import model_file
 from ..networks.model_file import ModelFile
 from ..photos.readers import guess_format, open_source
 from ..progress import NoProgress
-from ..report.part import Part
-from ..report.proportions import proportion
-from ..report.statistics import Estimate
-from ..runfolder.ledger import ExcludedImage
+from ..report.answers import Bin, ClassFigures, EvaluationReport, Mistake
+from ..statistics.proportions import proportion
 from ..store.store import Store, open_store
 from ..training.batches import rows_of
 from ..training.device import prepare_device, threads_put_back
 from ..training.evaluate import evaluate as run_model
-from .result import Result
 
 BATCH_SIZE = 64
 BINS = 10
 SHOWN_MISTAKES = 20
-
-
-class ClassFigures(Part):
-    """One class. None where there is nothing to divide by."""
-
-    name: str
-    photos: int
-    recall: Estimate | None
-    precision: Estimate | None
-
-
-class Bin(Part):
-    """Answers of one range of confidence."""
-
-    low: float
-    high: float
-    photos: int
-    confidence: float | None
-    """Mean probability of the answers."""
-    accuracy: float | None
-
-
-class Mistake(Part):
-    """One wrong answer."""
-
-    key: str
-    given: str
-    predicted: str
-    confidence: float
-
-
-class EvaluationReport(Result):
-    """What a model is worth on a folder. Accuracies are fractions; intervals hold for independent photos."""
-
-    model: Path
-    folder: Path
-    photos: int
-    accuracy: Estimate
-    balanced_accuracy: float
-    """Mean recall of the classes that have photos."""
-    classes: list[ClassFigures]
-    confusion: list[list[int]]
-    """Row: given class, column: predicted, in the order of `classes`."""
-    calibration: list[Bin]
-    calibration_error: float
-    """Mean distance of confidence and accuracy over the bins, weighted by their photos."""
-    mistakes: list[Mistake]
-    """The most confident ones first, at most SHOWN_MISTAKES."""
-    unknown_classes: dict[str, int]
-    """Class folders that the model does not know -> photos; left out."""
-    trained_on: int
-    """Photos left out since the model, or a parent of it, was trained on the same bytes."""
-    excluded: list[ExcludedImage]
-    notes: list[str]
-    """What was passed over in the folder, and what looks like a mistake."""
 
 
 @threads_put_back()

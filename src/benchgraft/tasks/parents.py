@@ -21,9 +21,8 @@ from ..networks.contract import Network, in_inference_order, split_at
 from ..networks.cost import megaflops
 from ..networks.parents import find_weights, parent_place, spec_of
 from ..networks.weights import Weights
-from ..report.part import Part
+from ..part import Part, Result
 from ..training.device import prepare_device, threads_put_back, wait_for
-from .result import Result
 
 BATCH = 32
 TIMED = 3

@@ -17,10 +17,10 @@ from ..experiment.load import load
 from ..experiment.rounds import Comparison
 from ..files import check_target, lock, write_kept
 from ..networks import model_file
+from ..part import Result
 from ..report.profile import leave_profile
-from ..report.seal import seal
+from ..runfolder.seal import seal
 from ..training.device import threads_put_back
-from .result import Result
 
 
 class Prepared(Result):

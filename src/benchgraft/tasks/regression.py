@@ -15,43 +15,14 @@ from ..experiment.images import digests_of
 from ..experiment.photos import UserPhotos
 from ..networks import model_file
 from ..networks.model_file import ModelFile
-from ..report.part import Part
-from ..report.proportions import sign_test
-from ..report.seal import seal
+from ..report.answers import ClassChange
+from ..runfolder.seal import seal
+from ..statistics.proportions import sign_test
 from ..store.classes import StageImages
 from ..training.batches import rows_of
 from ..training.evaluate import evaluate
 
-NOISE = 0.05
 BATCH_SIZE = 64
-
-
-class ClassChange(Part):
-    """Old and new model on the same test photos of one class."""
-
-    name: str | None
-    """None: all classes together."""
-    images: int
-    right_before: int
-    right_after: int
-    lost: int
-    """Right before, wrong after."""
-    won: int
-    p: float
-    """Chance of at least so many lost among lost and won if neither model is better (one-sided sign test)."""
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether the loss is beyond noise."""
-        return self.p < NOISE
-
-    def text(self) -> str:
-        """One line to print."""
-        name = f'class "{self.name}"' if self.name is not None else "all classes"
-        return (
-            f"{name}: {self.right_before} of {self.images} right before, {self.right_after} after "
-            f"({self.lost} lost, {self.won} won, p = {self.p:.3f})"
-        )
 
 
 def class_changes(

@@ -27,6 +27,7 @@ from scipy.special import softmax
 
 from ..experiment.inputs import SPLITS, Inputs
 from ..experiment.photos import FEW_IMAGES
+from ..report.answers import Suspect
 from ..store.classes import StageImages
 
 LANDMARKS = 1024
@@ -59,17 +60,6 @@ LEAST_KNOWN = 0.5
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """One photo whose given class is likely wrong."""
-
-    key: str
-    given: str
-    likelier: str
-    probability: float
-    """Chance that the given class is wrong, LISTED to 1."""
 
 
 @dataclass(frozen=True)
@@ -160,10 +150,10 @@ def _found(
     wrong[known[own] < LEAST_KNOWN] = 0
     return [
         Suspect(
-            keys[chosen[place]],
-            class_names[judged[own[place]]],
-            class_names[judged[likelier[place]]],
-            round(float(wrong[place]), 3),
+            key=keys[chosen[place]],
+            given=class_names[judged[own[place]]],
+            likelier=class_names[judged[likelier[place]]],
+            probability=round(float(wrong[place]), 3),
         )
         for place in np.argsort(-wrong, kind="stable").tolist()
         if wrong[place] >= LISTED

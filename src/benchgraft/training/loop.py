@@ -6,6 +6,7 @@ on features. Caching is no branch in here, so that cached = uncached is a test o
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import threading
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,7 +24,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ..config.recipe import Recipe, Stop
 from ..errors import DivergedError, Interrupted
-from ..networks.freeze import Frozen
+from ..networks.freeze import Frozen, may_draw
 from ..progress import Progress
 from ..runfolder.ledger import Clock
 from ..shortcuts import bare_step, compiler_left_out
@@ -116,6 +118,7 @@ class _Run:
         self.per_epoch = steps_per_epoch(len(train), recipe.batch_size)
         self.last = recipe.stop.epochs_of(self.per_epoch) * self.per_epoch
         self._saved = time.monotonic()
+        self._draws = may_draw(module)
         self._class_weights = class_weights(train.labels).to(train.device) if recipe.balance else None
 
     @property
@@ -146,7 +149,7 @@ class _Run:
             inputs = augment(inputs, recipe.augment, self._seed, self.position.step)
         self._clock.lap(BATCH)
         loss = functional.cross_entropy(
-            self._module(inputs),
+            self._outputs(inputs),
             labels,
             weight=self._class_weights,
             label_smoothing=recipe.label_smoothing,
@@ -161,6 +164,17 @@ class _Run:
         self._step_optimizer()
         self._clock.lap(UPDATE)
         return loss.detach()
+
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        """In training mode. What is drawn by chance is a pure function of seed and step, as all else is."""
+        with contextlib.ExitStack() as chance:
+            if self._draws:
+                devices = [inputs.device] if inputs.device.type == "cuda" else []
+                chance.enter_context(torch.random.fork_rng(devices))
+                drawn = np.random.default_rng([self._seed, self.position.step, 2])
+                torch.manual_seed(int(drawn.integers(2**63)))
+            outputs: Tensor = self._module(inputs)
+        return outputs
 
     def end_epoch(self) -> None:
         """Mean loss, validation, and the best weights so far. Raises DivergedError."""

@@ -1,17 +1,57 @@
-"""A run folder as tidy tables: one row an observation, plain values. For CSV and for notebooks."""
+"""A run folder as tidy tables, one row an observation: for CSV, and with the extra `notebook` for pandas."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..runfolder.ledger import AnyRecord, DivergedRecord, RunRecord
-from .runs import RunFolder, group, variant
+from ..errors import UserError
+from .ledger import AnyRecord, DivergedRecord, RunRecord, read
+from .runs import group, variant
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 Rows = list[Row]
+_FIGURES = ("accuracy", "epochs", "kept_epoch", "images_seen", "train_images", "trained_parameters")
+_MODEL = ("given", "model_file", "model_digest")
+
+
+class Runs(NamedTuple):
+    """Three tidy tables; arm, stage, seed and variant say in each of them which run a row is of."""
+
+    runs: pd.DataFrame
+    """One row a run: seconds in all and by phase, accuracy (a fraction), epochs, digests."""
+    epochs: pd.DataFrame
+    """One row an epoch of a run: losses and validation accuracy."""
+    answers: pd.DataFrame
+    """One row a test image and run: class shown, class answered, confidence."""
+
+
+def load_runs(folder: str | PathLike[str]) -> Runs:
+    """Everything that a run folder tells, finished or not.
+
+    Raises RunFolderError if the folder has no readable ledger, UserError if pandas is not installed.
+
+    Example: load_runs("runs/paper").runs.groupby(["arm", "variant"]).seconds.mean()
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise UserError(
+            "load_runs needs pandas, which is not installed", "pip install 'benchgraft[notebook]'"
+        ) from None
+    records = read(Path(folder))
+    return Runs(
+        runs=pd.DataFrame(run_rows(records)),
+        epochs=pd.DataFrame(epoch_rows(records)),
+        answers=pd.DataFrame(answer_rows(records)),
+    )
 
 
 def run_rows(records: Sequence[AnyRecord]) -> Rows:
@@ -21,24 +61,17 @@ def run_rows(records: Sequence[AnyRecord]) -> Rows:
     """
     folder = group(records)
     diverged = [run for arm in folder.arms.values() for run in arm.diverged]
-    return [_run_row(run) for run in _runs(folder)] + [_without_model(run) for run in diverged]
+    return [_run_row(run) for run in folder.runs] + [_without_model(run) for run in diverged]
 
 
 def _run_row(run: RunRecord) -> Row:
     return {
         **_timed(run),
-        "accuracy": run.accuracy,
-        "epochs": run.epochs,
-        "kept_epoch": run.kept_epoch,
-        "images_seen": run.images_seen,
-        "train_images": run.train_images,
-        "trained_parameters": run.trained_parameters,
+        **{name: getattr(run, name) for name in _FIGURES},
         "retries": len(run.diverged),
         "is_diverged": False,
         "is_resumed": run.segments > 1,
-        "given": run.given,
-        "model_file": run.model_file,
-        "model_digest": run.model_digest,
+        **{name: getattr(run, name) for name in _MODEL},
         **_where(run),
     }
 
@@ -68,7 +101,7 @@ def epoch_rows(records: Sequence[AnyRecord]) -> Rows:
             "validation_loss": validation_loss,
             "validation_accuracy": accuracy,
         }
-        for run in _runs(group(records))
+        for run in group(records).runs
         for number, (loss, validation_loss, accuracy) in enumerate(
             zip(run.loss, run.validation_loss, run.validation_accuracy, strict=False), start=1
         )
@@ -82,7 +115,7 @@ def answer_rows(records: Sequence[AnyRecord]) -> Rows:
     """
     folder = group(records)
     rows = []
-    for run in _runs(folder):
+    for run in folder.runs:
         images = folder.images_of(run)
         if images is None or len(run.predicted) != len(images.test.labels):
             continue
@@ -121,7 +154,3 @@ def to_csv(rows: Rows) -> str:
 
 def _which(run: RunRecord | DivergedRecord) -> Row:
     return {"arm": run.arm, "stage": run.stage, "seed": run.seed, "variant": variant(run)}
-
-
-def _runs(folder: RunFolder) -> list[RunRecord]:
-    return [*folder.preparation, *(run for arm in folder.arms.values() for run in arm.runs)]

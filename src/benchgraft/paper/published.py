@@ -7,14 +7,13 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from ..part import Part
+from ..report.network import Layer, layers
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PublishedTable(_Model):
+class PublishedTable(Part):
     """One of the tables 2 to 5: minutes and accuracy (a fraction) of every run."""
 
     title: str
@@ -24,22 +23,14 @@ class PublishedTable(_Model):
     mean_accuracy: float | None = None
 
 
-class Layer(_Model):
-    """A row of table 1."""
-
-    name: str
-    output: list[int]
-    parameters: int
-
-
-class ModelTable(_Model):
+class ModelTable(Part):
     """Table 1."""
 
     total_parameters: int
-    layers: list[Layer]
+    layers: list[Layer] = Field(default_factory=lambda: list(layers()))
 
 
-class PublishedClaims(_Model):
+class PublishedClaims(Part):
     """The sizes that the paper claims."""
 
     stage_2_times_less: float
@@ -47,7 +38,7 @@ class PublishedClaims(_Model):
     accuracy_points: float
 
 
-class Published(_Model):
+class Published(Part):
     """Everything in published.toml."""
 
     status: Literal["printed"]

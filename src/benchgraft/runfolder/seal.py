@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import RunFolderError
 from ..files import digest_bytes, write_whole
-from ..runfolder.ledger import FILE_NAME as LEDGER
-from ..runfolder.ledger import SEAL, THUMBNAILS
+from .ledger import FILE_NAME as LEDGER
+from .ledger import SEAL, THUMBNAILS
 
 FILE_NAME = SEAL
 UNCOVERED = (".lock", "checkpoints/")
 """The number of the process that worked here last, and what interrupted runs left to go on from."""
-REPORT_FILES = ("report.html", "tables.md", "tables.json")
+REPORT_HTML, TABLES_MD, TABLES_JSON = REPORT_FILES = ("report.html", "tables.md", "tables.json")
 """Made from the ledger, at any time again."""
 REMADE = (*REPORT_FILES, f"{THUMBNAILS}/")
 

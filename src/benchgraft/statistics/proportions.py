@@ -6,13 +6,13 @@ import math
 
 from scipy import special
 
-from .statistics import CONFIDENCE, Estimate
+from .estimates import CONFIDENCE, Estimate
 
 
 def proportion(right: int, images: int) -> Estimate:
     """Fraction right with its 95 % Wilson interval, for images that are independent of each other.
 
-    Frames of one object are not: for those resample the objects (statistics.accuracy_by_source).
+    Frames of one object are not: for those resample the objects (sources.accuracy_by_source).
     Raises ValueError without images.
     """
     if not images:

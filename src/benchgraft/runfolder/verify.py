@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,18 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import RunFolderError, UserError
 from ..files import digest_bytes, shipped_path, utf8_path
-from ..runfolder.ledger import FILE_NAME as LEDGER
-from ..runfolder.ledger import OriginRecord, RunRecord, config_digest, dump_json, read
-from . import run_files
+from .ledger import FILE_NAME as LEDGER
+from .ledger import OriginRecord, RunRecord, config_digest, dump_json, read
 from .runs import RunFolder, group, right_answers
-from .seal import FILE_NAME, REPORT_FILES, UNCOVERED, covered, digests, read_seal
-from .tables import summarise
+from .seal import FILE_NAME, REPORT_FILES, TABLES_JSON, UNCOVERED, covered, digests, read_seal
 
 Digests = dict[str, list[Any]]
 """Name of a tensor -> its shape and the SHA-256 of its bits."""
+Remake = Callable[[Path], Mapping[str, str]]
+"""A run folder -> name of each of its report's files -> what it would hold if it were made now.
+
+Handed in, since the account of a run knows no report.
+"""
 
 
 @dataclass
@@ -63,7 +66,7 @@ class Verification:
             self.checked.append(what)
 
 
-def verify(folder: Path) -> Verification:
+def verify(folder: Path, remake: Remake) -> Verification:
     """All looks. Raises RunFolderError if there is no ledger at all."""
     if not (folder / LEDGER).is_file():
         read(folder)
@@ -75,7 +78,9 @@ def verify(folder: Path) -> Verification:
         found.differences.append(str(error))
         return found
     if any((folder / name).exists() for name in REPORT_FILES):
-        found.look("every figure of report.html, tables.md and tables.json, recomputed", _printed(folder))
+        found.look(
+            "every figure of report.html, tables.md and tables.json, recomputed", _printed(folder, remake)
+        )
     else:
         found.unchecked.append(f"{', '.join(REPORT_FILES)}: none was made (benchgraft report {folder})")
     found.look("accuracies of all runs, from their stored answers", _accuracies(runs))
@@ -125,25 +130,22 @@ def _not_covered(folder: Path) -> list[str]:
     return working + [f"{name} (not there when the run ended)" for name in sorted(later)]
 
 
-def _printed(folder: Path) -> Iterator[str]:
+def _printed(folder: Path, remake: Remake) -> Iterator[str]:
     """The report's files against the same made anew."""
-    path = folder / run_files.TABLES_JSON
-    try:
-        stored = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        yield f"{run_files.TABLES_JSON} cannot be read: {error}"
-        return
-    summary = summarise(read(folder), stored.get("half_width") if isinstance(stored, dict) else None)
-    yield from _unequal(stored, summary.model_dump(mode="json"), run_files.TABLES_JSON)
-    for name, text in run_files.texts(folder, summary).items():
-        if name == run_files.TABLES_JSON:
-            continue
+    there: dict[str, Any] = {}
+    for name in REPORT_FILES:
         try:
-            there = (folder / name).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = (folder / name).read_text("utf-8")
+            there[name] = json.loads(text) if name == TABLES_JSON else text
+        except (OSError, ValueError) as error:
             yield f"{name} cannot be read: {error}"
-            continue
-        yield from _unequal_lines(_without_drawings(there), _without_drawings(text), name)
+    if TABLES_JSON not in there:  # it has what the report was asked for; without it nothing is the same
+        return
+    for name, made in remake(folder).items():
+        if name == TABLES_JSON:
+            yield from _unequal(there[name], json.loads(made), name)
+        elif name in there:
+            yield from _unequal_lines(_without_drawings(there[name]), _without_drawings(made), name)
 
 
 def _without_drawings(text: str) -> str:
@@ -235,8 +237,7 @@ def _digest(tensors: Digests) -> str:
 
 def _own_runs(folder: RunFolder) -> list[RunRecord]:
     """Those carried out in this folder."""
-    runs = [*folder.preparation, *(run for arm in folder.arms.values() for run in arm.runs)]
-    return [run for run in runs if not run.given]
+    return [run for run in folder.runs if not run.given]
 
 
 def _given(made: RunRecord | OriginRecord) -> str | None:

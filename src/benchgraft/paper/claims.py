@@ -7,34 +7,60 @@ A size is claimed as "at least so much", the printed figure's rounding given to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
-from . import statistics
+from ..part import Part
+from ..report.accuracy import AccuracyDifference
+from ..report.headline import Against
+from ..report.speed import RETRAININGS, Payback, Speedup, same_machine
+from ..report.words import (
+    GIVEN,
+    OTHER_IMAGES,
+    OTHER_MACHINE,
+    VARIANT_TEXT,
+    estimate,
+    points,
+    retrainings,
+    seconds,
+    times,
+)
+from ..runfolder.runs import RunFolder
+from ..statistics.estimates import Estimate, break_even, difference_of_means, ratio_of_means
+from .audit import Status
 from .published import preparation_minutes, published
-from .runs import VARIANT_TEXT, RunFolder
-from .speed import PAPER_RETRAININGS, same_machine
-from .statistics import Estimate
-from .summary import AccuracyDifference, Claim, Payback, Speedup, Verdict
-from .units import estimate, points, seconds, times
+
+Verdict = Literal["supported", "not supported", "cannot tell"]
 
 SPEEDUP_FROM = 11.5
 POINTS_FROM = 0.0145
 _UNKNOWN: Verdict = "cannot tell"
-OTHER_MACHINE = "times of two machines or numbers of threads, so no ratio of methods"
+_OPPOSITE: dict[Verdict, Verdict] = {
+    "supported": "not supported",
+    "not supported": "supported",
+    "cannot tell": "cannot tell",
+}
+_BY_THE_ROWS = "by the rows (computed), on plausibly different data (inferred)"
 
 
-def judge(
-    folder: RunFolder,
-    speedups: Sequence[Speedup],
-    paybacks: Sequence[Payback],
-    differences: Sequence[AccuracyDifference],
-) -> list[Claim]:
+class Claim(Part):
+    """One claim of the paper, judged by these runs."""
+
+    name: str
+    claim: str
+    source: Status = "printed"
+    arm: str | None
+    verdict: Verdict
+    figure: str
+    published: str
+    """What the printed figures themselves say to it, marked."""
+
+
+def judge(folder: RunFolder, against: Against) -> list[Claim]:
     """Every claim; those about a transfer arm once for each such arm."""
     claims = [_stages(folder)]
     for arm in [arm.name for arm in folder.rivals] or ["transfer"]:
-        judged = next((entry for entry in speedups if entry.arm == arm), None)
-        payback = next((entry for entry in paybacks if entry.arm == arm), None)
-        difference = next((entry for entry in differences if entry.arm == arm), None)
+        judged, payback, difference = against.of(arm)
         claims += [
             *_speed(arm, judged),
             *_accuracy(arm, difference),
@@ -73,11 +99,10 @@ def _stages(folder: RunFolder) -> Claim:
             "one run each, so no interval" if same_machine(runs) else OTHER_MACHINE
         )
         if any(run.given is not None for run in runs):
-            figure += " (timed where the models were made)"
+            figure += f" ({GIVEN})"
     return Claim(
         name="stage 2 faster than stage 1",
         claim=f"stage 2 took {paper.claims.stage_2_times_less:g} times less than stage 1",
-        source="printed",
         arm=None,
         verdict="cannot tell",
         figure=figure,
@@ -85,9 +110,17 @@ def _stages(folder: RunFolder) -> Claim:
     )
 
 
+def paid_within(payback: Payback | None, count: int) -> Verdict:
+    """Whether the preparation has paid after so many retrainings, by the whole interval of the break-even."""
+    if payback is None or not payback.break_even.has_interval or payback.other_machine:
+        return "cannot tell"
+    first, last = payback.break_even.low, payback.break_even.high
+    if first is None or first > count:
+        return "not supported"
+    return "supported" if last is not None and last <= count else "cannot tell"
+
+
 def _speed(arm: str, judged: Speedup | None) -> list[Claim]:
-    rows = statistics.ratio_of_means(published().table_2.minutes, published().table_5.minutes)
-    by_paper = f"{estimate(rows, times)} by the rows (computed), on plausibly different data (inferred)"
     figure, faster, as_much = "no timed run of both arms yet", _UNKNOWN, _UNKNOWN
     if judged is not None:
         figure = f"{VARIANT_TEXT[judged.variant]}: {estimate(judged.ratio, times)}"
@@ -95,97 +128,61 @@ def _speed(arm: str, judged: Speedup | None) -> list[Claim]:
             figure += f"; {OTHER_MACHINE}"
         else:
             faster, as_much = above(judged.ratio, 1.0), at_least(judged.ratio, SPEEDUP_FROM)
+    rows = ratio_of_means(published().table_2.minutes, published().table_5.minutes)
+    claimed = f"it took about {published().claims.stage_3_times_less:g} times less"
+    claim = partial(Claim, arm=arm, figure=figure, published=f"{estimate(rows, times)} {_BY_THE_ROWS}")
     return [
-        Claim(
+        claim(
             name="stage 3 faster than scratch",
             claim="stage 3 took less time than training from scratch",
-            source="printed",
-            arm=arm,
             verdict=faster,
-            figure=figure,
-            published=by_paper,
         ),
-        Claim(
-            name="stage 3 about 12 times faster",
-            claim=f"it took about {published().claims.stage_3_times_less:g} times less",
-            source="printed",
-            arm=arm,
-            verdict=as_much,
-            figure=figure,
-            published=by_paper,
-        ),
+        claim(name="stage 3 about 12 times faster", claim=claimed, verdict=as_much),
     ]
 
 
 def _accuracy(arm: str, difference: AccuracyDifference | None) -> list[Claim]:
-    rows = statistics.difference_of_means(published().table_5.accuracy, published().table_2.accuracy)
-    by_paper = (
-        f"{estimate(rows, points)} points by the rows (computed), on plausibly different data (inferred)"
-    )
     figure, better, as_much = "no run of both arms yet", _UNKNOWN, _UNKNOWN
     if difference is not None:
         figure = f"{estimate(difference.together, points)} points"
         better, as_much = above(difference.together, 0.0), at_least(difference.together, POINTS_FROM)
         if not difference.same_images:
-            figure += ", but the arms were tested on different images"
+            figure += f", but {OTHER_IMAGES}"
+    rows = difference_of_means(published().table_5.accuracy, published().table_2.accuracy)
+    claimed = f"accuracy rose by {published().claims.accuracy_points:g} points"
+    by_rows = f"{estimate(rows, points)} points {_BY_THE_ROWS}"
+    claim = partial(Claim, arm=arm, figure=figure, published=by_rows)
     return [
-        Claim(
+        claim(
             name="transfer more accurate",
             claim="transfer is more accurate than scratch",
-            source="printed",
-            arm=arm,
             verdict=better,
-            figure=figure,
-            published=by_paper,
         ),
-        Claim(
-            name="1.5 points more accurate",
-            claim=f"accuracy rose by {published().claims.accuracy_points:g} points",
-            source="printed",
-            arm=arm,
-            verdict=as_much,
-            figure=figure,
-            published=by_paper,
-        ),
+        claim(name="1.5 points more accurate", claim=claimed, verdict=as_much),
     ]
 
 
 def _improved_later(arm: str, payback: Payback | None, difference: AccuracyDifference | None) -> Claim:
     """Judged by whether preparation has paid within the paper's ten retrainings, accuracy not being lower."""
-    verdict = _UNKNOWN
-    if payback is not None and payback.break_even.has_interval and not payback.other_machine:
-        first, last = payback.break_even.low, payback.break_even.high
-        if first is None or first > PAPER_RETRAININGS:
-            verdict = "not supported"
-        elif last is not None and last <= PAPER_RETRAININGS:
-            verdict = "supported"
-    figure = _payback_text(payback)
+    verdict, figure = paid_within(payback, RETRAININGS), _payback_text(payback)
     if difference is not None and above(difference.together, 0.0) == "not supported":
         verdict = "not supported"
         figure += f"; and accuracy is lower, {estimate(difference.together, points)} points"
     scratch, transfer = published().table_2.mean_minutes or 0.0, published().table_5.mean_minutes or 0.0
-    own = statistics.break_even(preparation_minutes(), [scratch], [transfer])
+    own = break_even(preparation_minutes(), [scratch], [transfer])
     return Claim(
         name="transfer if improved later",
         claim="if the model is to be improved later, transfer is much the better choice "
-        f"(judged by: has it paid within the paper's {PAPER_RETRAININGS} retrainings?)",
-        source="printed",
+        f"(judged by: has it paid within the paper's {RETRAININGS} retrainings?)",
         arm=arm,
         verdict=verdict,
         figure=figure,
-        published=f"pays from retraining {own.first} on (computed), and the paper made {PAPER_RETRAININGS}",
+        published=f"pays from retraining {own.first} on (computed), and the paper made {RETRAININGS}",
     )
 
 
 def _made_once(arm: str, payback: Payback | None, difference: AccuracyDifference | None) -> Claim:
     """Judged by whether one model is cheaper from scratch; what accuracy that gives up is said beside it."""
-    verdict = _UNKNOWN
-    if payback is not None and payback.break_even.has_interval and not payback.other_machine:
-        first, last = payback.break_even.low, payback.break_even.high
-        if first is None or first > 1:
-            verdict = "supported"
-        elif last is not None and last <= 1:
-            verdict = "not supported"
     figure = _payback_text(payback)
     if difference is not None:
         figure += f"; transfer's accuracy {estimate(difference.together, points)} points to scratch"
@@ -193,9 +190,8 @@ def _made_once(arm: str, payback: Payback | None, difference: AccuracyDifference
     return Claim(
         name="scratch if made once",
         claim="if the model is made once, scratch will do (judged by: is one model cheaper from scratch?)",
-        source="printed",
         arm=arm,
-        verdict=verdict,
+        verdict=_OPPOSITE[paid_within(payback, 1)],
         figure=figure,
         published=f"one model: {by_transfer:.1f} min by transfer, {published().table_2.mean_minutes} min "
         "from scratch (computed)",
@@ -205,18 +201,6 @@ def _made_once(arm: str, payback: Payback | None, difference: AccuracyDifference
 def _payback_text(payback: Payback | None) -> str:
     if payback is None:
         return "preparation or one arm is not in this folder"
-    text = f"{VARIANT_TEXT[payback.variant]}: {retrainings(payback)}"
+    text = f"{VARIANT_TEXT[payback.variant]}: {retrainings(payback.break_even)}"
     text += f", preparation {seconds(payback.preparation_seconds)}"
     return text + (f"; {OTHER_MACHINE}" if payback.other_machine else "")
-
-
-def retrainings(payback: Payback) -> str:
-    """`pays from retraining 19 on (18.28, interval 17 to 22)`, or that it never does."""
-    even = payback.break_even
-    text = f"pays from retraining {even.first:,} on" if even.first is not None else "never pays"
-    if not even.has_interval:
-        return f"{text} ({even.why_none})"
-    low, high = (f"{bound:,}" if bound is not None else "never" for bound in (even.low, even.high))
-    # Never three digits alone: "145 on (144, ...)" reads as two answers.
-    exact = f"{even.exact:,.2f}, " if even.exact is not None else ""
-    return f"{text} ({exact}interval {low} to {high})"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunFolderError
-from ..runfolder.ledger import (
+from .ledger import (
     AnyRecord,
     DataRecord,
     DivergedRecord,
@@ -23,8 +23,7 @@ from ..runfolder.ledger import (
 SCRATCH = "scratch"
 Variant = Literal["cold", "warm", "pixels"]
 VARIANTS: tuple[Variant, ...] = ("cold", "warm", "pixels")
-VARIANT_TEXT: dict[Variant, str] = {"cold": "cold", "warm": "warm", "pixels": "from pixels"}
-_VARIANT_OF: dict[str, Variant] = {"computed": "cold", "cached": "warm", "none": "pixels"}
+VARIANT_OF: dict[str, Variant] = {"computed": "cold", "cached": "warm", "none": "pixels"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,11 @@ class RunFolder:
         return bool(self.experiment.config.get("published", True))
 
     @property
+    def runs(self) -> list[RunRecord]:
+        """All that gave a model: preparation first, then arm by arm."""
+        return [*self.preparation, *(run for arm in self.arms.values() for run in arm.runs)]
+
+    @property
     def scratch(self) -> Arm | None:
         """The arm that is every other's rival."""
         return self.arms.get(SCRATCH)
@@ -106,7 +110,7 @@ class RunFolder:
 
 def variant(run: RunRecord | DivergedRecord) -> Variant:
     """How the features of a run came about."""
-    return _VARIANT_OF[run.features]
+    return VARIANT_OF[run.features]
 
 
 def group(records: Sequence[AnyRecord]) -> RunFolder:

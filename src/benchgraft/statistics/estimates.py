@@ -1,4 +1,4 @@
-"""Intervals for means, differences, ratios and break-even; accuracy intervals that resample source classes.
+"""Intervals for means, differences, ratios and break-even.
 
 Every interval is a 95 % interval. Where none can be given the bounds are None and `why_none` says why: with
 one run an arm nothing is known about the spread, and nothing is made up. `benchmarks/coverage.py` measures
@@ -8,24 +8,20 @@ how often these intervals hold the truth.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 from scipy import special
 
+from ..part import Part
+
 CONFIDENCE = 0.95
-DRAWS = 4000
-FEWEST_SOURCES = 10
-"""With fewer the intervals over source classes are too narrow (82 to 90 % instead of 95 % at five)."""
 Floats = npt.NDArray[np.float64]
 
 
-class Estimate(BaseModel):
+class Estimate(Part):
     """A value with its interval, or with the reason why it has none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float
     low: float | None = None
@@ -50,10 +46,8 @@ class Estimate(BaseModel):
         return self.low is not None and self.high is not None and not self.low <= none <= self.high
 
 
-class BreakEven(BaseModel):
+class BreakEven(Part):
     """Retrainings until the preparation has paid. None stands for never."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     exact: float | None
     """Preparation over time saved a retraining, before rounding up."""
@@ -73,7 +67,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     method = "t-interval over runs"
     if len(array) < 2:
         return Estimate(value=mean, method=method, why_none="one run: no interval")
-    return _student(mean, math.sqrt(_mean_variance(values)), len(array) - 1, method)
+    return student(mean, math.sqrt(_mean_variance(values)), len(array) - 1, method)
 
 
 def mean_time_interval(values: Sequence[float]) -> Estimate:
@@ -91,7 +85,7 @@ def mean_time_interval(values: Sequence[float]) -> Estimate:
     method = "t-interval of the log mean over runs"
     if len(values) < 2:
         return Estimate(value=mean, method=method, why_none="one run: no interval")
-    logs = _student(math.log(mean), math.sqrt(_mean_variance(values)) / mean, len(values) - 1, method)
+    logs = student(math.log(mean), math.sqrt(_mean_variance(values)) / mean, len(values) - 1, method)
     return _from_logs(logs, mean)
 
 
@@ -106,7 +100,7 @@ def difference_of_means(first: Sequence[float], second: Sequence[float]) -> Esti
     method = "Welch's t-interval over runs"
     if len(first) < 2 or len(second) < 2:
         return Estimate(value=value, method=method, why_none="one run an arm: no interval")
-    return _student(
+    return student(
         value, *_welch(_mean_variance(first), len(first), _mean_variance(second), len(second)), method
     )
 
@@ -129,7 +123,7 @@ def ratio_of_means(numerator: Sequence[float], denominator: Sequence[float]) -> 
         return Estimate(value=top / bottom, method=method, why_none="one run an arm: no interval")
     relative = _mean_variance(numerator) / top**2, _mean_variance(denominator) / bottom**2
     error, freedom = _welch(relative[0], len(numerator), relative[1], len(denominator))
-    return _from_logs(_student(math.log(top / bottom), error, freedom, method), top / bottom)
+    return _from_logs(student(math.log(top / bottom), error, freedom, method), top / bottom)
 
 
 def break_even(preparation: float, scratch: Sequence[float], transfer: Sequence[float]) -> BreakEven:
@@ -156,47 +150,6 @@ def break_even(preparation: float, scratch: Sequence[float], transfer: Sequence[
     )
 
 
-def accuracy_by_source(correct: Floats, sources: Sequence[str], seed: int = 0) -> Estimate:
-    """Accuracy with an interval over source classes, for the models as they are.
-
-    `correct`: (images,), the fraction of runs that got each image right. Whole source classes are resampled,
-    since frames of one turning fruit are not independent. The interval is made on the logit scale: near 100 %
-    the few source classes that hold the mistakes pull the accuracy down more than up.
-    """
-    names, totals, counts = _by_source([(correct, sources)])
-    value = float(totals[0].sum() / counts[0].sum())
-    result = _resampled(value, lambda weights: weights @ totals[0] / (weights @ counts[0]), len(names), seed)
-    if not result.has_interval or result.standard_error is None or not 0 < value < 1:
-        return result
-    scale = value * (1 - value)
-    logit = _student(
-        math.log(value / (1 - value)), result.standard_error / scale, len(names) - 1, result.method
-    )
-    bounds = {"low": _inverse_logit(logit.low), "high": _inverse_logit(logit.high)}
-    return result.model_copy(update=bounds)
-
-
-def accuracy_difference_by_source(
-    first: Floats, first_sources: Sequence[str], second: Floats, second_sources: Sequence[str], seed: int = 0
-) -> Estimate:
-    """Accuracy of `first` minus that of `second`, interval over source classes, one resample for both.
-
-    Arrays as in `accuracy_by_source`. The two may have been tested on different images; a source class drawn
-    then brings what images of it each has.
-    """
-    names, totals, counts = _by_source([(first, first_sources), (second, second_sources)])
-    value = float(totals[0].sum() / counts[0].sum() - totals[1].sum() / counts[1].sum())
-
-    def difference(weights: Floats) -> Floats:
-        with np.errstate(invalid="ignore"):  # a draw without any image of one arm; left out below
-            result: Floats = weights @ totals[0] / (weights @ counts[0]) - weights @ totals[1] / (
-                weights @ counts[1]
-            )
-        return result
-
-    return _resampled(value, difference, len(names), seed)
-
-
 def joined(over_runs: Estimate, over_sources: Estimate) -> Estimate:
     """The same quantity with both uncertainties: other training runs and other source classes.
 
@@ -216,7 +169,7 @@ def joined(over_runs: Estimate, over_sources: Estimate) -> Estimate:
     if variance == 0:
         return Estimate(value=over_runs.value, method=method, why_none="no spread at all: no interval")
     freedom = variance**2 / sum(error**4 / freedom for error, freedom in known)
-    return _student(over_runs.value, math.sqrt(variance), freedom, method)
+    return student(over_runs.value, math.sqrt(variance), freedom, method)
 
 
 def within_fractions(accuracy: Estimate) -> Estimate:
@@ -231,10 +184,6 @@ def _from_logs(logs: Estimate, value: float) -> Estimate:
     if logs.low is None or logs.high is None:
         return logs.model_copy(update={"value": value})
     return logs.model_copy(update={"value": value, "low": math.exp(logs.low), "high": math.exp(logs.high)})
-
-
-def _inverse_logit(value: float | None) -> float | None:
-    return None if value is None else float(special.expit(value))
 
 
 def _need(*samples: Sequence[float]) -> None:
@@ -257,8 +206,11 @@ def _welch(first: float, first_n: int, second: float, second_n: int) -> tuple[fl
     return math.sqrt(total), total**2 / (first**2 / (first_n - 1) + second**2 / (second_n - 1))
 
 
-def _student(value: float, error: float, freedom: float, method: str) -> Estimate:
-    """Equal values in every run say nothing about the spread, so they give no interval of width zero."""
+def student(value: float, error: float, freedom: float, method: str) -> Estimate:
+    """A value with Student's interval from its standard error and degrees of freedom.
+
+    Equal values in every run say nothing about the spread, so they give no interval of width zero.
+    """
     if error == 0:
         return Estimate(
             value=value,
@@ -280,42 +232,3 @@ def _student(value: float, error: float, freedom: float, method: str) -> Estimat
 def _retrainings(preparation: float, saved: float) -> int | None:
     # 1e-9: 18.000000000001 is 18 and a rounding error, not the 19th retraining
     return max(1, math.ceil(preparation / saved - 1e-9)) if saved > 0 else None
-
-
-def _by_source(samples: list[tuple[Floats, Sequence[str]]]) -> tuple[list[str], list[Floats], list[Floats]]:
-    """Source names, and per sample the sums of `correct` and the counts of images of each source."""
-    names = sorted(set().union(*(set(sources) for _, sources in samples)))
-    index = {name: number for number, name in enumerate(names)}
-    totals, counts = [], []
-    for correct, sources in samples:
-        if len(correct) != len(sources) or not len(correct):
-            raise ValueError(f"{len(correct)} answers for {len(sources)} images")
-        rows = np.array([index[name] for name in sources])
-        totals.append(np.bincount(rows, weights=correct, minlength=len(names)).astype(np.float64))
-        counts.append(np.bincount(rows, minlength=len(names)).astype(np.float64))
-    return names, totals, counts
-
-
-def _resampled(value: float, statistic: Callable[[Floats], Floats], sources: int, seed: int) -> Estimate:
-    """Bootstrap over source classes: `statistic` maps weights (draws, sources) to (draws,) values.
-
-    Standard deviation of the draws, times sqrt(k / (k - 1)) and Student's t with k - 1 degrees of freedom,
-    not the percentiles: with a dozen source classes those are too narrow (benchmarks/coverage.py has both).
-    """
-    method = f"bootstrap over {sources} source classes"
-    if sources < FEWEST_SOURCES:
-        return Estimate(value=value, method=method, why_none=f"only {sources} source classes: no interval")
-    generator = np.random.default_rng(seed)
-    weights = generator.multinomial(sources, np.full(sources, 1 / sources), size=DRAWS).astype(np.float64)
-    drawn = statistic(weights)
-    drawn = drawn[np.isfinite(drawn)]
-    error = float(drawn.std(ddof=1)) * math.sqrt(sources / (sources - 1))
-    if error == 0:
-        return Estimate(
-            value=value,
-            method=method,
-            standard_error=0.0,
-            degrees_of_freedom=float(sources - 1),
-            why_none="every source class gave the same: no interval",
-        )
-    return _student(value, error, sources - 1, method)

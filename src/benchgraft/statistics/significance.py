@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from .part import Part
-from .statistics import CONFIDENCE, Estimate, Floats, mean_interval
+from ..part import Part
+from .estimates import CONFIDENCE, Estimate, Floats, mean_interval
 
 RESAMPLES = 9999
 """Up to so many rearrangements are all looked at; beyond, so many are drawn."""

@@ -1,0 +1,1 @@
+"""What the paper prints, its audit and its claims: opens only for the paper's comparison."""
