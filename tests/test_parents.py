@@ -121,7 +121,7 @@ def test_a_pickle_that_holds_code_is_refused_and_not_run(tmp_path):
             return (Path.touch, (ran,))
 
     torch.save({"conv.weight": Code()}, tmp_path / "w.pth")
-    with pytest.raises(ModelFileError, match="more than tensors"):
+    with pytest.raises(ModelFileError, match="something else than tensors"):
         parent_place(f"timm/{TINY}", tmp_path / "w.pth", tmp_path)
     assert not ran.exists()
 
@@ -149,6 +149,15 @@ def test_a_parent_is_made_once_and_then_read(tiny, tmp_path, monkeypatch):
     place = parent_place(f"timm/{TINY}", tiny, tmp_path)
     monkeypatch.setattr(timm_weights, "network_with", None)
     assert parent_place(f"timm/{TINY}", tiny, tmp_path) == place
+
+
+def test_a_parent_that_was_damaged_in_the_cache_is_made_again(tiny, tmp_path):
+    place = Path(parent_place(f"timm/{TINY}", tiny, tmp_path))
+    whole = place.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:-1] + bytes([whole[-1] ^ 1])):
+        place.write_bytes(damaged)
+        assert parent_place(f"timm/{TINY}", tiny, tmp_path) == str(place)
+        assert place.read_bytes() == whole
 
 
 def test_weights_with_other_classes_than_timm_states(tmp_path):

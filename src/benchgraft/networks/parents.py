@@ -36,7 +36,7 @@ def parent_place(name: str, weights: Path | None, cache: Path) -> str:
     found = find_weights(name, network, weights)
     key = digest_bytes(dump_json([CONVERSION, network, found.sha256, found.source, _version()]).encode())
     path = cache.absolute() / "parents" / f"{key}.safetensors"
-    if not path.is_file():
+    if not _is_whole(path):
         _convert(network, found, path)
     return str(path)
 
@@ -97,6 +97,15 @@ def _convert(network: str, found: Weights, path: Path) -> None:
         origin=f"timm's {network}, weights from {found.source}, SHA-256 {found.sha256}",
     )
     model_file.write(path, chain, card)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is there with the weights that it states: what is damaged in a cache is made again."""
+    try:
+        model_file.refuse_damage(model_file.read(path))
+    except ModelFileError:
+        return False
+    return True
 
 
 def _version() -> str:

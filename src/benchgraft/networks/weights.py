@@ -108,7 +108,7 @@ def _of_torch(path: Path) -> dict[str, Tensor]:
         held: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelFileError(
-            f"{path} holds more than tensors, and reading that could run code of its own",
+            f"{path} holds something else than tensors, and reading that could run code of its own",
             "ask its maker for a safetensors file, or for the state dict alone",
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError) as error:
