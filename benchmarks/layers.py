@@ -30,6 +30,7 @@ from torch import nn
 
 from benchgraft.config.network import PAPER
 from benchgraft.config.recipe import Recipe, Stop
+from benchgraft.engines.device import prepare_device
 from benchgraft.events import Events
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.load import load
@@ -42,7 +43,6 @@ from benchgraft.runfolder.profiling import LapClock
 from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
-from benchgraft.training.device import prepare_device
 from benchgraft.training.layer_laps import watch_layers
 from benchgraft.training.loop import Task, fit
 

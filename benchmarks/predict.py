@@ -3,7 +3,7 @@
 python benchmarks/predict.py --data DIR [--rounds 5]
 
 DIR holds fruits-360/; all its test photos (100 x 100) are asked, by the model that comes along and by its
-export (extra benchgraft[export]). The two take turns in every round.
+export. The two take turns in every round.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 _PRELOADED = [
-    *(f"benchgraft.{name}" for name in ("tasks.adapt", "tasks.compare", "tasks.evaluate", "onnx_export")),
+    *(f"benchgraft.{name}" for name in ("tasks.adapt", "tasks.compare", "tasks.evaluate", "tasks.export")),
     *(
         f"benchgraft.{name}"
         for name in ("cli", "tasks.check", "report.page", "tasks.report", "runfolder.seal")

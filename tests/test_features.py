@@ -10,6 +10,7 @@ import torch
 
 from benchgraft.config.network import PAPER
 from benchgraft.config.recipe import Augmentation
+from benchgraft.engines.torch_ import TorchEngine
 from benchgraft.networks.build import build
 from benchgraft.networks.contract import split_at
 from benchgraft.networks.freeze import Frozen, match_blocks
@@ -38,17 +39,17 @@ def _wanted(numbers: list[int]) -> list[Wanted]:
 
 def _cache(model, folder: Path) -> FeatureCache:
     frozen = Frozen(model, match_blocks(model.block_names, ["conv2d_*", "batch_normalization_*"]))
-    return FeatureCache(folder, prefix_key(model, CUT, frozen, 100, "letterbox", BATCH))
+    return FeatureCache(folder, prefix_key(model, CUT, frozen, "torch", 100, "letterbox", BATCH))
 
 
 def test_only_images_not_seen_before_are_computed_and_all_features_are_as_computed_anew(model, tmp_path):
     prefix, _ = split_at(model, CUT)
     cache = _cache(model, tmp_path / "a")
-    cache.compute(prefix, _wanted(list(range(70))), BATCH, True, NoProgress())
+    cache.compute(TorchEngine(prefix), _wanted(list(range(70))), BATCH, True, NoProgress())
     grown = _wanted([5, 200, *range(10, 70), 201, 3])
-    found = cache.compute(prefix, grown, BATCH, True, NoProgress())
+    found = cache.compute(TorchEngine(prefix), grown, BATCH, True, NoProgress())
     assert found.computed == 2
-    anew = _cache(model, tmp_path / "b").compute(prefix, grown, BATCH, False, NoProgress())
+    anew = _cache(model, tmp_path / "b").compute(TorchEngine(prefix), grown, BATCH, False, NoProgress())
     assert anew.computed == 64
     assert np.array_equal(found.array, anew.array)
 
@@ -56,7 +57,7 @@ def test_only_images_not_seen_before_are_computed_and_all_features_are_as_comput
 def test_another_prefix_never_gets_these_features(model, tmp_path):
     wanted = _wanted(list(range(40)))
     prefix, _ = split_at(model, CUT)
-    _cache(model, tmp_path).compute(prefix, wanted, BATCH, True, NoProgress())
+    _cache(model, tmp_path).compute(TorchEngine(prefix), wanted, BATCH, True, NoProgress())
     other = build(PAPER, 3, seed=0).eval()
     with torch.no_grad():
         other.batch_normalization_1.running_mean[0] += 1e-3
@@ -67,13 +68,13 @@ def test_damaged_features_are_computed_again(model, tmp_path):
     wanted = _wanted(list(range(40)))
     prefix, _ = split_at(model, CUT)
     cache = _cache(model, tmp_path)
-    whole = np.array(cache.compute(prefix, wanted, BATCH, True, NoProgress()).array)
+    whole = np.array(cache.compute(TorchEngine(prefix), wanted, BATCH, True, NoProgress()).array)
     (path,) = tmp_path.rglob("features.npy")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
     assert cache.open(wanted[0].ids) is None
-    found = cache.compute(prefix, wanted, BATCH, True, NoProgress())
+    found = cache.compute(TorchEngine(prefix), wanted, BATCH, True, NoProgress())
     assert found.computed == 40
     assert np.array_equal(found.array, whole)
 
@@ -94,11 +95,11 @@ def test_interrupted_computation_goes_on_where_it_was(model, tmp_path, monkeypat
             return prefix(x)
 
     with pytest.raises(KeyboardInterrupt):
-        cache.compute(torch.nn.Sequential(PoweredOff()), wanted, BATCH, True, NoProgress())
+        cache.compute(TorchEngine(torch.nn.Sequential(PoweredOff())), wanted, BATCH, True, NoProgress())
     assert cache.open(wanted[0].ids) is None
-    found = cache.compute(prefix, wanted, BATCH, True, NoProgress())
+    found = cache.compute(TorchEngine(prefix), wanted, BATCH, True, NoProgress())
     assert found.computed == 160 - 64
-    anew = _cache(model, tmp_path / "b").compute(prefix, wanted, BATCH, False, NoProgress())
+    anew = _cache(model, tmp_path / "b").compute(TorchEngine(prefix), wanted, BATCH, False, NoProgress())
     assert np.array_equal(found.array, anew.array)
 
 

@@ -19,7 +19,7 @@ from photos import write_photos
 
 from benchgraft.networks import model_file
 from benchgraft.runfolder.ledger import Ledger, RunRecord
-from benchgraft.training import features, loop
+from benchgraft.training import cuts, loop
 from benchgraft.training.checkpoint import Checkpoint
 
 EXPERIMENT = """
@@ -95,7 +95,7 @@ def _run(place: Path, words: list[str], said: Path, after_saves: int | None, rea
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{said}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(place)
-    features.choose_cut = lambda *_, **__: "max_pooling2d_3"  # it is measured, and the machine is shared
+    cuts.choose_cut = lambda *_, **__: "max_pooling2d_3"  # it is measured, and the machine is shared
     if after_saves is not None:
         _wait_after(after_saves, reached)
     call(words)

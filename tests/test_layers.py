@@ -24,15 +24,11 @@ ROOMS = [
     "statistics",
     "shortcuts",
     "networks",
-    "onnx_card",
-    "onnx_classifier",
+    "engines",
     "training",
-    "torch_classifier",
-    "classifier",
     "experiment",
     "report",
     "paper",
-    "onnx_export",
     "tasks",
     "cli",
 ]
@@ -54,8 +50,8 @@ WITHOUT_TORCH = {
     "paper",
     "tasks.report",
 }
-WITHOUT_TORCH |= {"classifier", "onnx_card", "onnx_classifier", "tasks.predict"}
-ALONE = {"timm": "networks.timm_", "onnxruntime": "onnx", "ray": "experiment.jobs", "fastapi": "serve"}
+WITHOUT_TORCH |= {"engines.engine", "engines.card", "engines.onnx_", "tasks.predict"}
+ALONE = {"timm": "networks.timm_", "onnxruntime": "engines", "ray": "experiment.jobs", "fastapi": "serve"}
 """Import -> the only place that may have it (the beginning of its name)."""
 WITHOUT_ROOM = {"__init__", "__main__"}
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from benchgraft.config.network import PAPER, InputSpec, NetworkSpec
+from benchgraft.engines.torch_ import TorchEngine
 from benchgraft.errors import ConfigError
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build, resolved
@@ -115,9 +116,9 @@ def test_features_from_the_cache_are_those_of_the_uncached_run_at_every_cut(name
         expected = network(rows.take(order))
     for cut in network.block_names[:-1]:
         prefix, rest = split_at(network, cut)
-        key = prefix_key(network, cut, frozen, network.spec.side, "letterbox", 32)
+        key = prefix_key(network, cut, frozen, "torch", network.spec.side, "letterbox", 32)
         wanted = Wanted(rows, np.arange(32, dtype=np.uint64))
-        made = FeatureCache(tmp_path, key).compute(prefix, [wanted], 32, False, NoProgress())
+        made = FeatureCache(tmp_path, key).compute(TorchEngine(prefix), [wanted], 32, False, NoProgress())
         cached = rows_of(made.array, np.arange(32), np.zeros(32, np.int64), torch.device("cpu"))
         with torch.no_grad():
             assert torch.equal(rest(cached.take(order)), expected), cut
@@ -143,10 +144,10 @@ def test_tokens_of_a_vision_transformer_are_frozen_and_in_the_key():
     network = build(_spec("vit_tiny_patch16_224"), CLASSES, seed=1)
     frozen = Frozen(network, ["embed"])
     assert {"embed.cls_token", "embed.pos_embed"} <= set(frozen.tensor_names)
-    key = prefix_key(network, "embed", frozen, SIDE, "letterbox", 32)
+    key = prefix_key(network, "embed", frozen, "torch", SIDE, "letterbox", 32)
     with torch.no_grad():
         network.get_submodule("embed").cls_token += 1e-3
-    assert prefix_key(network, "embed", Frozen(network, ["embed"]), SIDE, "letterbox", 32) != key
+    assert prefix_key(network, "embed", Frozen(network, ["embed"]), "torch", SIDE, "letterbox", 32) != key
 
 
 def test_what_draws_by_chance_is_not_constant_unless_it_is_frozen():

@@ -23,9 +23,9 @@ from typer.testing import CliRunner, Result
 
 from benchgraft import adapt, evaluate, export, predict
 from benchgraft.cli import app
+from benchgraft.engines.card import from_metadata
 from benchgraft.errors import DataError
 from benchgraft.networks import model_file
-from benchgraft.onnx_card import from_metadata
 from benchgraft.photos.decode import CLIPPED, ONE_COLOUR, Rule, decode
 from benchgraft.photos.formats import MAX_PIXELS, Undecodable
 from benchgraft.photos.readers import guess_format, open_source

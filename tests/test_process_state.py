@@ -190,7 +190,7 @@ def test_tables_of_runs_leave_the_process_as_it_was(place: Path, unchanged: None
 
 
 def test_bench_for_runs_sets_the_threads_that_its_caller_puts_back(tmp_path: Path) -> None:
-    from benchgraft.training.device import threads_put_back
+    from benchgraft.engines.device import threads_put_back
 
     before = torch.get_num_threads()
     with threads_put_back():

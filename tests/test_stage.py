@@ -26,9 +26,10 @@ from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen
 from benchgraft.networks.paper_cnn import table
 from benchgraft.runfolder.ledger import Ledger, RunRecord
-from benchgraft.training import features
+from benchgraft.training import cuts
 from benchgraft.training.batches import rows_of
-from benchgraft.training.features import Cut, FeatureCache
+from benchgraft.training.cuts import Cut
+from benchgraft.training.features import FeatureCache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -83,19 +84,19 @@ def _measured(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], batch:
         taken = seconds.get(name, 1.0)
         layer.register_forward_hook(lambda *_, taken=taken: now.__setitem__(0, now[0] + taken))
     clock = SimpleNamespace(perf_counter=lambda: now[0], monotonic=time.monotonic)
-    monkeypatch.setattr(features, "time", clock)
+    monkeypatch.setattr(cuts, "time", clock)
     pixels = np.zeros((5, 100, 100, 3), np.uint8)
     rows = rows_of(pixels, np.arange(5), np.zeros(5, np.int64), torch.device("cpu"))
-    return features.measure_cuts(model, PREFIX, rows, batch)
+    return cuts.measure_cuts(model, PREFIX, rows, batch)
 
 
 def test_every_block_of_the_prefix_is_measured_with_all_before_it(monkeypatch):
-    cuts = _measured(monkeypatch, {"conv2d_2": 7.0})
-    assert [cut.block for cut in cuts] == PREFIX
+    measured = _measured(monkeypatch, {"conv2d_2": 7.0})
+    assert [cut.block for cut in measured] == PREFIX
     expected = 1 / 32 + np.cumsum([7.0 if name == "conv2d_2" else 1.0 for name in PREFIX]) / 32
-    assert [cut.forward_seconds for cut in cuts] == pytest.approx(expected)
+    assert [cut.forward_seconds for cut in measured] == pytest.approx(expected)
     outputs = {row.name: row.output for row in table(build(PAPER, 3, seed=0))}  # table 1 of the paper
-    assert [cut.image_bytes for cut in cuts] == [4 * int(np.prod(outputs[name])) for name in PREFIX]
+    assert [cut.image_bytes for cut in measured] == [4 * int(np.prod(outputs[name])) for name in PREFIX]
 
 
 CUTS = [Cut("early", 1000, 1.0, 0.1), Cut("wide", 9000, 3.0, 2.9), Cut("late", 2000, 3.0, 0.2)]
@@ -113,14 +114,14 @@ CUTS = [Cut("early", 1000, 1.0, 0.1), Cut("wide", 9000, 3.0, 2.9), Cut("late", 2
     ],
 )
 def test_the_cut_that_saves_most_and_fits_is_chosen(epochs, limit, expected):
-    assert features.choose_cut(CUTS, 100, epochs, limit) == expected
-    assert features.choose_cut(CUTS[::-1], 100, epochs, limit) == expected
+    assert cuts.choose_cut(CUTS, 100, epochs, limit) == expected
+    assert cuts.choose_cut(CUTS[::-1], 100, epochs, limit) == expected
 
 
 def test_a_cut_must_earn_the_features_that_it_costs():
     slow = [Cut("slow", 1000, 1.0, 0.6)]
-    assert features.choose_cut(slow, 100, 2, 10**9) is None  # 1 + 2 x 0.6 s are more than 2 x 1 s
-    assert features.choose_cut(slow, 100, 3, 10**9) == "slow"  # and 1 + 3 x 0.6 s less than 3 x 1 s
+    assert cuts.choose_cut(slow, 100, 2, 10**9) is None  # 1 + 2 x 0.6 s are more than 2 x 1 s
+    assert cuts.choose_cut(slow, 100, 3, 10**9) == "slow"  # and 1 + 3 x 0.6 s less than 3 x 1 s
 
 
 def _compared(made: Path, folder: Path, **more: Any) -> dict[str, RunRecord]:
@@ -155,11 +156,11 @@ def test_cached_features_of_the_cut_that_pays_lead_where_pixels_lead(
         """By these times `dense_1` pays, `winner` pays more, and no other does."""
         pays = {"dense_1": 1.0} if winner else {}
         seconds = pays | {winner: 2.0}
-        return [replace(cut, forward_seconds=seconds.get(cut.block, 0.0)) for cut in cuts]
+        return [replace(cut, forward_seconds=seconds.get(cut.block, 0.0)) for cut in every]
 
-    cuts = [replace(cut, read_seconds=0.1) for cut in _measured(monkeypatch, {})]
+    every = [replace(cut, read_seconds=0.1) for cut in _measured(monkeypatch, {})]
     monkeypatch.undo()
-    monkeypatch.setattr(features, "measure_cuts", measured)
+    monkeypatch.setattr(cuts, "measure_cuts", measured)
     monkeypatch.setenv("BENCHGRAFT_CACHE_GB", f"{limit / 1e9:.9f}")
     runs = _compared(made, tmp_path)
     assert runs.keys() == ({"computed", "cached"} if expected else {"none"})

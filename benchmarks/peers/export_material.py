@@ -16,9 +16,9 @@ from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.contract import Input
-from benchgraft.onnx_export import export
 from benchgraft.progress import NoProgress
 from benchgraft.store.classes import StageImages
+from benchgraft.tasks.export import export
 
 STAGE = "stage3"
 PARENT = "shipped:stage2.safetensors"

@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .onnx_export import export
     from .runfolder.tidy import load_runs
     from .tasks.adapt import adapt
     from .tasks.compare import compare
     from .tasks.evaluate import evaluate
+    from .tasks.export import export
     from .tasks.predict import predict
     from .tasks.prepare import prepare
 
@@ -22,7 +22,7 @@ _PLACES = {
     "adapt": ".tasks.adapt",
     "compare": ".tasks.compare",
     "evaluate": ".tasks.evaluate",
-    "export": ".onnx_export",
+    "export": ".tasks.export",
     "load_runs": ".runfolder.tidy",
     "predict": ".tasks.predict",
     "prepare": ".tasks.prepare",

@@ -1,7 +1,8 @@
 """What lies in the cache, who uses it, and what has to go when it grows over its limit.
 
-An entry is a folder `stores/KEY` or `features/PREFIX/IMAGES`. Its JSON file tells two things more: its mtime
-is when the entry was last used, and whoever has the entry mapped holds a shared lock on it.
+An entry is a folder `stores/KEY`, `features/PREFIX/IMAGES` or `graphs/KEY`. Its JSON file tells two
+things more: its mtime is when the entry was last used, and whoever has the entry mapped holds a shared lock
+on it.
 
 These locks are flock's own: many may hold an entry at once, in a cache that they may not write to and without
 a further file, which filelock's exclusive locks and its shared ones (a database beside the file) cannot do.
@@ -35,10 +36,10 @@ SPARE_BYTES = GB // 2
 SECONDS_OF_A_DAY = 86_400
 JUST_USED_SECONDS = 60
 """The limit spares what was made or opened so short ago: its maker may not hold it yet."""
-_MARKERS = {"stores": "store.json", "features": "features.json"}
-_ROWS = {"stores": "labels.npy", "features": "ids.npy"}
+Kind = Literal["stores", "features", "graphs"]
+_MARKERS: dict[Kind, str] = {"stores": "store.json", "features": "features.json", "graphs": "graph.json"}
+_ROWS: dict[Kind, str] = {"stores": "labels.npy", "features": "ids.npy"}
 _HEX = frozenset("0123456789abcdef")
-Kind = Literal["stores", "features"]
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +50,7 @@ class Entry:
     kind: Kind
     folder: Path
     images: int | None
-    """None where the entry is damaged."""
+    """None where the entry is damaged, and for a graph, which holds none."""
     bytes: int
     last_used: float
     """Seconds since 1970."""
@@ -99,7 +100,11 @@ def hold(folder: Path, mapped: object) -> None:
 
 def entries(cache: Path) -> list[Entry]:
     """All entries, the one longest unused first. What is being built is none."""
-    folders = [*(cache / "stores").glob("*"), *(cache / "features").glob("*/*")]
+    folders = [
+        *(cache / "stores").glob("*"),
+        *(cache / "features").glob("*/*"),
+        *(cache / "graphs").glob("*"),
+    ]
     found = []
     for folder in folders:
         if len(folder.name) == 64 and _HEX.issuperset(folder.name):
@@ -161,7 +166,7 @@ def _entry(folder: Path) -> Entry:
     return Entry(
         kind=kind,
         folder=folder,
-        images=_rows(folder / _ROWS[kind]),
+        images=_rows(folder / _ROWS[kind]) if kind in _ROWS else None,
         bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         last_used=(marker if marker.exists() else folder).stat().st_mtime,
     )
@@ -175,7 +180,7 @@ def _rows(path: Path) -> int | None:
 
 
 def _kind_of(folder: Path) -> Kind:
-    return "stores" if folder.parent.name == "stores" else "features"
+    return next((kind for kind in _MARKERS if kind == folder.parent.name), "features")
 
 
 @contextlib.contextmanager

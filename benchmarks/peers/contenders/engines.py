@@ -31,7 +31,7 @@ def _openvino(path: Path) -> Answer:
 
 def _benchgraft(path: Path) -> Answer:
     """What `predict` makes of an exported file."""
-    from benchgraft.classifier import open_classifier
+    from benchgraft.engines.engine import open_classifier
 
     return open_classifier(path, "cpu", None).probabilities
 

@@ -52,6 +52,8 @@ def cache_list(
     for entry in found:
         used = datetime.fromtimestamp(entry.last_used).astimezone().strftime("%Y-%m-%d %H:%M")
         images = "damaged" if entry.images is None else f"{entry.images:,} images"
+        if entry.kind == "graphs":
+            images = "a network"
         in_use = "  in use" if entry.is_held else ""
         say(f"{entry.kind:8}  {entry.key[:12]}  {images:>16}  {megabytes(entry.bytes):>12}  {used}{in_use}")
     say(f"{len(found):,} entries, {megabytes(total)} of {megabytes(limit_bytes())} in {cache}")

@@ -19,12 +19,11 @@ def export(
 ) -> None:
     """Write a model as ONNX, kept only if it answers as PyTorch does.
 
-    Needs the extra: pip install 'benchgraft[export]'. Exit codes: 0 done, 2 bad input, no space
-    or another answer.
+    Exit codes: 0 done, 2 bad input, no space or another answer.
 
     Example: benchgraft export photos.safetensors --format onnx
     """
-    from ..onnx_export import export as run
+    from ..tasks.export import export as run
 
     one_of("--format", format, ("onnx",))
     done = run(**given)

@@ -59,9 +59,9 @@ def _print_plan(
     experiment: Experiment, data: Path | None, folder: Path, device: str, threads: int | None
 ) -> None:
     """What would run, on what, about how long."""
+    from ..engines.device import prepare_device
     from ..experiment.plan import plan
     from ..progress import approximate
-    from ..training.device import prepare_device
 
     planned = plan(experiment, data, prepare_device(device, threads))
     say(f"{experiment.name} ({experiment.protocol}): {experiment.about}")

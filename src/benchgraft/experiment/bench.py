@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from ..config.requests import RunRequest
+from ..engines.device import prepare_device, wait_for
 from ..events import Events
 from ..files import default_cache
 from ..runfolder.ledger import Clock, Environment, environment
 from ..runfolder.profiling import NoProfiler, Profiler
-from ..training.device import prepare_device, wait_for
 
 OWN_CACHE = "own-cache"
 
@@ -33,6 +33,8 @@ class Bench:
     """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
     uncached: dict[str, str | None] = field(default_factory=dict)
     """Stage -> why there is no cut, for the user."""
+    said: set[str] = field(default_factory=set)
+    """Notes that need no second telling."""
     profiler: NoProfiler = field(default_factory=NoProfiler)
 
     def clock(self) -> Clock:

@@ -15,17 +15,21 @@ from torch import nn
 
 from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
 from ..config.experiment import Stage
+from ..engines.prefix import Prefix, prefix_of, wants_onnx
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix
 from ..runfolder.ledger import Clock
 from ..store.classes import StageImages
-from ..training import features
+from ..training import cuts, features
 from ..training.batches import Rows, rows_of, steps_per_epoch, with_views
-from ..training.features import Cut, FeatureCache, Features, Wanted, view_ids
+from ..training.cuts import Cut
+from ..training.features import FeatureCache, Features, Wanted, view_ids
 from .bench import Bench
 from .images import digests_of
 from .run import Run
 
+EXAMPLES = 8
+"""Photos on which engines are compared when a graph is written."""
 SPLITS = ("train", "validation", "test")
 DOES_NOT_PAY = "computing features anew takes no longer than reading them"
 FeatureMode = Literal["computed", "cached", "none"]
@@ -41,6 +45,8 @@ class Inputs:
     cut: str | None
     computed: int = 0
     """Features that were computed now."""
+    engine: str | None = None
+    """What computes the constant prefix, where there is one."""
     why_uncached: str | None = None
     """Where there is no cut: why, for the user."""
 
@@ -69,14 +75,18 @@ def prepare_inputs(
     }
     digests = {split: digests_of(images, split) for split in SPLITS}
     viewed = pixels | {"train": with_views(pixels["train"], digests["train"], augmentation)}
-    prefix = constant_prefix(model, frozen)
-    if not bench.use_cache or stage.cache == "off" or not prefix or augmentation.is_drawn:
-        why = "nothing is frozen before the first block that is trained" if not prefix else "caching is off"
+    blocks = constant_prefix(model, frozen)
+    if not blocks:
+        why = "nothing is frozen before the first block that is trained"
         return Inputs(model, viewed, "none", None, why_uncached=why)
+    prefix = _prefix(model, frozen, blocks, pixels["train"], bench, clock)
+    if not bench.use_cache or stage.cache == "off" or augmentation.is_drawn:
+        return _from_pixels(prefix, viewed, clock, "caching is off")
     place, reuse = (bench.own_cache(run.seed), True) if stage.cache == "own" else (bench.cache, run.want_warm)
 
     def cache_at(cut: str) -> FeatureCache:
-        key = features.prefix_key(model, cut, frozen, images.store.size, images.store.look, batch_size)
+        engine, store = prefix.engine_name, images.store
+        key = features.prefix_key(model, cut, frozen, engine, store.size, store.look, batch_size)
         return FeatureCache(place, key)
 
     with clock.phase("features"):
@@ -87,33 +97,54 @@ def prepare_inputs(
         ]
         ids = np.concatenate([part.ids for part in wanted])
         room = Room(place, limit_bytes(), lambda cut: cache_at(cut).bytes_there(ids))
-        cut = _chosen_cut(name, stage, model, prefix, pixels["train"], len(ids), room, bench)
+        cut = _chosen_cut(name, stage, prefix, pixels["train"], len(ids), room, bench)
         if cut is None:
-            return Inputs(model, viewed, "none", None, why_uncached=bench.uncached.get(name))
-        first, rest = split_at(model, cut)
-        cached = _features(name, cache_at(cut), first, wanted, batch_size, reuse, bench)
+            return _from_pixels(prefix, viewed, clock, bench.uncached.get(name))
+        cached = _features(name, cache_at(cut), prefix, cut, wanted, batch_size, reuse, bench)
     if cached.computed and stage.cache != "own":
         make_room(bench.cache, limit_bytes())
     rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
-    return Inputs(rest, rows, "computed" if cached.computed else "cached", cut, cached.computed)
+    mode: FeatureMode = "computed" if cached.computed else "cached"
+    return Inputs(split_at(model, cut)[1], rows, mode, cut, cached.computed, prefix.engine_name)
+
+
+def _prefix(
+    model: Network, frozen: Frozen, blocks: list[str], train: Rows, bench: Bench, clock: Clock
+) -> Prefix:
+    """The constant blocks with the engine that computes them; why not the faster one is said once."""
+    if not wants_onnx(model):
+        return Prefix(model, blocks, None)
+
+    def say(line: str) -> None:
+        if line not in bench.said:
+            bench.said.add(line)
+            bench.events.say(line)
+
+    with clock.phase("features"):
+        example = train.take(torch.arange(EXAMPLES) % len(train)).cpu().numpy()
+        return prefix_of(model, frozen, blocks, example, bench.cache, bench.environment.threads, say)
+
+
+def _from_pixels(prefix: Prefix, rows: dict[str, Rows], clock: Clock, why: str | None) -> Inputs:
+    """What is constant is computed anew for every batch, by the same engine as if it were cached."""
+    module = prefix.whole()
+    if prefix.onnx is not None:
+        module[0].register_forward_hook(lambda *_: clock.lap("frozen prefix"))
+    return Inputs(module, rows, "none", None, engine=prefix.engine_name, why_uncached=why)
 
 
 def _chosen_cut(
-    name: str,
-    stage: Stage,
-    model: Network,
-    prefix: list[str],
-    train: Rows,
-    images: int,
-    room: Room,
-    bench: Bench,
+    name: str, stage: Stage, prefix: Prefix, train: Rows, images: int, room: Room, bench: Bench
 ) -> str | None:
     """The cut that pays by measurement and has room, measured once for each stage."""
-    if name not in bench.chosen_cuts:
+    if name not in bench.chosen_cuts or bench.chosen_cuts[name] not in (None, *prefix.cuts):
         batch_size = stage.recipe.batch_size
-        cuts = features.measure_cuts(model, prefix, train, batch_size)
+        if prefix.onnx is None:
+            measured = cuts.measure_cuts(prefix.network, prefix.cuts, train, batch_size)
+        else:
+            measured = [cuts.measure_engine(prefix.onnx, prefix.cuts[0], train, batch_size)]
         epochs = stage.recipe.stop.epochs_of(steps_per_epoch(len(train), batch_size))
-        bench.chosen_cuts[name], bench.uncached[name] = cut_with_room(cuts, images, epochs, room)
+        bench.chosen_cuts[name], bench.uncached[name] = cut_with_room(measured, images, epochs, room)
         if bench.uncached[name] not in (None, DOES_NOT_PAY):
             bench.events.say(
                 f"note: {name} computes all features anew in every epoch: {bench.uncached[name]}"
@@ -121,16 +152,18 @@ def _chosen_cut(
     return bench.chosen_cuts[name]
 
 
-def cut_with_room(cuts: Sequence[Cut], images: int, epochs: int, room: Room) -> tuple[str | None, str | None]:
+def cut_with_room(
+    measured: Sequence[Cut], images: int, epochs: int, room: Room
+) -> tuple[str | None, str | None]:
     """(the cut that saves most time and whose features have room, None), or (None, why there is none)."""
-    left, free = {cut.block: cut for cut in cuts}, free_bytes(room.place)
-    while (best := features.choose_cut(list(left.values()), images, epochs, room.limit)) is not None:
+    left, free = {cut.block: cut for cut in measured}, free_bytes(room.place)
+    while (best := cuts.choose_cut(list(left.values()), images, epochs, room.limit)) is not None:
         if images * left.pop(best).image_bytes <= free + room.bytes_there(best):
             return best, None
     sizes = [
         images * cut.image_bytes
-        for cut in cuts
-        if features.choose_cut([cut], images, epochs, images * cut.image_bytes)
+        for cut in measured
+        if cuts.choose_cut([cut], images, epochs, images * cut.image_bytes)
     ]
     if not sizes:
         return None, DOES_NOT_PAY
@@ -145,7 +178,8 @@ def cut_with_room(cuts: Sequence[Cut], images: int, epochs: int, room: Room) -> 
 def _features(
     name: str,
     cache: FeatureCache,
-    prefix: nn.Sequential,
+    prefix: Prefix,
+    cut: str,
     wanted: list[Wanted],
     batch_size: int,
     reuse: bool,
@@ -156,8 +190,8 @@ def _features(
         array = cache.open(np.concatenate([part.ids for part in wanted]))
         if array is not None:
             return Features(array, 0)
-    found = cache.compute(prefix, wanted, batch_size, reuse, bench.events)
-    difference = features.difference_from_uncached(prefix, wanted[0], found.array, batch_size)
+    found = cache.compute(prefix.engine(cut), wanted, batch_size, reuse, bench.events)
+    difference = features.difference_from_uncached(prefix.uncached(cut), wanted[0], found.array, batch_size)
     if difference and bench.device.type == "cpu":
         bench.events.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
     return found

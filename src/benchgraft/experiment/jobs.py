@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..engines.device import threads_put_back
 from ..errors import RunFolderError
 from ..events import Events
 from ..runfolder.ledger import DivergedRecord, RunRecord
 from ..store.classes import StageImages
-from ..training.device import threads_put_back
 from .attempts import RunDivergedError
 from .bench import Bench, make_bench
 from .images import open_stage

@@ -103,9 +103,9 @@ def run_stage(run: Run, images: StageImages, open_seconds: float, bench: Bench) 
     begun = _begin(run, images, open_seconds, bench)
     model, clock = begun.model, begun.clock
     inputs = prepare_inputs(run, model, begun.frozen, images, bench, clock)
-    checkpoint_of = partial(
-        _checkpoint, begun, f"{'warm' if run.want_warm else 'cold'}-{inputs.cut or 'pixels'}"
-    )
+    by = (inputs.engine or "torch").replace(" ", "-")
+    mode = f"{'warm' if run.want_warm else 'cold'}-{inputs.cut or 'pixels'}-{by}"
+    checkpoint_of = partial(_checkpoint, begun, mode)
     rows, recipe = inputs.rows, run.settings.recipe
     outcome = attempts.train(
         run,
@@ -238,6 +238,7 @@ def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation
     position, model, frozen = trained.position, begun.model, begun.frozen
     return {
         "cut": inputs.cut,
+        "engine": inputs.engine,
         "features_computed": inputs.computed,
         "epochs": trained.epochs,
         "steps": position.step,
@@ -261,8 +262,8 @@ def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation
 def _checkpoint(begun: _Begun, mode: str, tried: Stage) -> Checkpoint:
     """Of the attempt that trains the stage like this; all attempts of a run share one file.
 
-    mode: what is trained, and whether the cache was to be used; not whether it had the features, which after
-    an interruption it has.
+    mode: what is trained, who computes what is frozen, and whether the cache was to be used; not whether it
+    had the features, which after an interruption it has.
     """
     run = begun.run
     path = begun.bench.folder / "checkpoints" / f"{run.stage}-seed{run.seed}-{mode}.safetensors"

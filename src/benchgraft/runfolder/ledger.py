@@ -139,6 +139,8 @@ class RunRecord(Record):
     """`computed`: cold, made in this run; `cached`: warm; `none`: trained from pixels."""
     cut: str | None
     """The layer whose outputs were cached."""
+    engine: str | None = None
+    """What computed the frozen prefix, and its version. None: PyTorch, or there was no such prefix."""
     features_computed: int = 0
     """Images (and views of images) whose features were computed in this run, not found in the cache."""
     seconds: dict[Phase, float]

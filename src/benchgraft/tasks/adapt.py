@@ -19,6 +19,7 @@ from ..config.experiment import Experiment
 from ..config.options import AdaptOptions
 from ..config.requests import AdaptRequest
 from ..config.words import command_line
+from ..engines.device import threads_put_back
 from ..errors import ModelFileError, RequestError, RunFolderError, StorageError
 from ..experiment.account import Account, choose_place, is_this_run
 from ..experiment.bench import Bench, bench_for
@@ -33,7 +34,6 @@ from ..report.answers import Adapted, ClassChange
 from ..report.profile import leave_profile
 from ..report.words import retried
 from ..runfolder.seal import seal
-from ..training.device import threads_put_back
 from .adapted import adapted
 from .regression import class_changes, compare_models, refuse_worse
 from .suspects import suspects_of

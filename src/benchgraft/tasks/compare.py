@@ -10,6 +10,7 @@ from ..config.checking import checked
 from ..config.options import CompareOptions
 from ..config.requests import CompareRequest
 from ..config.words import command_line
+from ..engines.device import threads_put_back
 from ..experiment.bench import bench_for
 from ..experiment.folder import Start, epochs_for, folder_experiment, start_of
 from ..experiment.photos import UserPhotos, leave_pairs, user_photos
@@ -18,7 +19,6 @@ from ..files import check_target, lock, name_of
 from ..part import Result
 from ..report.profile import leave_profile
 from ..report.summary import Summary
-from ..training.device import threads_put_back
 from .report import finish
 
 COMPARED_STEPS = 400

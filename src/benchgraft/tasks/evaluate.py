@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..config.checking import checked
 from ..config.options import EvaluateOptions
 from ..config.requests import EvaluateRequest
+from ..engines.device import prepare_device, threads_put_back
 from ..errors import DataError, did_you_mean
 from ..events import Events
 from ..files import default_cache
@@ -23,7 +24,6 @@ from ..report.answers import Bin, ClassFigures, EvaluationReport, Mistake
 from ..statistics.proportions import proportion
 from ..store.store import Store, open_store
 from ..training.batches import rows_of
-from ..training.device import prepare_device, threads_put_back
 from ..training.evaluate import evaluate as run_model
 
 BATCH_SIZE = 64

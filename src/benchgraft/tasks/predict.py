@@ -16,10 +16,10 @@ from typing import NamedTuple, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from ..classifier import Classifier, open_classifier
 from ..config.checking import checked
 from ..config.options import PredictOptions
 from ..config.requests import PredictRequest
+from ..engines.engine import Classifier, open_classifier
 from ..errors import DataError
 from ..names import printable
 from ..parallel import in_parallel

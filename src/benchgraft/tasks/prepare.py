@@ -11,6 +11,7 @@ from ..config.experiment import Experiment
 from ..config.options import PrepareOptions
 from ..config.requests import PrepareRequest
 from ..config.words import command_line
+from ..engines.device import threads_put_back
 from ..errors import UserError, did_you_mean
 from ..experiment.bench import bench_for
 from ..experiment.load import load
@@ -20,7 +21,6 @@ from ..networks import model_file
 from ..part import Result
 from ..report.profile import leave_profile
 from ..runfolder.seal import seal
-from ..training.device import threads_put_back
 
 
 class Prepared(Result):

@@ -1,21 +1,19 @@
 """The feature cache: the output of a constant prefix for every image of a stage, computed once.
 
 The keys cover everything that the features depend on: weights and buffers of the prefix, its layers, the
-stored size and resize rule, batch size, dtype and PyTorch's version; and the content of every image in order.
-A retrained earlier stage can therefore never serve stale features.
+stored size and resize rule, batch size, dtype, and the engine with its version; and the content of every
+image in order. A retrained earlier stage can therefore never serve stale features.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import math
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,73 +24,23 @@ from torch import Tensor, nn
 
 from ..cache import hold
 from ..config.recipe import Augmentation
+from ..engines.engine import Engine
+from ..engines.prefix import described
+from ..engines.torch_ import stored
 from ..errors import RunFolderError, StorageError
 from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
-from ..networks.contract import INPUT, Network, in_inference_order
-from ..networks.freeze import Frozen, tensor_digest
+from ..networks.contract import Network
+from ..networks.freeze import Frozen
 from ..progress import Progress
 from ..runfolder.ledger import dump_json
 from ..store.mixing import mixed
 from ..store.split import find_rows
 from .batches import RELEASED_IMAGES, Rows
-from .device import wait_for
 from .evaluate import full_batches
 
-FORMAT = 4
+FORMAT = 5
 SAVE_EVERY_SECONDS = 5.0
 COPIED_BYTES = 1 << 26
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A place where the constant prefix may end, with what was measured there."""
-
-    block: str
-    image_bytes: int
-    forward_seconds: float
-    """Prefix forward of one image: what an uncached epoch pays for it."""
-    read_seconds: float
-    """Reading its features instead."""
-
-
-def measure_cuts(network: Network, prefix: list[str], pixels: Rows, batch_size: int) -> list[Cut]:
-    """Every possible cut of the prefix, timed block by block on one batch of real images."""
-    positions, _ = next(full_batches(torch.arange(min(len(pixels), batch_size)), batch_size))
-    blocks = [network.get_submodule(name).eval() for name in (INPUT, *prefix)]
-    forward = [math.inf] * len(blocks)
-    read = [math.inf] * len(blocks)
-    image_bytes = [0] * len(blocks)
-    with torch.no_grad():
-        for _ in range(3):
-            x = pixels.take(positions)
-            for place, block in enumerate(blocks):
-                start = time.perf_counter()
-                x = block(x)
-                wait_for(x.device)
-                forward[place] = min(forward[place], time.perf_counter() - start)
-                # A ReLU may work in place on its own block's output only, so `x` is this block's result.
-                features = _to_storage(x)
-                image_bytes[place] = features[0].nbytes
-                start = time.perf_counter()
-                features.copy()
-                read[place] = min(read[place], time.perf_counter() - start)
-    return [
-        Cut(name, image_bytes[place], sum(forward[: place + 1]) / batch_size, read[place] / batch_size)
-        for place, name in enumerate(prefix, 1)
-    ]
-
-
-def choose_cut(cuts: list[Cut], images: int, epochs: int, limit_bytes: int) -> str | None:
-    """The cut that saves most time over the epochs and fits the limit; None if none pays.
-
-    An uncached run pays forward_seconds for each image and epoch, a cached one pays it once and then reads.
-    """
-    best, most = None, 0.0
-    for cut in cuts:
-        saved = epochs * (cut.forward_seconds - cut.read_seconds) - cut.forward_seconds
-        if images * cut.image_bytes <= limit_bytes and saved > most:
-            best, most = cut.block, saved
-    return best
 
 
 @dataclass(frozen=True)
@@ -103,6 +51,12 @@ class Wanted:
     ids: npt.NDArray[np.uint64]
     """Of each row: its content digest, for a view mixed with the view's number and settings, see view_ids."""
     view: int = 0
+
+    def pixels(self, positions: Tensor) -> npt.NDArray[np.uint8]:
+        """Of these images (int64), for an engine: uint8 (n, side, side, 3)."""
+        rows = replace(self.rows, device=torch.device("cpu"))
+        pixels: npt.NDArray[np.uint8] = rows.take(positions, self.view).numpy()
+        return pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,33 +80,21 @@ def view_ids(
 
 
 def prefix_key(
-    network: Network, cut: str, frozen: Frozen, image_size: int, look: str, batch_size: int
+    network: Network, cut: str, frozen: Frozen, engine: str, image_size: int, look: str, batch_size: int
 ) -> str:
     """64 hex digits that change whenever the features of an image could.
 
-    frozen: what is frozen of the network, whose digests are not made again. image_size, look: of the stored
-    pixels, and how photos became such.
+    frozen: what is frozen of the network, whose digests are not made again. engine: its name. image_size,
+    look: of the stored pixels, and how photos became such.
     """
-    names = network.block_names
-    part = names[: names.index(cut) + 1]
-    tensors = {
-        f"{name}.{key}": tensor
-        for name in part
-        for key, tensor in itertools.chain(
-            network.get_submodule(name).named_parameters(), network.get_submodule(name).named_buffers()
-        )
-    }
-    state = {name: frozen.digests.get(name) or tensor_digest(tensor) for name, tensor in tensors.items()}
-    facts: list[Any] = [
+    facts = [
         FORMAT,
-        network.spec.model_dump(mode="json"),
-        part,
-        state,
+        described(network, cut, frozen),
+        engine,
         image_size,
         look,
         batch_size,
         "float32",
-        torch.__version__,
     ]
     return digest_bytes(dump_json(facts).encode())
 
@@ -181,20 +123,19 @@ class FeatureCache:
 
     def compute(
         self,
-        prefix: nn.Sequential,
+        engine: Engine,
         wanted: Sequence[Wanted],
         batch_size: int,
         reuse: bool,
         progress: Progress,
     ) -> Features:
-        """Apply the prefix to all wanted rows, in batches of the loop's size, and store the result.
+        """Have the engine compute all wanted rows, in batches of the loop's size, and store the result.
 
         reuse: copy what the cache has already and compute the rest; what was interrupted goes on where it
         was. False computes everything, for runs whose whole time is to be measured. Where two processes want
         the same at once, each computes it.
         Raises StorageError; nothing is left then.
         """
-        prefix.eval()
         ids = np.concatenate([part.ids for part in wanted])
         place = self._place(ids)
         old = self._largest_overlap(ids) if reuse else None
@@ -203,7 +144,7 @@ class FeatureCache:
         with storage_errors(place), _half_done(place) as folder:
             if not reuse:
                 (folder / "done.json").unlink(missing_ok=True)
-            work = _Work(folder, in_inference_order(prefix), wanted, ids, old, batch_size)
+            work = _Work(folder, engine, wanted, ids, old, batch_size)
             computed = work.run(progress)
             array = work.finish()
             hold(folder, array)  # before it gets its name: nobody can remove it in between
@@ -276,13 +217,13 @@ class _Work:
     def __init__(
         self,
         folder: Path,
-        prefix: nn.Module,
+        engine: Engine,
         wanted: Sequence[Wanted],
         ids: npt.NDArray[np.uint64],
         old: _Old | None,
         batch_size: int,
     ) -> None:
-        self._folder, self._prefix, self._wanted, self._batch_size = folder, prefix, wanted, batch_size
+        self._folder, self._engine, self._wanted, self._batch_size = folder, engine, wanted, batch_size
         self._ids, self._old = ids, old
         self._sources = find_rows(old.ids, ids) if old else np.full(len(ids), -1)
 
@@ -293,15 +234,15 @@ class _Work:
         done = self._done_before()
         computed, start, read, saved = 0, 0, 0, time.monotonic()
         total = int((self._sources < 0).sum())
-        with torch.no_grad(), progress.track(total, "features") as advance:
+        with progress.track(total, "features") as advance:
             for part in self._wanted:
                 sources = self._sources[start : start + len(part.ids)]
                 missing = torch.from_numpy(np.flatnonzero(sources < 0))
                 for positions, count in full_batches(missing, self._batch_size):
                     before = start + int(positions[0])
                     if before >= done:
-                        output = self._prefix(part.rows.take(positions, part.view))
-                        array[start + positions[:count].numpy()] = _to_storage(output)[:count]
+                        output = self._engine.compute(part.pixels(positions))
+                        array[start + positions[:count].numpy()] = output[:count]
                         computed += count
                     advance(count)
                     read += count
@@ -339,9 +280,7 @@ class _Work:
         return array
 
     def _row_shape(self) -> tuple[int, ...]:
-        with torch.no_grad():
-            positions = torch.zeros(1, dtype=torch.int64)
-            return _to_storage(self._prefix(self._wanted[0].rows.take(positions))).shape[1:]
+        return self._engine.compute(self._wanted[0].pixels(torch.zeros(1, dtype=torch.int64))).shape[1:]
 
     def _copy_old(self, array: npt.NDArray[np.float32]) -> None:
         if self._old is None:
@@ -389,16 +328,11 @@ def difference_from_uncached(
 ) -> float:
     """Largest difference of cached features from a fresh forward of one shuffled batch; 0.0 is bit-equal.
 
-    features: their first rows are those of `wanted`.
+    prefix: as it computes in a network that trains on pixels. features: their first rows are those of
+    `wanted`.
     """
     positions = torch.from_numpy(np.random.default_rng(0).integers(len(wanted.ids), size=batch_size))
     prefix.eval()
     with torch.no_grad():
-        fresh = _to_storage(prefix(wanted.rows.take(positions, wanted.view)))
+        fresh = stored(prefix(wanted.rows.take(positions, wanted.view))).cpu().numpy()
     return float(np.abs(fresh - features[positions.numpy()]).max())
-
-
-def _to_storage(output: Tensor) -> npt.NDArray[np.float32]:
-    if output.dim() == 4:
-        output = output.permute(0, 2, 3, 1)
-    return output.contiguous().cpu().numpy()

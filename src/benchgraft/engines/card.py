@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .errors import ExportError
-from .files import digest_bytes
-from .photos.decode import FITS, Rule
-from .photos.grey import FULL_RANGE, LEVELS
+from ..errors import ExportError
+from ..files import digest_bytes
+from ..photos.decode import FITS, Rule
+from ..photos.grey import FULL_RANGE, LEVELS
 
 INPUT, OUTPUT = "images", "probabilities"
 FILE_DIGEST = "file_digest"

@@ -1,0 +1,1 @@
+"""Who computes: pixels in, probabilities or features out, by PyTorch or by ONNX Runtime."""

@@ -1,0 +1,60 @@
+"""What computes on photos: PyTorch or ONNX Runtime, a whole classifier or the frozen prefix of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..photos.decode import Rule
+
+ONNX_SUFFIX = ".onnx"
+
+
+class Engine(Protocol):
+    """Layers that are ready to compute, in inference mode.
+
+    The row of an image has the same bits whatever else is in the batch, in every batch of the same size and
+    in every run: features are cached on this promise. Between engines it does not hold, see `prefix`.
+    """
+
+    @property
+    def name(self) -> str:
+        """Which engine, and its version: part of the key of all features that it computes."""
+
+    def compute(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating[Any]]:
+        """uint8 (n, side, side, 3) RGB to float (n, ...), a row for each image; maps lie as (n, H, W, C)."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model that is ready to answer."""
+
+    engine: Engine
+    """What computes its probabilities."""
+    class_names: list[str]
+    """In the order of the columns of the probabilities."""
+    rule: Rule
+    """How photos become the pixels that it takes."""
+
+    def probabilities(self, photos: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Photos, uint8 (n, size, size, 3) RGB, to float64 (n, classes)."""
+        return np.asarray(self.engine.compute(photos), np.float64)
+
+
+def open_classifier(path: Path, device: str, threads: int | None) -> Classifier:
+    """Open a model by the suffix of its file: .onnx is run by ONNX Runtime, all else is a model file.
+
+    Raises ModelFileError for a file that cannot be used, ConfigError for a device that is not to be had.
+    """
+    # Only what is needed: importing torch takes a second.
+    if path.suffix.lower() == ONNX_SUFFIX:
+        from .onnx_ import open_onnx_file
+
+        return open_onnx_file(path, device, threads)
+    from .torch_ import open_model_file
+
+    return open_model_file(path, device, threads)

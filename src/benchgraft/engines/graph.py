@@ -1,0 +1,67 @@
+"""Layers as an ONNX graph, uint8 photos in: written by PyTorch's exporter, for any number of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ..shortcuts import quiet_exporter
+from .card import INPUT
+from .torch_ import Stored
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+"""What must be importable to write a graph and to run it."""
+OPSET = 18
+
+
+def writers() -> dict[str, str]:
+    """Versions of all that a graph's bytes depend on beside the layers."""
+    return {name: version(name) for name in ("torch", "onnx", "onnxscript")} | {"opset": str(OPSET)}
+
+
+def graph_of(
+    layers: nn.Module, example: npt.NDArray[np.uint8], output: str, metadata: Mapping[str, str]
+) -> bytes:
+    """The content of an ONNX file of layers in inference mode.
+
+    It takes INPUT, uint8 (n, side, side, 3), and gives `output`, (n, ...), maps as (n, H, W, C). example: two
+    photos or more. Raises ImportError where one of NEEDED is missing; the exporter has errors of its own.
+    """
+    import onnx
+    import onnxscript  # noqa: F401 - the exporter needs it, and would say so in words of its own
+
+    with quiet_exporter(), _environment_put_back(), torch.no_grad():
+        program: Any = torch.onnx.export(
+            Stored(layers),
+            (torch.from_numpy(example),),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[output],
+            dynamic_shapes={INPUT: {0: torch.export.Dim("n")}},
+            opset_version=OPSET,
+            verbose=False,
+        )
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, dict(metadata))
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+@contextlib.contextmanager
+def _environment_put_back() -> Iterator[None]:
+    """Without what the exporter adds to it: where torch's compiler, which it loads, would keep its files."""
+    before = set(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - before:
+            if name.startswith("TORCH"):
+                del os.environ[name]

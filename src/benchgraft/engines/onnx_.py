@@ -1,0 +1,106 @@
+"""ONNX Runtime as an engine, on the CPU. Starts at once: no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConfigError, ModelFileError
+from ..names import printable
+from ..parallel import usable_cores
+from .card import FILE_DIGEST, INPUT, OnnxCard, from_metadata, is_sealed
+from .engine import Classifier
+
+DEVICES = ("auto", "cpu")
+_FATAL = 4
+_MAKE_IT = "make one from a model file: benchgraft export MODEL --format onnx"
+
+
+class OnnxEngine:
+    """A graph in a session of ONNX Runtime; an `Engine`."""
+
+    def __init__(self, graph: bytes, threads: int | None = None) -> None:
+        """graph: takes pixels as INPUT. threads: default one for each core that this process may use.
+
+        Raises ImportError without ONNX Runtime, ValueError with the reason for what is no graph.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL  # its errors arrive as exceptions; the rest is not for our users
+        # Named always: by itself it counts the cores of the machine, takes hold of them one by one, and
+        # complains on stderr about those that a container withholds.
+        options.intra_op_num_threads = threads or usable_cores()
+        # Its threads would wait by spinning, on cores that others want: decoders of the next photos, PyTorch.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # each of its errors is a class of its own, straight below Exception
+            raise ValueError(printable(str(error).rpartition(" : ")[2].strip())) from None
+        self.name: str = f"onnxruntime {runtime_version()}"
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the graph's file says beside the graph."""
+        facts: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        return facts
+
+    def compute(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating[Any]]:
+        """See Engine."""
+        rows: npt.NDArray[np.floating[Any]] = self._session.run(None, {INPUT: pixels})[0]
+        return rows
+
+
+def runtime_version() -> str:
+    """Raises ImportError where ONNX Runtime cannot be imported."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def open_onnx_file(path: Path, device: str, threads: int | None) -> Classifier:
+    """An ONNX file that `export` has written.
+
+    Raises ModelFileError: the file or ONNX Runtime is missing, the file is damaged or none of `export`'s;
+    ConfigError for another device than the CPU.
+    """
+    if device not in DEVICES:
+        raise ConfigError(f'--device "{device}" is for model files: an ONNX file is run on the cpu')
+    if not path.is_file():
+        raise ModelFileError(f"no ONNX file at {path}", _MAKE_IT)
+    try:
+        content = path.read_bytes()
+        engine = OnnxEngine(content, threads)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ImportError as error:
+        raise ModelFileError(
+            f"{path} is an ONNX file, and ONNX Runtime cannot be imported: {error}",
+            "install it: pip install onnxruntime",
+        ) from None
+    except ValueError as error:
+        raise ModelFileError(f"{path} is not a whole ONNX file: {error}", _MAKE_IT) from None
+    card = _card(path, content, engine)
+    return Classifier(engine, card.class_names, card.rule)
+
+
+def _card(path: Path, content: bytes, engine: OnnxEngine) -> OnnxCard:
+    try:
+        metadata = engine.metadata
+        if FILE_DIGEST not in metadata:
+            raise ModelFileError(
+                f"{path} was not exported by this version of benchgraft, or its end is missing", _MAKE_IT
+            )
+        if is_sealed(content, metadata[FILE_DIGEST]):
+            return from_metadata(metadata)
+    except (KeyError, ValueError) as error:
+        raise ModelFileError(f"{path} has a damaged description: {error}", _MAKE_IT) from None
+    raise ModelFileError(
+        f"{path} is damaged, or was changed after its export: its digest is not the one that it states",
+        _MAKE_IT,
+    )
