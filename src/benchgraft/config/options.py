@@ -29,6 +29,12 @@ class PredictOptions(DeviceOptions, total=False):
     say: Callable[[str], None] | None
 
 
+class ParentsOptions(DeviceOptions, total=False):
+    """For `parents`: see ParentsRequest."""
+
+    measure: bool
+
+
 class StoreOptions(DeviceOptions, total=False):
     """Of what decodes photos into a store."""
 
@@ -56,6 +62,7 @@ class PhotosOptions(RunOptions, total=False):
     """Of what trains on a folder of photos."""
 
     parent: Path | str | None
+    weights: Path | str | None
     freeze: Sequence[str] | str | None
     seed: int
     fit: Fit | None

@@ -78,6 +78,21 @@ def as_model(value: object) -> Path:
     return path
 
 
+def as_parent(value: object) -> str:
+    """The name of a parent, or a model file: its path, or the name of one that comes along.
+
+    As it was written: ./imagenet is a file, and so is what comes as a path object.
+    """
+    from ..files import SHIPPED, shipped_path
+
+    text = as_name(value)
+    if text.startswith(SHIPPED):
+        shipped_path(text)
+    elif isinstance(value, os.PathLike) and not Path(text).is_absolute():
+        return f"./{text}"
+    return text
+
+
 def as_paths(value: object) -> Iterator[str]:
     """One path, or several of them. Of several each is checked when its turn comes: there may be many.
 

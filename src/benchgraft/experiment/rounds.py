@@ -87,7 +87,7 @@ class Comparison:
                 )
             card = self._account.take(given)
             self._given[stage] = card.model_digest
-            known = "nothing is known of its making"
+            known = "nothing is known of its making" + (f": {card.origin}" if card.origin else "")
             if card.record:
                 known = f"test accuracy {card.record['accuracy']:.2%}"
             self._bench.events.say(f"{stage}: {given}, {known}")

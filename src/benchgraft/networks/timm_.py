@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ..config.network import InputSpec, Interpolation, NetworkSpec
 from ..errors import ConfigError, did_you_mean
+from .contract import Network, channels_last
 
 Blocks = list[tuple[str, nn.Module]]
 
@@ -136,7 +137,15 @@ def create(spec: NetworkSpec, class_count: int, seed: int = 0) -> nn.Module:
 
 def chain(spec: NetworkSpec, class_count: int, seed: int) -> Blocks:
     """The blocks of a new network."""
-    model = create(spec, class_count, seed)
+    return _blocks_as(spec, create(spec, class_count, seed))
+
+
+def as_network(spec: NetworkSpec, model: nn.Module, class_count: int) -> Network:
+    """A network of timm as a chain, with the tensors that it has. spec: with its input."""
+    return channels_last(Network(spec, _blocks_as(spec, model), class_count))
+
+
+def _blocks_as(spec: NetworkSpec, model: nn.Module) -> Blocks:
     return blocks_of(model) if spec.has_blocks else _two_blocks(model)
 
 

@@ -185,17 +185,18 @@ def _trained(
 
 def _command(job: _Job, photos: UserPhotos, place: Path) -> list[str]:
     """The command line that does this, for the account."""
-    start = Path(job.start.name)
+    start = job.start
     asked = replace(
         job.request,
         folder=job.request.folder.absolute(),
         out=job.target,
         rename=job.rename,
-        freeze=job.start.freeze,
+        freeze=start.freeze,
         fit=photos.config.fit,
         group_by=photos.config.group_by,
         run_folder=place,
-        parent=None if job.start.is_updated else start,
-        update=start if job.start.is_updated else None,
+        parent=None if start.is_updated else start.parent,
+        weights=start.weights,
+        update=Path(start.name) if start.is_updated else None,
     )
     return command_line("adapt", asked)

@@ -72,7 +72,8 @@ def _command(request: CompareRequest, start: Start, photos: UserPhotos, place: P
     asked = replace(
         request,
         folder=request.folder.absolute(),
-        parent=Path(start.name),
+        parent=start.parent,
+        weights=start.weights,
         freeze=start.freeze,
         fit=photos.config.fit,
         run_folder=place,
