@@ -32,7 +32,8 @@ from benchgraft.experiment.folder import STAGE, epochs_for, folder_experiment, s
 from benchgraft.experiment.photos import user_photos
 from benchgraft.experiment.run import Run as StageRun
 from benchgraft.experiment.stage import run_stage
-from benchgraft.runfolder.ledger import RunRecord, environment, now
+from benchgraft.runfolder.ledger import environment, now
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.store.classes import StageImages
 from benchgraft.tasks.compare import COMPARED_STEPS

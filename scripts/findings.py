@@ -23,7 +23,8 @@ from benchgraft.report import figures_study
 from benchgraft.report.blocks import markdown
 from benchgraft.report.headline import guide
 from benchgraft.report.measured import study_blocks
-from benchgraft.runfolder.ledger import RunRecord, read
+from benchgraft.runfolder.ledger import read
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.tasks.report import summarise
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -9,7 +9,7 @@ import numpy as np
 from benchgraft.config.network import PAPER
 from benchgraft.networks.build import build
 from benchgraft.networks.cost import block_costs
-from benchgraft.runfolder.ledger import (
+from benchgraft.runfolder.records import (
     AnyRecord,
     DataRecord,
     Environment,

@@ -20,7 +20,8 @@ from benchgraft.errors import DataError, ModelFileError, RegressionError
 from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
-from benchgraft.runfolder.ledger import Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.training.features import FeatureCache
 
 

@@ -20,7 +20,7 @@ from benchgraft.report.answers import (
     evaluated_blocks,
 )
 from benchgraft.report.blocks import Block, Grid, Heading, Lines, markdown, terminal
-from benchgraft.runfolder.ledger import ExcludedImage
+from benchgraft.runfolder.records import ExcludedImage
 from benchgraft.statistics.proportions import proportion
 
 

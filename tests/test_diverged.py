@@ -16,7 +16,8 @@ from benchgraft.events import Events
 from benchgraft.experiment import attempts, folder
 from benchgraft.networks import model_file
 from benchgraft.runfolder import tidy
-from benchgraft.runfolder.ledger import Clock, DivergedRecord, Ledger, RunRecord
+from benchgraft.runfolder.ledger import Clock, Ledger
+from benchgraft.runfolder.records import DivergedRecord, RunRecord
 from benchgraft.tasks.report import verify
 from benchgraft.training import loop
 from benchgraft.training.batches import Rows

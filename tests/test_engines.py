@@ -29,7 +29,8 @@ from benchgraft.networks.build import build
 from benchgraft.networks.contract import split_at
 from benchgraft.networks.freeze import Frozen
 from benchgraft.networks.model_file import ModelCard
-from benchgraft.runfolder.ledger import Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import RunRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 for needed in ("onnx", "onnxscript", "onnxruntime"):

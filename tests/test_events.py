@@ -29,7 +29,8 @@ from benchgraft.events import (
 )
 from benchgraft.networks import model_file
 from benchgraft.progress import NoProgress
-from benchgraft.runfolder.ledger import Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.training import cuts
 
 pytestmark = pytest.mark.usefixtures("one_thread")

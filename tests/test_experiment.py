@@ -24,7 +24,8 @@ from benchgraft.experiment.rounds import Comparison
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen, match_blocks
-from benchgraft.runfolder.ledger import DataRecord, Ledger, RunRecord, config_digest, environment
+from benchgraft.runfolder.ledger import Ledger, config_digest, environment
+from benchgraft.runfolder.records import DataRecord, RunRecord
 from benchgraft.tasks.report import summarise
 
 TINY = """

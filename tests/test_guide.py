@@ -9,7 +9,7 @@ import invented
 import pytest
 
 from benchgraft.report.headline import guide, quoted
-from benchgraft.runfolder.ledger import AnyRecord
+from benchgraft.runfolder.records import AnyRecord
 from benchgraft.tasks.report import summarise
 
 ROOT = Path(__file__).resolve().parents[1]

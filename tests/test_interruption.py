@@ -18,7 +18,8 @@ from elsewhere import Done, call, run_all, start_processes
 from photos import write_photos
 
 from benchgraft.networks import model_file
-from benchgraft.runfolder.ledger import Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.training import cuts, loop
 from benchgraft.training.checkpoint import Checkpoint
 

@@ -22,7 +22,8 @@ from benchgraft.experiment.load import load
 from benchgraft.experiment.rounds import Comparison
 from benchgraft.files import lock
 from benchgraft.networks import model_file
-from benchgraft.runfolder.ledger import DivergedRecord, Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import DivergedRecord, RunRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,7 +10,8 @@ import pytest
 from photos import write_discs
 
 from benchgraft import adapt, compare
-from benchgraft.runfolder.ledger import DivergedRecord, Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import DivergedRecord, RunRecord
 
 pytestmark = pytest.mark.long
 

@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 from benchgraft import load_runs, predict
 from benchgraft.networks import model_file
 from benchgraft.runfolder import seal
-from benchgraft.runfolder.ledger import Ledger, RunRecord, config_digest
+from benchgraft.runfolder.ledger import Ledger, config_digest
+from benchgraft.runfolder.records import RunRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

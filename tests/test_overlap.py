@@ -19,7 +19,8 @@ from benchgraft.errors import DataError
 from benchgraft.experiment.images import open_data
 from benchgraft.photos.readers import guess_format, open_source
 from benchgraft.progress import NoProgress
-from benchgraft.runfolder.ledger import DataRecord, Ledger
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import DataRecord
 from benchgraft.store.overlap import Overlap, Pair, TrainedOn, apply_policy, find_overlap, write_pairs
 from benchgraft.store.perceptual import fingerprints
 from benchgraft.store.split import NOWHERE, TEST, Dropped, assign

@@ -26,7 +26,8 @@ from benchgraft.networks.cost import block_costs, megaflops
 from benchgraft.networks.model_file import tensor_digest
 from benchgraft.networks.parents import parent_place
 from benchgraft.networks.weights import read_state
-from benchgraft.runfolder.ledger import Ledger, OriginRecord, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import OriginRecord, RunRecord
 from benchgraft.tasks.report import verify
 from benchgraft.training import loop
 from benchgraft.training.checkpoint import Checkpoint

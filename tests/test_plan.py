@@ -11,7 +11,8 @@ import pytest
 from elsewhere import call
 from photos import write_photos
 
-from benchgraft.runfolder.ledger import ImagesRecord, Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import ImagesRecord, RunRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

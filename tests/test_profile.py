@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from benchgraft import adapt
 from benchgraft.cli import app
 from benchgraft.networks import model_file
-from benchgraft.runfolder.ledger import Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
 from benchgraft.runfolder.profiling import Profile
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.tasks.report import verify
 
 FORWARD_OF_SCRATCH = ("conv2d_1", "batch_normalization_2", "max_pooling2d_3", "dense_3")

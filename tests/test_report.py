@@ -20,7 +20,8 @@ from benchgraft.cli import app
 from benchgraft.errors import RunFolderError
 from benchgraft.report import page
 from benchgraft.report.words import ordinal
-from benchgraft.runfolder.ledger import THUMBNAILS, AnyRecord, DataRecord, ImagesRecord, Ledger, Thumbnails
+from benchgraft.runfolder.ledger import THUMBNAILS, Ledger
+from benchgraft.runfolder.records import AnyRecord, DataRecord, ImagesRecord, Thumbnails
 from benchgraft.runfolder.seal import REPORT_FILES
 from benchgraft.tasks import report as reports
 from benchgraft.tasks.report import summarise

@@ -13,7 +13,8 @@ from photos import write_photos
 from benchgraft import adapt, compare
 from benchgraft.errors import DataError, RunFolderError, StorageError, UserError
 from benchgraft.networks import model_file
-from benchgraft.runfolder.ledger import Ledger, RunRecord, read
+from benchgraft.runfolder.ledger import Ledger, read
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.tasks.report import summarise, verify
 
 

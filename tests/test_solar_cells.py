@@ -16,7 +16,8 @@ from benchgraft.errors import DataError
 from benchgraft.experiment.images import package_folder
 from benchgraft.experiment.load import load
 from benchgraft.photos.readers import guess_format, open_source
-from benchgraft.runfolder.ledger import DataRecord, ImagesRecord, Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import DataRecord, ImagesRecord, RunRecord
 from benchgraft.store.store import open_store
 from benchgraft.tasks.report import verify
 

@@ -25,7 +25,8 @@ from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.cost import block_costs
 from benchgraft.networks.freeze import Frozen
-from benchgraft.runfolder.ledger import Ledger, RunRecord
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.training import cuts
 from benchgraft.training.batches import rows_of
 from benchgraft.training.cuts import Cut

@@ -11,7 +11,7 @@ from scipy import stats
 from benchgraft.report.blocks import Grid
 from benchgraft.report.measured import study_blocks
 from benchgraft.report.study import StudyStep
-from benchgraft.runfolder.ledger import AnyRecord
+from benchgraft.runfolder.records import AnyRecord
 from benchgraft.tasks.report import summarise
 
 SECONDS = {"all": (100.0, 120.0), "few": (50.0, 60.0)}

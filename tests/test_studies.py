@@ -20,7 +20,8 @@ from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.load import load
 from benchgraft.experiment.rounds import Comparison
 from benchgraft.progress import NoProgress
-from benchgraft.runfolder.ledger import Ledger, RunRecord, environment
+from benchgraft.runfolder.ledger import Ledger, environment
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.store.varieties import held_out, variety
 from benchgraft.tasks import report as reports
 from benchgraft.tasks.report import summarise

@@ -17,7 +17,8 @@ from benchgraft.errors import RunFolderError
 from benchgraft.paper.comparison import PaperSummary
 from benchgraft.report.blocks import terminal
 from benchgraft.report.summary import Summary
-from benchgraft.runfolder.ledger import DataRecord, ExcludedImage, Ledger, RunRecord, read
+from benchgraft.runfolder.ledger import Ledger, read
+from benchgraft.runfolder.records import DataRecord, ExcludedImage, RunRecord
 from benchgraft.tasks import report as reports
 from benchgraft.tasks.report import summarise
 

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from benchgraft.cli import app
 from benchgraft.cli.report import conclude
-from benchgraft.runfolder.ledger import THUMBNAILS, Ledger, RunRecord, read
+from benchgraft.runfolder.ledger import THUMBNAILS, Ledger, read
+from benchgraft.runfolder.records import RunRecord
 from benchgraft.runfolder.seal import UNCOVERED, seal
 from benchgraft.tasks import report as reports
 from benchgraft.tasks.report import verify

@@ -19,7 +19,8 @@ from export_material import export_part
 from rounds import Bench, Contender, run_rounds
 
 from benchgraft.paper.audit import audit
-from benchgraft.runfolder.ledger import ImagesRecord, RunRecord, read
+from benchgraft.runfolder.ledger import read
+from benchgraft.runfolder.records import ImagesRecord, RunRecord
 
 STEPS, QUICK_STEPS = 150, 4
 WARM_UP_STEPS = 5

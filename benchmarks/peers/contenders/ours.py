@@ -32,7 +32,8 @@ from benchgraft.networks.contract import Network, in_inference_order, split_at
 from benchgraft.networks.freeze import Frozen, match_blocks
 from benchgraft.photos.readers import open_source
 from benchgraft.progress import NoProgress
-from benchgraft.runfolder.ledger import Clock, Phase
+from benchgraft.runfolder.ledger import Clock
+from benchgraft.runfolder.records import Phase
 from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.store.classes import StageImages
 from benchgraft.store.store import open_store

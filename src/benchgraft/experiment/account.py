@@ -14,17 +14,8 @@ from ..errors import RunFolderError
 from ..files import shipped_path
 from ..names import printable, storable
 from ..networks import model_file
-from ..runfolder.ledger import (
-    FILE_NAME,
-    DataRecord,
-    ExperimentRecord,
-    ImagesRecord,
-    Ledger,
-    OriginRecord,
-    RunRecord,
-    config_digest,
-    now,
-)
+from ..runfolder.ledger import FILE_NAME, Ledger, config_digest, now
+from ..runfolder.records import DataRecord, ExperimentRecord, ImagesRecord, OriginRecord, RunRecord
 from ..store.classes import StageImages
 from .images import OpenedData, images_record
 

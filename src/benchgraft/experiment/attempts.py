@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from ..config.experiment import Stage
 from ..errors import DivergedError
 from ..events import Events
-from ..runfolder.ledger import Attempt, Clock, DivergedRecord
+from ..runfolder.ledger import Clock
+from ..runfolder.records import Attempt, DivergedRecord
 from ..training.checkpoint import Checkpoint, Position
 from ..training.loop import Task, Trained, fit
 from .run import Run

@@ -12,8 +12,9 @@ from ..config.requests import RunRequest
 from ..engines.device import prepare_device, wait_for
 from ..events import Events
 from ..files import default_cache
-from ..runfolder.ledger import Clock, Environment, environment
+from ..runfolder.ledger import Clock, environment
 from ..runfolder.profiling import NoProfiler, Profiler
+from ..runfolder.records import Environment
 
 OWN_CACHE = "own-cache"
 

@@ -17,7 +17,7 @@ from ..errors import DataError
 from ..files import SHIPPED, shipped_path
 from ..photos.readers import open_source
 from ..progress import Progress
-from ..runfolder.ledger import DataRecord, ExcludedImage, ImageList, ImagesRecord
+from ..runfolder.records import DataRecord, ExcludedImage, ImageList, ImagesRecord
 from ..store.classes import StageImages, select
 from ..store.overlap import apply_policy, find_overlap
 from ..store.perceptual import Fingerprints, fingerprints

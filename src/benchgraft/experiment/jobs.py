@@ -13,7 +13,7 @@ from pathlib import Path
 from ..engines.device import threads_put_back
 from ..errors import RunFolderError
 from ..events import Events
-from ..runfolder.ledger import DivergedRecord, RunRecord
+from ..runfolder.records import DivergedRecord, RunRecord
 from ..store.classes import StageImages
 from .attempts import RunDivergedError
 from .bench import Bench, make_bench

@@ -18,7 +18,8 @@ from ..config.experiment import Experiment
 from ..errors import ConfigError, DivergedError, FrozenMovedError
 from ..files import lock, shipped_path
 from ..photos.readers import open_source
-from ..runfolder.ledger import DivergedRecord, ExperimentRecord, Ledger, RunRecord, now
+from ..runfolder.ledger import Ledger, now
+from ..runfolder.records import DivergedRecord, ExperimentRecord, RunRecord
 from ..store.classes import StageImages
 from .account import Account
 from .attempts import RunDivergedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config.experiment import DataConfig, Experiment, Stage
-from ..runfolder.ledger import RunRecord
+from ..runfolder.records import RunRecord
 
 
 @dataclass(frozen=True, eq=False)

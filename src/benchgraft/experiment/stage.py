@@ -24,8 +24,9 @@ from ..networks.contract import Network
 from ..networks.cost import costs_of
 from ..networks.freeze import Frozen, match_blocks
 from ..networks.model_file import ModelCard, ModelFile
-from ..runfolder.ledger import Clock, DivergedRecord, RunRecord, dump_json, now
+from ..runfolder.ledger import Clock, dump_json, now
 from ..runfolder.profiling import LapClock
+from ..runfolder.records import DivergedRecord, RunRecord
 from ..store.classes import StageImages
 from ..store.perceptual import fingerprints
 from ..store.split import refuse_overlap

@@ -12,7 +12,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from ..files import write_whole
-from ..runfolder.ledger import THUMBNAILS, ImagesRecord, Ledger, RunRecord, Thumbnails
+from ..runfolder.ledger import THUMBNAILS, Ledger
+from ..runfolder.records import ImagesRecord, RunRecord, Thumbnails
 from ..store.classes import StageImages
 
 MOST_IMAGES = 24

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config.network import NetworkSpec
-from ..runfolder.ledger import BlockRecord
+from ..runfolder.records import BlockRecord
 from .build import build
 from .contract import INPUT, Network
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..part import Part
-from ..runfolder.ledger import ImagesRecord, RunRecord
+from ..runfolder.records import ImagesRecord, RunRecord
 from ..runfolder.runs import Arm, RunFolder, rest_class, right_answers
 from ..statistics.estimates import Estimate, Floats, difference_of_means, joined
 from ..statistics.significance import Significance, mcnemar, permutation_test

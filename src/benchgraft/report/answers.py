@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..part import Part, Result
 from ..photos.scan import photos, some
-from ..runfolder.ledger import ExcludedImage, Phase
+from ..runfolder.records import ExcludedImage, Phase
 from ..statistics.estimates import Estimate
 from .blocks import Block, Grid, Heading, Lines, numbers, said
 from .words import estimate, per_cent, seconds

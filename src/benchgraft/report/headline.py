@@ -14,7 +14,7 @@ from statistics import median
 from typing import NamedTuple
 
 from ..part import Part
-from ..runfolder.ledger import DataRecord, ImagesRecord, RunRecord
+from ..runfolder.records import DataRecord, ImagesRecord, RunRecord
 from ..runfolder.runs import SCRATCH, Arm, RunFolder
 from ..statistics.proportions import proportion
 from . import words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..part import Part
-from ..runfolder.ledger import BlockRecord, RunRecord
+from ..runfolder.records import BlockRecord, RunRecord
 from ..runfolder.runs import RunFolder
 
 

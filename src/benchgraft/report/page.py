@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 
 from ..errors import RunFolderError
-from ..runfolder.ledger import THUMBNAILS, Thumbnails
+from ..runfolder.ledger import THUMBNAILS
+from ..runfolder.records import Thumbnails
 from . import figures, figures_model, figures_study, sections, words
 from .accuracy import Mistake
 from .blocks import Grid, Heading, Lines

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..files import lock, write_whole
-from ..runfolder.ledger import Environment, Phase
 from ..runfolder.profiling import NoProfiler, Profile, Profiler, StageProfile
+from ..runfolder.records import Environment, Phase
 from ..runfolder.runs import VARIANT_OF
 from ..runfolder.seal import reseal
 from . import words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from ..part import Part
-from ..runfolder.ledger import Environment, ImagesRecord
+from ..runfolder.records import Environment, ImagesRecord
 from ..runfolder.runs import Arm, RunFolder, Variant, variant
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 
 from ..part import Part
-from ..runfolder.ledger import Phase, RunRecord
+from ..runfolder.records import Phase, RunRecord
 from ..runfolder.runs import SCRATCH, VARIANTS, Arm, RunFolder, Variant
 from ..statistics.estimates import BreakEven, Estimate, break_even, ratio_of_means
 from ..statistics.significance import Significance, permutation_test

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from ..part import Part
-from ..runfolder.ledger import RunRecord
+from ..runfolder.records import RunRecord
 from ..runfolder.runs import VARIANTS, Arm, RunFolder, Variant
 from ..statistics.estimates import Estimate, joined, mean_interval, mean_time_interval, within_fractions
 from .accuracy import difference, is_of_same_images, over_sources

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..part import Part
-from ..runfolder.ledger import RunRecord
+from ..runfolder.records import RunRecord
 from ..runfolder.runs import SCRATCH, VARIANTS, Arm, RunFolder, Variant, variant
 from ..statistics.estimates import Estimate, mean_interval, mean_time_interval, within_fractions
 from ..statistics.significance import FEWEST_RUNS_FOR_BOOTSTRAP, RunsNeeded, bootstrap_mean, runs_needed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..runfolder.ledger import RunRecord
+from ..runfolder.records import RunRecord
 from ..runfolder.runs import Arm, RunFolder, Variant
 from ..statistics.estimates import BreakEven, Estimate
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .ledger import Clock, DivergedRecord, Environment, Phase, RunRecord, now
+from .ledger import Clock, now
+from .records import DivergedRecord, Environment, Phase, RunRecord
 
 REST = "rest"
 """The part of a phase that no lap took."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunFolderError
-from .ledger import (
+from .records import (
     AnyRecord,
     DataRecord,
     DivergedRecord,

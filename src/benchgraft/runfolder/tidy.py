@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError
-from .ledger import AnyRecord, DivergedRecord, RunRecord, read
+from .ledger import read
+from .records import AnyRecord, DivergedRecord, RunRecord
 from .runs import group, variant
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from ..errors import RunFolderError, UserError
 from ..files import digest_bytes, shipped_path, utf8_path
 from .ledger import FILE_NAME as LEDGER
-from .ledger import OriginRecord, RunRecord, config_digest, dump_json, read
+from .ledger import config_digest, dump_json, read
+from .records import OriginRecord, RunRecord
 from .runs import RunFolder, group, right_answers
 from .seal import FILE_NAME, REPORT_FILES, TABLES_JSON, UNCOVERED, covered, digests, read_seal
 

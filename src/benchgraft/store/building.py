@@ -17,7 +17,7 @@ from ..errors import DataError, Interrupted, UserError
 from ..files import storage_errors, write_folder_whole
 from ..photos.decode import RULE_VERSION
 from ..progress import Progress
-from ..runfolder.ledger import ExcludedImage
+from ..runfolder.records import ExcludedImage
 from .packing import Pack
 from .reuse import JOURNAL, Journal, Known, known_in_leftovers, known_in_store
 from .rows import Written, write_rows

@@ -16,7 +16,7 @@ from ..config.choices import Policy
 from ..errors import DataError
 from ..files import write_whole
 from ..names import printable
-from ..runfolder.ledger import ExcludedImage
+from ..runfolder.records import ExcludedImage
 from .perceptual import NEAR_BITS, Fingerprints
 from .split import NOWHERE, TEST, TRAIN, VALIDATION, Digests, Dropped, Sides
 from .store import Store

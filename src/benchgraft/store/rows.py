@@ -16,7 +16,7 @@ from ..parallel import in_parallel
 from ..photos.decode import FINDINGS, Pixels, decode
 from ..photos.formats import Undecodable, pillow_warnings_off
 from ..progress import Progress
-from ..runfolder.ledger import ExcludedImage
+from ..runfolder.records import ExcludedImage
 from .packing import Pack
 from .reuse import JOURNAL, PIXELS, Earlier, Journal, Known
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigError, DataError
-from ..runfolder.ledger import ExcludedImage
+from ..runfolder.records import ExcludedImage
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 NOWHERE = -1

@@ -41,7 +41,7 @@ from ..photos.decode import Rule, look_of
 from ..photos.grey import FULL_RANGE
 from ..photos.readers import Source
 from ..progress import NoProgress, Progress
-from ..runfolder.ledger import ExcludedImage
+from ..runfolder.records import ExcludedImage
 from .building import FORMAT_VERSION, build, digest_of, first_of
 from .findings import findings_of
 from .packing import Pack, hash_files, hashes_of, pack_cifar100

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..experiment.inputs import SPLITS
 from ..experiment.photos import UserPhotos
 from ..report.answers import Adapted, ClassChange, ClassResult, Suspect
-from ..runfolder.ledger import RunRecord
+from ..runfolder.records import RunRecord
 from ..statistics.estimates import Estimate
 from ..statistics.proportions import proportion
 from ..statistics.sources import accuracy_by_source

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..photos.readers import Source
 from ..photos.scan import SHOWN, some
 from ..progress import Progress
-from ..runfolder.ledger import ExcludedImage
+from ..runfolder.records import ExcludedImage
 from ..store.findings import equal_rows
 from ..store.store import Store, open_store
 

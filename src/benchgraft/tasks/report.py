@@ -15,7 +15,8 @@ from ..report.blocks import Block
 from ..report.sections import Beside, report_blocks
 from ..report.summary import Summary
 from ..report.summary import summarise as measured
-from ..runfolder.ledger import AnyRecord, read
+from ..runfolder.ledger import read
+from ..runfolder.records import AnyRecord
 from ..runfolder.runs import group
 from ..runfolder.seal import REPORT_HTML, TABLES_JSON, TABLES_MD, seal
 from ..runfolder.verify import Verification

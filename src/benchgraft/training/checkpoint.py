@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..files import utf8_path, write_whole
-from ..runfolder.ledger import Attempt, Phase
+from ..runfolder.records import Attempt, Phase
 
 
 class Position(BaseModel):
