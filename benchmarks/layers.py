@@ -31,6 +31,7 @@ from torch import nn
 from benchgraft.config.network import PAPER
 from benchgraft.config.recipe import Recipe, Stop
 from benchgraft.engines.device import prepare_device
+from benchgraft.events import Events
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.load import load
 from benchgraft.networks.build import build
@@ -43,7 +44,7 @@ from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.layer_laps import watch_layers
-from benchgraft.training.loop import fit
+from benchgraft.training.loop import Task, fit
 
 CLASSES = 2
 COPIES = 10
@@ -133,7 +134,8 @@ def _step(rows: Rows, epochs: int, batch: int, checkpoint: Checkpoint) -> dict[s
     watch_layers(model, clock)
     recipe = Recipe(learning_rate=0.01, schedule="constant", batch_size=batch, stop=Stop(epochs=epochs))
     few = replace(rows, index=rows.index[:, :1], labels=rows.labels[:1])
-    trained = fit(model, Frozen(model, []), rows, few, recipe, 0, clock, checkpoint, NoProgress())
+    task = Task("layers", model, Frozen(model, []), rows, few, recipe, 0)
+    trained = fit(task, clock, checkpoint, Events())
     parts = clock.parts["train"]
     parts["rest"] = clock.seconds()["train"] - sum(parts.values())
     return {part: seconds / trained.position.step for part, seconds in parts.items()}

@@ -29,9 +29,11 @@ from peers.gemm import gemm_gflops
 from benchgraft.config.experiment import Experiment
 from benchgraft.config.network import PAPER
 from benchgraft.config.recipe import Recipe, Stop
+from benchgraft.events import Events
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.load import load
+from benchgraft.experiment.run import Run
 from benchgraft.experiment.stage import run_stage
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
@@ -39,7 +41,6 @@ from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen
 from benchgraft.photos.readers import open_source
 from benchgraft.photos.synthetic import write_synthetic
-from benchgraft.progress import NoProgress
 from benchgraft.runfolder.ledger import Clock, environment, now
 from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.store.classes import StageImages
@@ -47,7 +48,7 @@ from benchgraft.store.store import open_store
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.evaluate import evaluate
-from benchgraft.training.loop import fit
+from benchgraft.training.loop import Task, fit
 
 TARGET = Path(__file__).resolve().parent / "results" / "quick.json"
 BATCH = 128
@@ -82,7 +83,7 @@ def measure(rounds: int) -> dict[str, Any]:
     gemm = []
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        bench = make_bench(work / "run", work / "cache", "cpu", None, NoProgress(), lambda _line: None)
+        bench = make_bench(work / "run", work / "cache", "cpu")
         measurements = _measurements(bench)
         for one in measurements.values():
             one()
@@ -132,10 +133,10 @@ def _timed() -> Iterator[list[float]]:
 def _measurements(bench: Bench) -> dict[str, Measurement]:
     """Name -> what measures it; all are speeds, more is better."""
     experiment = load("solar-cells")
-    opened = open_data("solar_cells", experiment.data["solar_cells"], None, bench.cache, bench.progress)
+    opened = open_data("solar_cells", experiment.data["solar_cells"], None, bench.cache, bench.events)
     images = stage_images(experiment, "stage3", opened)
     rows = rows_of(images.store.pixels, images.rows["train"], images.labels["train"], bench.device)
-    run_stage(experiment, "stage3", "quick", 0, images, 0.0, bench)
+    run_stage(Run(experiment, "stage3", "quick", 0), images, 0.0, bench)
     jpegs = bench.folder / "jpegs"
     write_synthetic(jpegs, train_per_class=60, test_per_class=15)  # 600 fruits of 100 x 100
     return {
@@ -153,7 +154,8 @@ def _training(rows: Rows, bench: Bench) -> float:
     few = replace(rows, index=rows.index[:, :1], labels=rows.labels[:1])
     checkpoint = Checkpoint(bench.folder / "none.safetensors", "none")
     checkpoint.remove()  # an earlier round of more than 15 s has left one
-    fit(model, Frozen(model, []), rows, few, recipe, 0, clock, checkpoint, NoProgress())
+    task = Task("quick", model, Frozen(model, []), rows, few, recipe, 0)
+    fit(task, clock, checkpoint, Events())
     return 2 * (len(rows) // BATCH) * BATCH / clock.seconds()["train"]
 
 
@@ -176,7 +178,7 @@ def _decoding(photos: Path, bench: Bench) -> float:
 def _retraining(experiment: Experiment, images: StageImages, bench: Bench) -> float:
     """One stage 3 with features from the cache, from stored images to the written model file."""
     with _timed() as took:
-        run_stage(experiment, "stage3", "quick", 0, images, 0.0, bench, want_warm=True)
+        run_stage(Run(experiment, "stage3", "quick", 0, want_warm=True), images, 0.0, bench)
     return 60 / took[0]
 
 

@@ -27,9 +27,11 @@ import numpy as np
 
 from benchgraft.config.experiment import Experiment
 from benchgraft.config.recipe import Recipe
+from benchgraft.events import Events
 from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.images import OpenedData, open_data, stage_images
 from benchgraft.experiment.load import load
+from benchgraft.experiment.run import Run
 from benchgraft.experiment.stage import run_stage
 from benchgraft.files import digest_bytes
 from benchgraft.progress import NoProgress
@@ -56,7 +58,7 @@ def main() -> None:
         folder = Path(temporary)
         (folder / "models").mkdir()
         shutil.copy(options.parents / "models" / "stage1.safetensors", folder / "models")
-        bench = make_bench(folder, folder / "cache", "cpu", None, NoProgress(), print)
+        bench = make_bench(folder, folder / "cache", "cpu", events=Events(say=print))
         columns = ["stage", *keys, "validation accuracy", "range", "loss", "seconds"]
         print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
         for name in options.stages:
@@ -66,14 +68,13 @@ def main() -> None:
                 opened = by_arcs(opened, experiment.data[data].validation)
             for parent in experiment.chain(name)[1:-1]:
                 if not bench.model_path(parent, None).exists():
-                    run_stage(
-                        experiment, parent, None, 0, stage_images(experiment, parent, opened), 0.0, bench
-                    )
+                    run = Run(experiment, parent, None, 0)
+                    run_stage(run, stage_images(experiment, parent, opened), 0.0, bench)
             images = stage_images(experiment, name, opened)
             for values in itertools.product(*(values for _, values in grid)):
                 changed = _with_recipe(experiment, name, dict(zip(keys, values, strict=True)))
                 runs = [
-                    run_stage(changed, name, "search", seed, images, 0.0, bench, want_warm=True).record
+                    run_stage(Run(changed, name, "search", seed, want_warm=True), images, 0.0, bench).record
                     for seed in range(options.seeds)
                 ]
                 accuracy = [run.validation_accuracy[run.kept_epoch - 1] for run in runs]

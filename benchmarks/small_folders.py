@@ -30,6 +30,7 @@ from benchgraft.experiment.attempts import RunDivergedError
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.folder import STAGE, epochs_for, folder_experiment, start_of
 from benchgraft.experiment.photos import user_photos
+from benchgraft.experiment.run import Run as StageRun
 from benchgraft.experiment.stage import run_stage
 from benchgraft.runfolder.ledger import RunRecord, environment, now
 from benchgraft.shortcuts import keep_freed_memory
@@ -113,11 +114,12 @@ def carry_out(
         folder.write(data, place)
     for arm, recipe in wanted:
         with tempfile.TemporaryDirectory() as temporary:
-            bench = make_bench(Path(temporary), work / "cache", "cpu", 1, None, None)
+            bench = make_bench(Path(temporary), work / "cache", "cpu", 1)
             experiment, images = _prepared(place, bench, seed)
             if recipe == "old":
                 experiment = _without_clip(experiment)
-            yield _run(folder, experiment, images, arm, recipe, seed, bench)
+            run = StageRun(experiment, STAGE if arm == "transfer" else arm, arm, seed, want_warm=True)
+            yield _carried_out(run, folder, images, recipe, bench)
 
 
 def _prepared(place: Path, bench: Bench, seed: int) -> tuple[Experiment, StageImages]:
@@ -138,19 +140,11 @@ def _without_clip(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"stages": stages})
 
 
-def _run(
-    folder: SmallFolder,
-    experiment: Experiment,
-    images: StageImages,
-    arm: str,
-    recipe: str,
-    seed: int,
-    bench: Bench,
-) -> Run:
-    stage = STAGE if arm == "transfer" else arm
-    known = (folder.name, folder.kind, len(images.rows["train"]), arm, recipe, seed)
+def _carried_out(run: StageRun, folder: SmallFolder, images: StageImages, recipe: str, bench: Bench) -> Run:
+    assert run.arm is not None
+    known = (folder.name, folder.kind, len(images.rows["train"]), run.arm, recipe, run.seed)
     try:
-        record = run_stage(experiment, stage, arm, seed, images, 0.0, bench, want_warm=True).record
+        record = run_stage(run, images, 0.0, bench).record
     except RunDivergedError as error:
         return Run(*known, len(error.record.diverged), None, None, False)
     return Run(

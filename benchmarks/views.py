@@ -23,10 +23,12 @@ from search_recipes import by_arcs
 
 from benchgraft.config.experiment import Experiment
 from benchgraft.config.recipe import Augmentation
+from benchgraft.events import Events
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.folder import epochs_for, recipe_of
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.load import load
+from benchgraft.experiment.run import Run
 from benchgraft.experiment.stage import run_stage
 from benchgraft.progress import NoProgress
 from benchgraft.shortcuts import keep_freed_memory
@@ -48,13 +50,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         place = options.keep or Path(temporary)
-        bench = make_bench(place / "run", place / "cache", "cpu", None, NoProgress(), print)
+        bench = make_bench(place / "run", place / "cache", "cpu", events=Events(say=print))
         experiment = _with_shipped_stage1(load("paper"))
         name = experiment.stages["stage3"].data
         opened = open_data(name, experiment.data[name], options.data, bench.cache, NoProgress())
         opened = by_arcs(opened, experiment.data[name].validation)
         if not bench.model_path("stage2", None).exists():
-            run_stage(experiment, "stage2", None, 0, stage_images(experiment, "stage2", opened), 0.0, bench)
+            images = stage_images(experiment, "stage2", opened)
+            run_stage(Run(experiment, "stage2", None, 0), images, 0.0, bench)
         images = stage_images(experiment, "stage3", opened)
         counts = {split: len(rows) for split, rows in images.rows.items()}
         print(f"{counts['train']:,} photos to train on, {counts['validation']:,} to validate on")
@@ -99,9 +102,9 @@ def _measure(
     experiment: Experiment, images: StageImages, bench: Bench, seeds: int
 ) -> tuple[list[float], float, float]:
     """Accuracy of the kept epoch by seed, seconds cold (first seed), mean seconds warm."""
-    cold = run_stage(experiment, "stage3", "views", 0, images, 0.0, bench).record.total_seconds
+    cold = run_stage(Run(experiment, "stage3", "views", 0), images, 0.0, bench).record.total_seconds
     runs = [
-        run_stage(experiment, "stage3", "views", seed, images, 0.0, bench, want_warm=True).record
+        run_stage(Run(experiment, "stage3", "views", seed, want_warm=True), images, 0.0, bench).record
         for seed in range(seeds)
     ]
     accuracy = [run.validation_accuracy[run.kept_epoch - 1] for run in runs]

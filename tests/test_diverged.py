@@ -12,9 +12,9 @@ from torch import nn
 from benchgraft import adapt, compare, prepare
 from benchgraft.config.recipe import Recipe, Stop
 from benchgraft.errors import DivergedError
+from benchgraft.events import Events
 from benchgraft.experiment import attempts, folder
 from benchgraft.networks import model_file
-from benchgraft.progress import NoProgress
 from benchgraft.runfolder import tidy
 from benchgraft.runfolder.ledger import Clock, DivergedRecord, Ledger, RunRecord
 from benchgraft.tasks.report import verify
@@ -56,10 +56,10 @@ def _absurd(monkeypatch: pytest.MonkeyPatch, arm: str, saved_by_second: bool = F
 def _diverge_at(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Every attempt to train the whole network with this seed diverges."""
 
-    def fit(module, frozen, train, validation, recipe, number, *rest):
-        if number == seed and not frozen.blocks:
+    def fit(task, *rest):
+        if task.seed == seed and not task.frozen.blocks:
             raise DivergedError("the loss is nan in epoch 1")
-        return loop.fit(module, frozen, train, validation, recipe, number, *rest)
+        return loop.fit(task, *rest)
 
     monkeypatch.setattr(attempts, "fit", fit)
 
@@ -242,7 +242,5 @@ def test_a_recipe_without_clipping_is_written_as_before_there_was_any():
 
 def _fit(module: nn.Sequential, rows: Rows, checkpoint: Path, **recipe: object) -> None:
     recipe = Recipe(learning_rate=RATE, batch_size=32, **recipe)
-    loop.fit(
-        *(module, _NothingFrozen(module), rows, rows, recipe, 0),
-        *(Clock(), Checkpoint(checkpoint, "any"), NoProgress()),
-    )
+    task = loop.Task("any, seed 0", module, _NothingFrozen(module), rows, rows, recipe, 0)
+    loop.fit(task, Clock(), Checkpoint(checkpoint, "any"), Events())

@@ -16,6 +16,7 @@ import torch
 
 from benchgraft.config.network import PAPER
 from benchgraft.errors import ConfigError, FrozenMovedError, RunFolderError
+from benchgraft.events import Events
 from benchgraft.experiment.account import experiment_record
 from benchgraft.experiment.bench import Bench
 from benchgraft.experiment.load import load
@@ -23,8 +24,7 @@ from benchgraft.experiment.rounds import Comparison
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen, match_blocks
-from benchgraft.progress import NoProgress
-from benchgraft.runfolder.ledger import Ledger, RunRecord, config_digest, environment
+from benchgraft.runfolder.ledger import DataRecord, Ledger, RunRecord, config_digest, environment
 from benchgraft.tasks.report import summarise
 
 TINY = """
@@ -49,7 +49,7 @@ scratch.recipe = { batch_size = 32, stop = { epochs = 2 } }
 def _bench(folder: Path, cache: Path, **more: object) -> Bench:
     lines: list[str] = []
     env = environment(torch.get_num_threads(), "cpu")
-    return Bench(folder, cache, torch.device("cpu"), env, NoProgress(), lines.append, **more)
+    return Bench(folder, cache, torch.device("cpu"), env, Events(say=lines.append), **more)
 
 
 @pytest.fixture
@@ -277,3 +277,54 @@ def test_training_does_not_import_the_compiler(tiny, tmp_path, synthetic_data):
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert re.search(r"\btorch$", done.stderr, re.MULTILINE)
     assert not re.search(r"\btorch\._dynamo\b", done.stderr)
+
+
+SMALL = """
+[networks.small]
+family = "timm"
+name = "resnet18"
+input.side = 32
+options.drop_rate = 0.1
+
+[stages]
+stage1.network = "small"
+stage2.freeze = ["stem", "layer1"]
+stage3.freeze = ["stem", "layer*", "pool"]
+"""
+
+
+def test_each_stage_has_a_network_of_its_own_or_its_parents(tiny, tmp_path, synthetic_data):
+    """Stage 1 names a network of timm, its children have it from there, and scratch is the paper's."""
+    text = TINY.replace("[stages]\n", SMALL)
+    tiny.write_text(text)
+    bench = _bench(tmp_path / "run", tmp_path / "cache")
+    ledger = Comparison(load(str(tiny)), synthetic_data, bench).run([])
+    runs = _runs(ledger)
+    cards = {
+        name: model_file.read(bench.folder / run.model_file).card.network.name
+        for (name, _), run in runs.items()
+    }
+    assert cards == {"stage1": "resnet18", "stage2": "resnet18", "stage3": "resnet18", "scratch": "paper_cnn"}
+    cold, warm = runs["stage3", "computed"], runs["stage3", "cached"]
+    assert (warm.model_digest, warm.loss, warm.cut) == (cold.model_digest, cold.loss, cold.cut)
+    assert cold.cut in ("layer1", "layer2", "layer3", "layer4", "pool")
+    sides = {(record.name, record.side) for record in ledger.of_kind(DataRecord)}
+    assert sides == {("cifar100", 32), ("fruits360", 32), ("fruits360", 100)}
+    again = Comparison(load(str(tiny)), synthetic_data, bench).run([])
+    assert len(again.records) == len(ledger.records)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("stage2.freeze", 'stage2.network = "paper_cnn"\nstage2.freeze'), "its parent stage1 a resnet18"),
+        (('"stem", "layer1"', '"conv2d_1"'), '"conv2d_1" matches no block'),
+        (('"resnet18"', '"resnet81"'), 'timm has no network "resnet81"'),
+        (('stage1.network = "small"', 'stage1.network = "smal"'), "names nothing"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_told_before_anything_runs(tiny, change, said):
+    tiny.write_text(TINY.replace("[stages]\n", SMALL).replace(*change))
+    with pytest.raises(ConfigError) as caught:
+        load(str(tiny))
+    assert said in str(caught.value)

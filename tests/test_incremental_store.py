@@ -206,7 +206,7 @@ def test_build_that_is_still_running_is_left_alone(root: Path, tmp_path: Path) -
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
-from benchgraft.data import rows
+from benchgraft.store import rows
 from benchgraft.photos.readers import open_source
 from benchgraft.store.store import open_store
 real, rows.DECODED_AT_ONCE = rows.decode, 4

@@ -13,7 +13,7 @@ import pytest
 import benchgraft
 
 PACKAGE = Path(benchgraft.__file__).parent
-GROUND = ["errors", "files", "names", "part", "parallel", "progress"]
+GROUND = ["errors", "files", "names", "part", "parallel", "progress", "events"]
 ROOMS = [
     *GROUND,
     "config",

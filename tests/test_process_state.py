@@ -117,8 +117,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("adaptation.STEPS", "adaptation.UPDATE_STEPS", "comparison.COMPARED_STEPS"):
-        monkeypatch.setattr(f"benchgraft.{name}", 5)
+    for name in ("adapt.STEPS", "adapt.UPDATE_STEPS", "compare.COMPARED_STEPS"):
+        monkeypatch.setattr(f"benchgraft.tasks.{name}", 5)
 
 
 def _prepare(place: Path, out: Path, data: Path, **how: Any) -> None:
@@ -194,6 +194,6 @@ def test_bench_for_runs_sets_the_threads_that_its_caller_puts_back(tmp_path: Pat
 
     before = torch.get_num_threads()
     with threads_put_back():
-        bench = make_bench(tmp_path, tmp_path, "cpu", before + 1, None, None)
+        bench = make_bench(tmp_path, tmp_path, "cpu", before + 1)
         assert bench.environment.threads == torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before

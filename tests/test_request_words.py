@@ -28,6 +28,7 @@ KINDS = {
     "adapt": requests.AdaptRequest,
     "compare": requests.CompareRequest,
     "prepare": requests.PrepareRequest,
+    "parents": requests.ParentsRequest,
     "reproduce": requests.ReproduceRequest,
     "predict": requests.PredictRequest,
     "evaluate": requests.EvaluateRequest,
@@ -37,11 +38,12 @@ KINDS = {
 OPTIONS: dict[str, Any] = {
     "adapt": options.AdaptOptions,
     "compare": options.CompareOptions,
+    "parents": options.ParentsOptions,
     "prepare": options.PrepareOptions,
     "predict": options.PredictOptions,
     "evaluate": options.EvaluateOptions,
 }
-PYTHON_ONLY = {"progress", "say", "command"}
+PYTHON_ONLY = {"progress", "say", "listen", "cancel", "command"}
 OF_THE_FRONT = {"json", "format", "dry_run", "help"}
 """Options of commands that say how something is shown, not what is done."""
 
@@ -109,6 +111,7 @@ VALUES = {
     values.as_file: LETTERS.filter(lambda text: not text.endswith("/")),
     values.as_model: LETTERS,
     values.as_name: NAMES,
+    values.as_parent: NAMES,
     values.as_texts: st.lists(LETTERS, min_size=1, max_size=3),
     values.as_expression: st.sampled_from(["(a+)", "-", "--out", r"\d $"]),
     values.as_renames: st.lists(st.sampled_from(["a=b", "c=d e", "=", "--rename"]), min_size=1),
@@ -139,6 +142,8 @@ def _requests(draw: st.DrawFn, kind: Any) -> Any:
             given |= {"rename": None, "refuse_regression": False}
         else:
             given["parent"] = None
+    if given.get("parent") is None:
+        given.pop("weights", None)
     return checked(kind, **given)
 
 

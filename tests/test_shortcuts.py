@@ -22,12 +22,12 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from benchgraft import shortcuts
 from benchgraft.config.recipe import Recipe, Stop
+from benchgraft.events import Events
 from benchgraft.networks.freeze import Frozen, tensor_digest
-from benchgraft.progress import NoProgress
 from benchgraft.runfolder.ledger import Clock
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
-from benchgraft.training.loop import fit
+from benchgraft.training.loop import Task, fit
 
 OPTIMIZERS = {"sgd": SGD, "adamw": AdamW}
 TRAIN_IN_A_PROCESS = """
@@ -56,17 +56,10 @@ def trained(optimizer: str, folder: Path) -> dict[str, str]:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         module = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3))
-    fit(
-        module,
-        Frozen(module, []),  # type: ignore[arg-type]
-        _rows(200, 0),
-        _rows(50, 1),
-        Recipe(optimizer=optimizer, learning_rate=0.01, batch_size=32, clip=1.0, stop=Stop(epochs=3)),  # type: ignore[arg-type]
-        5,
-        Clock(),
-        Checkpoint(folder / "checkpoint.safetensors", "the same"),
-        NoProgress(),
-    )
+    recipe = Recipe(optimizer=optimizer, learning_rate=0.01, batch_size=32, clip=1.0, stop=Stop(epochs=3))  # type: ignore[arg-type]
+    frozen = Frozen(module, [])  # type: ignore[arg-type]
+    task = Task("any, seed 5", module, frozen, _rows(200, 0), _rows(50, 1), recipe, 5)
+    fit(task, Clock(), Checkpoint(folder / "checkpoint.safetensors", "the same"), Events())
     return {name: tensor_digest(tensor) for name, tensor in module.state_dict().items()}
 
 

@@ -126,7 +126,7 @@ def test_a_cut_must_earn_the_features_that_it_costs():
 
 def _compared(made: Path, folder: Path, **more: Any) -> dict[str, RunRecord]:
     """Runs of the frozen arm by their features, in a run folder and a cache of their own."""
-    bench = make_bench(folder / "run", folder / "cache", "cpu", None, None, None)
+    bench = make_bench(folder / "run", folder / "cache", "cpu")
     experiment = load(str(made / "tiny.toml")).model_copy(update={"arms": {"transfer": "frozen"}})
     ledger = Comparison(experiment, made, replace(bench, **more)).run([])
     return {run.features: run for run in ledger.of_kind(RunRecord) if not run.given}

@@ -55,15 +55,7 @@ def _run(
 ) -> Ledger:
     """cuts: which to take instead of measuring; with one epoch none pays."""
     env = environment(torch.get_num_threads(), "cpu")
-    bench = Bench(
-        folder / "run",
-        folder / "cache",
-        torch.device("cpu"),
-        env,
-        NoProgress(),
-        lambda _line: None,
-        chosen_cuts=cuts or {},
-    )
+    bench = Bench(folder / "run", folder / "cache", torch.device("cpu"), env, chosen_cuts=cuts or {})
     return Comparison(experiment, data, bench).run([])
 
 

@@ -21,13 +21,14 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
 from benchgraft.config.network import PAPER
 from benchgraft.config.recipe import Recipe, Stop
 from benchgraft.errors import Interrupted
+from benchgraft.events import Events
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen
 from benchgraft.progress import NoProgress, Progress
 from benchgraft.runfolder.ledger import Clock
 from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
-from benchgraft.training.loop import Trained, fit
+from benchgraft.training.loop import Task, Trained, fit
 
 CPU = torch.device("cpu")
 RATE, MOMENTUM, DECAY, BATCH = 0.02, 0.9, 1e-3, 32
@@ -93,7 +94,8 @@ def _train(
     classes = int(train.labels.max()) + 1
     validation = _pixels(40, seed=9) if train.array.dtype == torch.uint8 else _rows(60, classes, seed=9)
     frozen = Frozen(module, [])  # type: ignore[arg-type]
-    return fit(module, frozen, train, validation, recipe, 5, Clock(), checkpoint, progress or NoProgress())
+    task = Task("any, seed 5", module, frozen, train, validation, recipe, 5)
+    return fit(task, Clock(), checkpoint, Events(progress=progress))
 
 
 def _plain(

@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     from .tasks.compare import compare
     from .tasks.evaluate import evaluate
     from .tasks.export import export
+    from .tasks.parents import parents
     from .tasks.predict import predict
     from .tasks.prepare import prepare
 
-__all__ = ["adapt", "compare", "evaluate", "export", "load_runs", "predict", "prepare"]
+__all__ = ["adapt", "compare", "evaluate", "export", "load_runs", "parents", "predict", "prepare"]
 _PLACES = {
     "adapt": ".tasks.adapt",
     "compare": ".tasks.compare",
     "evaluate": ".tasks.evaluate",
     "export": ".tasks.export",
     "load_runs": ".runfolder.tidy",
+    "parents": ".tasks.parents",
     "predict": ".tasks.predict",
     "prepare": ".tasks.prepare",
 }

@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from gemm import gemm_gflops
+from torch import nn
 
-from benchgraft.config.experiment import Stage
+from benchgraft.config.experiment import Experiment, Stage
 from benchgraft.config.network import PAPER
 from benchgraft.config.recipe import Recipe, Stop
+from benchgraft.events import Events
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.images import keys_of, open_data, stage_images
 from benchgraft.experiment.inputs import Inputs, prepare_inputs
 from benchgraft.experiment.load import load
+from benchgraft.experiment.run import Run
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
@@ -33,10 +36,10 @@ from benchgraft.runfolder.ledger import Clock, Phase
 from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.store.classes import StageImages
 from benchgraft.store.store import open_store
-from benchgraft.training.batches import rows_of
+from benchgraft.training.batches import Rows, rows_of
 from benchgraft.training.checkpoint import Checkpoint
 from benchgraft.training.evaluate import evaluate, full_batches
-from benchgraft.training.loop import Trained, fit
+from benchgraft.training.loop import Task, Trained, fit
 
 from . import material
 from .timeline import Timeline
@@ -66,7 +69,7 @@ class _EpochClock(Clock):
 
 def _bench(folder: Path, cache: Path) -> Bench:
     keep_freed_memory()  # as a command does; functions leave malloc alone
-    return make_bench(folder, cache, "cpu", None, NoProgress(), lambda _line: None)
+    return make_bench(folder, cache, "cpu")
 
 
 def _no_checkpoint(folder: Path) -> Checkpoint:
@@ -88,7 +91,8 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
         "fruits360", experiment.data["fruits360"], Path(job["data"]), Path(job["stores"]), NoProgress()
     )
     images = _without_test(stage_images(experiment, "stage3", opened))
-    stage = _stage(experiment.stages["stage3"], job)
+    experiment = _as_asked(experiment, job)
+    stage = experiment.stages["stage3"]
     difference = _agreement(job)
     variants = {}
     for variant in material.variants(job):
@@ -97,7 +101,8 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
             model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"]
         )
         frozen = Frozen(model, match_blocks(model.block_names, stage.freeze))
-        inputs = prepare_inputs("stage3", stage, 0, model, frozen, images, bench, clock, variant == "warm")
+        run = Run(experiment, "stage3", None, 0, want_warm=variant == "warm")
+        inputs = prepare_inputs(run, model, frozen, images, bench, clock)
         timeline.part("features" if variant == "cold" else "prepare")
         trained = _fit(inputs, frozen, stage, job, bench, clock)
         for accuracy, end in zip(trained.position.validation_accuracy, clock.ends, strict=True):
@@ -130,19 +135,16 @@ def _tested(model: Network, stage: Stage, job: dict[str, Any]) -> float:
 def _fit(
     inputs: Inputs, frozen: Frozen, stage: Stage, job: dict[str, Any], bench: Bench, clock: Clock
 ) -> Trained:
-    trained = fit(
-        inputs.module,
-        frozen,
-        inputs.rows["train"],
-        inputs.rows["validation"],
-        stage.recipe,
-        job["seed"],
-        clock,
-        _no_checkpoint(bench.folder),
-        NoProgress(),
-    )
+    task = _task(inputs.module, frozen, inputs.rows, stage.recipe, job)
+    trained = fit(task, clock, _no_checkpoint(bench.folder), Events())
     frozen.verify()
     return trained
+
+
+def _task(
+    module: nn.Sequential, frozen: Frozen, rows: dict[str, Rows], recipe: Recipe, job: dict[str, Any]
+) -> Task:
+    return Task("ours", module, frozen, rows["train"], rows["validation"], recipe, job["seed"])
 
 
 def files(job: dict[str, Any]) -> dict[str, Any]:
@@ -162,10 +164,11 @@ def _from_files(job: dict[str, Any], cache: Path, timeline: Timeline) -> dict[st
     )
     images = stage_images(experiment, "stage3", open_data("photos", photos, None, cache, NoProgress()))
     timeline.part("decode")
-    stage = _stage(experiment.stages["stage3"], job)
+    experiment = _as_asked(experiment, job)
+    stage = experiment.stages["stage3"]
     model = model_file.start_from(model_file.read(shipped_path(PARENT)), len(images.class_names), job["seed"])
     frozen = Frozen(model, match_blocks(model.block_names, stage.freeze))
-    inputs = prepare_inputs("stage3", stage, 0, model, frozen, images, bench, clock, False)
+    inputs = prepare_inputs(Run(experiment, "stage3", None, 0), model, frozen, images, bench, clock)
     timeline.part("features")
     trained = _fit(inputs, frozen, stage, job, bench, clock)
     for accuracy, end in zip(trained.position.validation_accuracy, clock.ends, strict=True):
@@ -187,11 +190,12 @@ def _decoded(images: StageImages) -> dict[str, material.Split]:
     return found
 
 
-def _stage(stage: Stage, job: dict[str, Any]) -> Stage:
-    """The experiment's own stage 3, or the reading and recipe that the job names."""
+def _as_asked(experiment: Experiment, job: dict[str, Any]) -> Experiment:
+    """With its own stage 3, or the reading and recipe that the job names."""
     if job.get("as_shipped"):
-        return stage
-    return stage.model_copy(update={"freeze": job["frozen"], "recipe": _recipe(job)})
+        return experiment
+    stage = experiment.stages["stage3"].model_copy(update={"freeze": job["frozen"], "recipe": _recipe(job)})
+    return experiment.model_copy(update={"stages": experiment.stages | {"stage3": stage}})
 
 
 def _recipe(job: dict[str, Any]) -> Recipe:
@@ -220,17 +224,8 @@ def _from_scratch(job: dict[str, Any]) -> dict[str, Any]:
     timeline = Timeline()
     model = build(PAPER, 3, seed)
     timeline.part("prepare")
-    trained = fit(
-        model,
-        Frozen(model, []),
-        rows["train"],
-        rows["validation"],
-        _recipe(job),
-        job["seed"],
-        clock,
-        _no_checkpoint(bench.folder),
-        NoProgress(),
-    )
+    task = _task(model, Frozen(model, []), rows, _recipe(job), job)
+    trained = fit(task, clock, _no_checkpoint(bench.folder), Events())
     for accuracy, end in zip(trained.position.validation_accuracy, clock.ends, strict=True):
         timeline.epoch(accuracy, end)
     tested = evaluate(model, rows["test"], job["batch"])
@@ -254,17 +249,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
         model = build(PAPER, 3, job["seed"])
         recipe = Recipe(learning_rate=0.01, schedule="constant", batch_size=size, stop=Stop(epochs=2))
         checkpoint = _no_checkpoint(bench.folder)
-        fit(
-            model,
-            Frozen(model, []),
-            rows["train"],
-            rows["validation"],
-            recipe,
-            job["seed"],
-            clock,
-            checkpoint,
-            NoProgress(),
-        )
+        fit(_task(model, Frozen(model, []), rows, recipe, job), clock, checkpoint, Events())
         speed[str(size)] = job["images"] // size * size / clock.trained[-1]
     return {"images_per_second": speed}
 

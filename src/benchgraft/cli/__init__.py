@@ -23,6 +23,7 @@ from .evaluate import evaluate
 from .export import export
 from .model import model
 from .output import print_error, take_any_letter
+from .parents import parents
 from .predict import predict
 from .prepare import prepare
 from .report import report, verify
@@ -38,7 +39,19 @@ app = typer.Typer(
     "ran and found something wrong (photos that cannot be read, differences, a problem in a data set), 2 bad "
     "input or no space, 130 interrupted.",
 )
-for command in (adapt, compare, predict, evaluate, export, prepare, reproduce, report, verify, model):
+for command in (
+    adapt,
+    compare,
+    predict,
+    evaluate,
+    export,
+    prepare,
+    parents,
+    reproduce,
+    report,
+    verify,
+    model,
+):
     app.command(cls=Command)(command)
 _COMPUTING = ("adapt", "compare", "evaluate", "predict", "prepare", "reproduce")
 app.add_typer(data_app, name="data")

@@ -13,7 +13,7 @@ from .recipe import Recipe
 
 
 class HoldOut(BaseModel):
-    """Whole varieties of a data set taken out: see data/varieties.py for what a variety is."""
+    """Whole varieties of a data set taken out: see store/varieties.py for what a variety is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +46,7 @@ class DataConfig(BaseModel):
     keep_overlap: bool = False
     """Whether images may be judged by that were trained on before; the figures are then worth less."""
     overlap: Policy | None = None
-    """What the leak gate (data/overlap.py) does with images to judge by that equal a training image, or look
+    """What the leak gate (store/overlap.py) does with images to judge by that equal a training image, or look
     like one; None: there is no gate, and test images with the bytes of a training image are left out."""
     leave_out: dict[str, str] = {}
     """Keys of images that are not to be judged by -> why; for the ledger."""

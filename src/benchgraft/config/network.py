@@ -37,8 +37,9 @@ class NetworkSpec(BaseModel):
     """None: what the family says; a network that was built has it always."""
     options: dict[str, Option] = {}
     """What the family leaves open: see its module in networks/."""
-    has_blocks: bool = True
-    """False: no exact chain of its blocks is known, and it is taken as two, backbone and head."""
+    has_blocks: bool | None = None
+    """False: no exact chain of its blocks is known, and it is taken as two, backbone and head. None: to be
+    found out; a network that was built says it."""
 
     @property
     def side(self) -> int:
@@ -47,7 +48,7 @@ class NetworkSpec(BaseModel):
         return self.input.side
 
 
-PAPER = NetworkSpec(input=InputSpec(side=100))
+PAPER = NetworkSpec(input=InputSpec(side=100), has_blocks=True)
 """The paper's network (table 1), the default everywhere."""
 
 _DEFAULTS = {"batch_norm_momentum": 0.1, "batch_norm_epsilon": 1e-5}

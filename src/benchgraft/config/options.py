@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from ..events import Cancel, Listen
 from ..progress import Progress
 from .choices import Damaged, Fit, Policy
 
@@ -28,11 +29,19 @@ class PredictOptions(DeviceOptions, total=False):
     say: Callable[[str], None] | None
 
 
+class ParentsOptions(DeviceOptions, total=False):
+    """For `parents`: see ParentsRequest."""
+
+    measure: bool
+
+
 class StoreOptions(DeviceOptions, total=False):
     """Of what decodes photos into a store."""
 
     cache: Path | str | None
     progress: Progress | None
+    listen: Listen | None
+    cancel: Cancel | None
 
 
 class EvaluateOptions(StoreOptions, total=False):
@@ -53,6 +62,7 @@ class PhotosOptions(RunOptions, total=False):
     """Of what trains on a folder of photos."""
 
     parent: Path | str | None
+    weights: Path | str | None
     freeze: Sequence[str] | str | None
     seed: int
     fit: Fit | None

@@ -13,15 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from ..events import Cancel, Listen
 from ..progress import Progress
 from .choices import Damaged, Fit, Policy, ReportFormat
 from .values import (
     Check,
+    as_cancel,
     as_expression,
     as_file,
     as_fraction,
+    as_listener,
     as_model,
     as_name,
+    as_parent,
     as_path,
     as_paths,
     as_points,
@@ -40,6 +44,8 @@ AFile = Annotated[Path, Check(as_file, Path | str)]
 AModel = Annotated[Path, Check(as_model, Path | str)]
 AName = Annotated[str, Check(as_name, Path | str)]
 """A path, or the name of something that comes along."""
+AParent = Annotated[str, Check(as_parent, Path | str)]
+"""The name of a parent, or a model file."""
 Paths = Annotated[Iterable[str], Check(as_paths, Iterable[Path | str] | Path | str)]
 Texts = Annotated[tuple[str, ...], Check(as_texts, Sequence[str] | str)]
 Expression = Annotated[str, Check(as_expression, str)]
@@ -50,6 +56,8 @@ Fraction = Annotated[float, Check(as_fraction, float, least=0, most=1)]
 Points = Annotated[float, Check(as_points, float)]
 Teller = Annotated[Callable[[str], None], Check(as_teller, Callable[[str], None])]
 Shower = Annotated[Progress, Check(as_progress, Progress)]
+Listener = Annotated[Listen, Check(as_listener, Listen)]
+Token = Annotated[Cancel, Check(as_cancel, Cancel)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +84,11 @@ class StoreRequest(DeviceRequest):
     ] = None
     progress: Shower | None = None
     """None shows nothing."""
+    listen: Listener | None = None
+    """Takes each event of what goes on: see benchgraft.events."""
+    cancel: Token | None = None
+    """When it is set, from whichever thread, the task ends with Interrupted, as after Ctrl-C; the same call
+    goes on later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +110,14 @@ class PhotosRequest(RunRequest):
 
     folder: Annotated[APath, Argument("Folder of class folders (one a class).")]
     parent: Annotated[
-        AModel | None, Option("Model file to transfer from. Default: the one that comes along.")
+        AParent | None,
+        Option("What to transfer from: a name (see: benchgraft parents) or a model file. Default: paper."),
     ] = None
+    weights: Annotated[
+        APath | None,
+        Option("Weights of the parent's network: safetensors, or a state dict of torch. Default: found."),
+    ] = None
+    """For a parent by name whose network is timm's; networks/weights.py says where they are found."""
     freeze: Annotated[
         Texts | None,
         Option("Pattern of blocks to freeze. Default: all but the head (paper_cnn: the dense layers)."),
@@ -125,6 +144,10 @@ class PhotosRequest(RunRequest):
     """Seen: by bytes or pixels, by the parent too, and by validation photos as well. Photos that only look
     alike are told, and left out by "drop-near"."""
 
+    def __post_init__(self) -> None:
+        if self.weights is not None and self.parent is None:
+            raise ValueError("weights needs parent: name the network that they are of, as in timm/resnet18")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptRequest(PhotosRequest):
@@ -145,6 +168,7 @@ class AdaptRequest(PhotosRequest):
     """Of this one run; the default gets a number behind it where another run has that folder."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.update is not None and self.parent is not None:
             raise ValueError("parent and update exclude each other: an updated model is its own parent")
         if self.update is None and self.rename:
@@ -200,6 +224,17 @@ class ReproduceRequest(RunRequest):
     seed: Annotated[Seed | None, Option("Seed of the first run.")] = None
     no_cache: Annotated[bool, Option("Train the plain way.")] = False
     quick: Annotated[bool, Option("The file's smaller version of itself.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParentsRequest(DeviceRequest):
+    """For `parents`."""
+
+    name: Annotated[
+        AParent | None,
+        Argument("One alone: a name, timm/NAME or a model file. Default: all that have a name."),
+    ] = None
+    measure: Annotated[bool, Option("Measure photos a second on this machine.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,21 @@ def as_model(value: object) -> Path:
     return path
 
 
+def as_parent(value: object) -> str:
+    """The name of a parent, or a model file: its path, or the name of one that comes along.
+
+    As it was written: ./imagenet is a file, and so is what comes as a path object.
+    """
+    from ..files import SHIPPED, shipped_path
+
+    text = as_name(value)
+    if text.startswith(SHIPPED):
+        shipped_path(text)
+    elif isinstance(value, os.PathLike) and not Path(text).is_absolute():
+        return f"./{text}"
+    return text
+
+
 def as_paths(value: object) -> Iterator[str]:
     """One path, or several of them. Of several each is checked when its turn comes: there may be many.
 
@@ -183,6 +198,20 @@ def as_teller(value: object) -> object:
     """A function that takes a line of text."""
     if not callable(value):
         raise ValueError(f"is {shown(value)}: give a function that takes a line of text")
+    return value
+
+
+def as_listener(value: object) -> object:
+    """A function that takes an event."""
+    if not callable(value):
+        raise ValueError(f"is {shown(value)}: give a function that takes an event, see benchgraft.events")
+    return value
+
+
+def as_cancel(value: object) -> object:
+    """What another thread sets when the task is to stop."""
+    if not callable(getattr(value, "is_set", None)):
+        raise ValueError(f"is {shown(value)}: give an object with a method is_set, such as threading.Event()")
     return value
 
 

@@ -20,6 +20,7 @@ from ..runfolder.ledger import (
     ExperimentRecord,
     ImagesRecord,
     Ledger,
+    OriginRecord,
     RunRecord,
     config_digest,
     now,
@@ -59,11 +60,12 @@ class Account:
             self.ledger.append(experiment_record(experiment, command))
 
     def take(self, given: str) -> model_file.ModelCard:
-        """Tell of a model that is there already, with all that its making took.
+        """Tell of a model that is there already, with all that is known of what its making took.
 
         Whatever it was where it was made, such as an arm of `adapt`, it is preparation here.
         """
         card = model_file.read(shipped_path(given)).card
+        self._tell_origin(card, given)
         known = {run.model_digest for run in self.ledger.of_kind(RunRecord)}
         for facts in card.history:
             if facts["model_digest"] not in known:
@@ -75,6 +77,16 @@ class Account:
                 }
                 self.ledger.append(RunRecord.model_validate(facts | here))
         return card
+
+    def _tell_origin(self, card: model_file.ModelCard, given: str) -> None:
+        """Tell of the model from elsewhere that a line of models begins with, once."""
+        first = card.history[0]["parent_digest"] if card.history else card.model_digest
+        if first is None or any(told.model_digest == first for told in self.ledger.of_kind(OriginRecord)):
+            return
+        if card.origin or not card.history:
+            origin = printable(card.origin or "not stated")
+            place = None if card.history else printable(given)
+            self.ledger.append(OriginRecord(model_digest=first, origin=origin, place=place))
 
     def finished(self, stage: str) -> RunRecord | None:
         """The run of a stage that was carried out here, if its model is still there."""
@@ -171,6 +183,7 @@ def is_this_run(
     begun = _begun(there[0]) if there else None
     told = [record.digest for record in ledger.of_kind(ImagesRecord) if record.stage == stage]
     parents = [run.model_digest for run in ledger.of_kind(RunRecord) if run.given]
+    parents += [told.model_digest for told in ledger.of_kind(OriginRecord)]
     return (
         begun is not None
         and _meaning(begun) == _meaning(experiment)

@@ -6,16 +6,15 @@ One rule for all: both arms, preparation, cold and warm. What an attempt in vain
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config.experiment import Stage
 from ..errors import DivergedError
-from ..networks.freeze import Frozen
+from ..events import Events
 from ..runfolder.ledger import Attempt, Clock, DivergedRecord
 from ..training.checkpoint import Checkpoint, Position
-from ..training.loop import Trained, fit
-from .bench import Bench
-from .inputs import Inputs
+from ..training.loop import Task, Trained, fit
+from .run import Run
 
 ATTEMPTS = 3
 SLOWER = 0.5
@@ -48,46 +47,33 @@ class Outcome:
 
 
 def train(
-    what: str,
-    stage: Stage,
-    seed: int,
-    frozen: Frozen,
-    inputs: Inputs,
+    run: Run,
+    task: Task,
     checkpoint_of: Callable[[Stage], Checkpoint],
     begin_anew: Callable[[], object],
     clock: Clock,
-    bench: Bench,
+    events: Events,
 ) -> Outcome:
     """Train, up to ATTEMPTS times; a run that was interrupted goes on in the attempt that it was in.
 
-    what: which run, in words. checkpoint_of: for the stage as an attempt trains it. begin_anew: put the
-    start weights back. Raises Interrupted.
+    checkpoint_of: for the stage as an attempt trains it. begin_anew: put the start weights back.
+    Raises Interrupted.
     """
-    rows, before = inputs.rows, _position(stage, checkpoint_of)
+    before = _position(run.settings, checkpoint_of)
     diverged, segments = list(before.diverged), before.segments + 1
     while True:
-        tried = slower(stage, len(diverged))
+        tried = slower(run.settings, len(diverged))
+        start = Position(segments=segments, diverged=diverged)
         try:
-            trained = fit(
-                inputs.module,
-                frozen,
-                rows["train"],
-                rows["validation"],
-                tried.recipe,
-                seed,
-                clock,
-                checkpoint_of(tried),
-                bench.progress,
-                Position(segments=segments, diverged=diverged),
-            )
+            trained = fit(replace(task, recipe=tried.recipe), clock, checkpoint_of(tried), events, start)
         except DivergedError as error:
             rate = tried.recipe.learning_rate
             seconds = _looped(clock) - sum(attempt.seconds for attempt in diverged)
             diverged.append(Attempt(learning_rate=rate, seconds=seconds, reason=error.what))
             if len(diverged) == ATTEMPTS:
                 return Outcome(None, tried, diverged, segments)
-            bench.say(
-                f"{what}: training diverged ({error.what}); again with learning rate "
+            events.say(
+                f"{run.title}: training diverged ({error.what}); again with learning rate "
                 f"{SLOWER * rate:g} instead of {rate:g}"
             )
             begin_anew()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,8 @@ import torch
 
 from ..config.requests import RunRequest
 from ..engines.device import prepare_device, wait_for
+from ..events import Events
 from ..files import default_cache
-from ..progress import NoProgress, Progress
 from ..runfolder.ledger import Clock, Environment, environment
 from ..runfolder.profiling import NoProfiler, Profiler
 
@@ -28,8 +27,7 @@ class Bench:
     cache: Path
     device: torch.device
     environment: Environment
-    progress: Progress
-    say: Callable[[str], None]
+    events: Events = field(default_factory=Events)
     use_cache: bool = True
     chosen_cuts: dict[str, str | None] = field(default_factory=dict)
     """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
@@ -56,17 +54,16 @@ class Bench:
 def make_bench(
     folder: Path,
     cache: Path | str | None,
-    device: str,
-    threads: int | None,
-    progress: Progress | None,
-    say: Callable[[str], None] | None,
+    device: str = "auto",
+    threads: int | None = None,
+    events: Events | None = None,
     use_cache: bool = True,
     profile: bool = False,
 ) -> Bench:
     """Choose the device and set the threads of this process.
 
-    cache: None takes the user's own folder. progress, say: None shows and says nothing. profile: gather where
-    the time goes, layer by layer; results stay the same, times grow a little.
+    cache: None takes the user's own folder. events: None tells nobody. profile: gather where the time goes,
+    layer by layer; results stay the same, times grow a little.
     Raises ConfigError for a device that this machine does not have.
     """
     chosen = prepare_device(device, threads)
@@ -75,8 +72,7 @@ def make_bench(
         cache=Path(cache) if cache else default_cache(),
         device=chosen,
         environment=environment(torch.get_num_threads(), str(chosen)),
-        progress=progress or NoProgress(),
-        say=say or (lambda _line: None),
+        events=events or Events(),
         use_cache=use_cache,
         profiler=Profiler() if profile else NoProfiler(),
     )
@@ -84,13 +80,7 @@ def make_bench(
 
 def bench_for(request: RunRequest, folder: Path, use_cache: bool = True) -> Bench:
     """The same for a request, in this run folder."""
+    events = Events(request.listen, request.cancel, request.progress, request.say)
     return make_bench(
-        folder,
-        request.cache,
-        request.device,
-        request.threads,
-        request.progress,
-        request.say,
-        use_cache,
-        request.profile,
+        folder, request.cache, request.device, request.threads, events, use_cache, request.profile
     )

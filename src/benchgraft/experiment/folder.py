@@ -9,13 +9,15 @@ from typing import Literal
 
 from ..config.experiment import DataConfig, Experiment, Stage
 from ..config.network import PAPER
+from ..config.parents import is_name
 from ..config.recipe import Recipe, Stop
 from ..config.requests import PhotosRequest
-from ..files import SHIPPED
+from ..files import SHIPPED, default_cache
 from ..networks import model_file
 from ..networks.build import block_names
 from ..networks.freeze import match_blocks
 from ..networks.model_file import ModelFile
+from ..networks.parents import parent_place
 
 DEFAULT_PARENT = "shipped:stage2.safetensors"
 STAGE = "adapt"
@@ -35,12 +37,15 @@ class Start:
     """What training by transfer starts from."""
 
     name: str
-    """A path, or the name of a model file that comes along."""
+    """Of its model file: a path, or the name of one that comes along."""
     file: ModelFile
     freeze: tuple[str, ...]
     """Patterns of blocks."""
     is_updated: bool = False
     """Whether it is an earlier state of the model to be made, and its photos may be in the folder."""
+    parent: str | None = None
+    """What asks for the same parent again, wherever that is done: its name, or the path of its file."""
+    weights: Path | None = None
 
 
 def _default_freeze(parent: ModelFile) -> tuple[str, ...]:
@@ -55,12 +60,18 @@ def start_of(request: PhotosRequest, update: Path | None = None) -> Start:
 
     Raises ModelFileError if it cannot be used, ConfigError if a pattern matches no block.
     """
-    given = update or request.parent or Path(DEFAULT_PARENT)
-    name = str(given) if str(given).startswith(SHIPPED) else str(given.absolute())
+    cache = request.cache or default_cache()
+    asked = request.parent or DEFAULT_PARENT
+    weights = request.weights.absolute() if request.weights else None
+    name = _place(update) if update else parent_place(asked, weights, cache)
     file = model_file.read(Path(name))
     freeze = request.freeze or _default_freeze(file)
     match_blocks(block_names(file.card.network), freeze, "freeze")
-    return Start(name, file, freeze, update is not None)
+    return Start(name, file, freeze, update is not None, asked if is_name(asked) else name, weights)
+
+
+def _place(path: Path) -> str:
+    return str(path) if str(path).startswith(SHIPPED) else str(path.absolute())
 
 
 def folder_experiment(

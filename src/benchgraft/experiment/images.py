@@ -24,6 +24,8 @@ from ..store.perceptual import Fingerprints, fingerprints
 from ..store.split import NOWHERE, TEST, TRAIN, Dropped, Sides, assign, drop_shared, group_keys
 from ..store.store import Store, open_store
 from ..store.varieties import held_out
+from .bench import Bench
+from .network import stage_network
 
 PACKAGE = "package:"
 """Prefix of a data set that an installed Python package brings along."""
@@ -177,6 +179,22 @@ def stage_images(experiment: Experiment, stage: str, opened: OpenedData) -> Stag
     rules = experiment.classes[name] if name else ClassRules()
     need_every_split = not experiment.data[experiment.stages[stage].data].every_class_trains
     return select(opened.store, opened.dropped.sides, rules, need_every_split, without=opened.without)
+
+
+def open_stage(
+    experiment: Experiment, stage: str, root: Path | None, bench: Bench
+) -> tuple[OpenedData, StageImages, float]:
+    """Data set and images of a stage, and the seconds that opening them took now, decoding apart.
+
+    Raises DataError as open_data does.
+    """
+    start = time.perf_counter()
+    data = experiment.stages[stage].data
+    side = stage_network(experiment, stage).side
+    opened = open_data(data, experiment.data[data], root, bench.cache, bench.events, side)
+    bench.profiler.add_decoding(data, opened.store.decode_seconds)
+    images = stage_images(experiment, stage, opened)
+    return opened, images, time.perf_counter() - start - opened.store.decode_seconds
 
 
 def images_record(stage: str, data: str, images: StageImages) -> ImagesRecord:

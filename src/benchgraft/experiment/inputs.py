@@ -26,6 +26,7 @@ from ..training.cuts import Cut
 from ..training.features import FeatureCache, Features, Wanted, view_ids
 from .bench import Bench
 from .images import digests_of
+from .run import Run
 
 EXAMPLES = 8
 """Photos on which engines are compared when a graph is written."""
@@ -63,20 +64,10 @@ class Room:
 
 
 def prepare_inputs(
-    name: str,
-    stage: Stage,
-    seed: int,
-    model: Network,
-    frozen: Frozen,
-    images: StageImages,
-    bench: Bench,
-    clock: Clock,
-    want_warm: bool,
+    run: Run, model: Network, frozen: Frozen, images: StageImages, bench: Bench, clock: Clock
 ) -> Inputs:
-    """Cached features and what comes after the cut, where a constant prefix pays; else pixels and all of it.
-
-    want_warm: take features from the cache as far as they are there; else all are computed anew.
-    """
+    """Cached features and what comes after the cut, where a constant prefix pays; else pixels and all."""
+    name, stage = run.stage, run.settings
     augmentation, batch_size = stage.recipe.augment, stage.recipe.batch_size
     pixels = {
         split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
@@ -91,7 +82,7 @@ def prepare_inputs(
     prefix = _prefix(model, frozen, blocks, pixels["train"], bench, clock)
     if not bench.use_cache or stage.cache == "off" or augmentation.is_drawn:
         return _from_pixels(prefix, viewed, clock, "caching is off")
-    place, reuse = (bench.own_cache(seed), True) if stage.cache == "own" else (bench.cache, want_warm)
+    place, reuse = (bench.own_cache(run.seed), True) if stage.cache == "own" else (bench.cache, run.want_warm)
 
     def cache_at(cut: str) -> FeatureCache:
         engine, store = prefix.engine_name, images.store
@@ -127,7 +118,7 @@ def _prefix(
     def say(line: str) -> None:
         if line not in bench.said:
             bench.said.add(line)
-            bench.say(line)
+            bench.events.say(line)
 
     with clock.phase("features"):
         example = train.take(torch.arange(EXAMPLES) % len(train)).cpu().numpy()
@@ -155,7 +146,9 @@ def _chosen_cut(
         epochs = stage.recipe.stop.epochs_of(steps_per_epoch(len(train), batch_size))
         bench.chosen_cuts[name], bench.uncached[name] = cut_with_room(measured, images, epochs, room)
         if bench.uncached[name] not in (None, DOES_NOT_PAY):
-            bench.say(f"note: {name} computes all features anew in every epoch: {bench.uncached[name]}")
+            bench.events.say(
+                f"note: {name} computes all features anew in every epoch: {bench.uncached[name]}"
+            )
     return bench.chosen_cuts[name]
 
 
@@ -197,10 +190,10 @@ def _features(
         array = cache.open(np.concatenate([part.ids for part in wanted]))
         if array is not None:
             return Features(array, 0)
-    found = cache.compute(prefix.engine(cut), wanted, batch_size, reuse, bench.progress)
+    found = cache.compute(prefix.engine(cut), wanted, batch_size, reuse, bench.events)
     difference = features.difference_from_uncached(prefix.uncached(cut), wanted[0], found.array, batch_size)
     if difference and bench.device.type == "cpu":
-        bench.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
+        bench.events.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
     return found
 
 

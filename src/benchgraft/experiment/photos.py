@@ -106,7 +106,7 @@ def _opened(config: DataConfig, start: Start, bench: Bench) -> OpenedData:
     """With an update its photos stay where they were, and white in 16-bit grey stays what it was."""
     old = start.file
     level = old.card.white_level if start.is_updated else None
-    opened = open_data(PHOTOS, config, None, bench.cache, bench.progress, old.card.network.side, level)
+    opened = open_data(PHOTOS, config, None, bench.cache, bench.events, old.card.network.side, level)
     bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
     if not start.is_updated:
         return opened

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from ..config.experiment import Experiment
@@ -22,9 +23,9 @@ from ..store.classes import StageImages
 from .account import Account
 from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
-from .images import OpenedData, data_folder, open_data, stage_images
-from .network import stage_network
-from .stage import run_stage
+from .images import OpenedData, data_folder, open_stage
+from .jobs import Job, Site
+from .run import Run
 from .thumbnails import keep_thumbnails
 
 LEAST_ROUNDS = 3
@@ -37,6 +38,8 @@ class Comparison:
         self._experiment = experiment
         self._data_root = data_root
         self._bench = bench
+        self._given: dict[str, str] = {}
+        """Stage whose model came ready -> digest of that."""
 
     def run(self, command: list[str]) -> Ledger:
         """Everything that the ledger does not show finished yet. Raises UserError subclasses, Interrupted."""
@@ -83,12 +86,13 @@ class Comparison:
                     "use --parents with an experiment that trains its preparation, such as paper",
                 )
             card = self._account.take(given)
-            known = "nothing is known of its making"
+            self._given[stage] = card.model_digest
+            known = "nothing is known of its making" + (f": {card.origin}" if card.origin else "")
             if card.record:
                 known = f"test accuracy {card.record['accuracy']:.2%}"
-            self._bench.say(f"{stage}: {given}, {known}")
+            self._bench.events.say(f"{stage}: {given}, {known}")
         elif not any((run.stage, run.seed) == (stage, seed) for run in self._ledger.of_kind(RunRecord)):
-            self._carry_out(stage, None, seed, want_warm=False)
+            self._carry_out(stage, None, seed)
 
     def _rounds(self) -> None:
         experiment = self._experiment
@@ -102,7 +106,7 @@ class Comparison:
                 and time.monotonic() - started + longest > experiment.minutes * 60
             )
             if number >= LEAST_ROUNDS and is_late:
-                self._bench.say(f"{number} rounds fit in {experiment.minutes:g} minutes")
+                self._bench.events.say(f"{number} rounds fit in {experiment.minutes:g} minutes")
                 return
             begun = time.monotonic()
             arms = list(experiment.arms.items())
@@ -131,40 +135,54 @@ class Comparison:
         ]
         cold = next((run for run in done if run.features != "cached"), None)
         if cold is None:
-            cold = self._carry_out(stage, arm, seed, want_warm=False)
+            cold = self._carry_out(stage, arm, seed)
         if cold is None:
             return
         is_shared = self._experiment.stages[stage].cache == "shared"
         if is_shared and cold.features == "computed" and not any(run.features == "cached" for run in done):
-            self._carry_out(stage, arm, seed, want_warm=True, cold=cold)
+            self._carry_out(stage, arm, seed, cold)
 
     def _carry_out(
-        self, stage: str, arm: str | None, seed: int, want_warm: bool, cold: RunRecord | None = None
+        self, stage: str, arm: str | None, seed: int, cold: RunRecord | None = None
     ) -> RunRecord | None:
-        """One run, its record in the ledger; None if no attempt of it gave a model.
+        """One run, warm where a cold one was, its record in the ledger; None if it gave no model.
 
         Raises DivergedError where that leaves nothing to build on.
         """
         images, seconds = self._images(stage)
-        try:
-            record = run_stage(
-                self._experiment, stage, arm, seed, images, seconds, self._bench, want_warm, cold
-            ).record
-        except RunDivergedError as error:
+        job = self._job(Run(self._experiment, stage, arm, seed, cold is not None, cold), images)
+        record = job.carry_out_on(self._bench, images, seconds)
+        if isinstance(record, DivergedRecord):
+            what = RunDivergedError(record).what
             if arm is None:
-                raise DivergedError(error.what, *_advice(self._experiment, stage)) from None
+                raise DivergedError(what, *_advice(self._experiment, stage))
             if cold is not None:
-                raise FrozenMovedError(f"{error.what}, where computed features led to a model") from None
-            self._ledger.append(error.record)
-            self._bench.say(f"{error.what}: no model, {error.record.total_seconds:.2f} s in vain")
+                raise FrozenMovedError(f"{what}, where computed features led to a model")
+            self._ledger.append(record)
+            self._bench.events.say(f"{what}: no model, {record.total_seconds:.2f} s in vain")
             return None
         self._ledger.append(record)
         what = {"computed": "cold", "cached": "warm", "none": "from pixels"}[record.features]
-        self._bench.say(
+        self._bench.events.say(
             f"{arm or stage}{'' if arm is None else f', seed {seed}'}: {record.total_seconds:.2f} s {what}, "
             f"{record.epochs} epochs, test accuracy {record.accuracy:.2%}"
         )
         return record
+
+    def _job(self, run: Run, images: StageImages) -> Job:
+        """With all that decides on its result."""
+        parent = run.settings.parent
+        digest = parent and self._digest(parent, run.seed)
+        site = Site.of(self._bench, self._data_root)
+        return Job(replace(run, parent_digest=digest), site, images.digest, dict(self._bench.chosen_cuts))
+
+    def _digest(self, parent: str, seed: int) -> str | None:
+        """Of the model of a parent stage that a run of this seed starts from; None where nobody has told."""
+        if self._experiment.arm_of(parent) is None:
+            seed = self._experiment.parent_seed(seed)
+        runs = [run for run in self._ledger.of_kind(RunRecord) if not run.given]
+        made = [run.model_digest for run in runs if (run.stage, run.seed) == (parent, seed)]
+        return self._given.get(parent) or next(reversed(made), None)
 
     def _gave_no_model(self, arm: str, seed: int) -> bool:
         return any((run.arm, run.seed) == (arm, seed) for run in self._ledger.of_kind(DivergedRecord))
@@ -187,29 +205,22 @@ class Comparison:
                 finished=now(),
             )
         )
-        self._bench.say(f"{arm}, seed {seed}: not carried out, since {before} of this seed gave no model")
+        self._bench.events.say(
+            f"{arm}, seed {seed}: not carried out, since {before} of this seed gave no model"
+        )
 
     def _images(self, stage: str) -> tuple[StageImages, float]:
         """The stage's images, and the seconds that opening them took now. Recorded at first use."""
-        start = time.perf_counter()
-        experiment = self._experiment
-        data = experiment.stages[stage].data
-        side = stage_network(experiment, stage).side
-        opened = open_data(
-            data, experiment.data[data], self._data_root, self._bench.cache, self._bench.progress, side
-        )
-        self._bench.profiler.add_decoding(data, opened.store.decode_seconds)
-        images = stage_images(experiment, stage, opened)
-        seconds = time.perf_counter() - start - opened.store.decode_seconds
+        opened, images, seconds = open_stage(self._experiment, stage, self._data_root, self._bench)
         if self._account.tell_data(opened):
             self._tell(opened)
-        if self._account.tell_images(stage, data, images):
+        if self._account.tell_images(stage, opened.name, images):
             for line in images.summary() if len(images.class_names) <= 10 else images.notes:
-                self._bench.say(f"{stage}: {line}")
+                self._bench.events.say(f"{stage}: {line}")
         return images, seconds
 
     def _tell(self, opened: OpenedData) -> None:
-        store, say = opened.store, self._bench.say
+        store, say = opened.store, self._bench.events.say
         say(f"{opened.name}: {len(store):,} images of {len(store.class_names)} classes")
         for note in (*store.notes, *opened.notes):
             say(f"{opened.name}: {note}")

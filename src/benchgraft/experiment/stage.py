@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config.experiment import Experiment, Stage
-from ..errors import FrozenMovedError
+from ..errors import FrozenMovedError, RunFolderError
+from ..events import RunFinished
 from ..files import digest_bytes, shipped_path
 from ..networks import model_file
 from ..networks.build import build
@@ -30,26 +31,32 @@ from ..store.split import refuse_overlap
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
 from ..training.layer_laps import watch_layers
-from ..training.loop import Trained
+from ..training.loop import Task, Trained
 from . import attempts
 from .attempts import Outcome, RunDivergedError
 from .bench import Bench
 from .images import digests_of, keys_of
 from .inputs import Inputs, prepare_inputs
 from .network import asked_network
+from .run import Run
 
 
-def parent_file(experiment: Experiment, stage: Stage, seed: int, bench: Bench) -> ModelFile | None:
-    """The model a stage starts from, None for random weights. Raises ModelFileError.
+def parent_file(run: Run, bench: Bench) -> ModelFile | None:
+    """The model a run starts from, None for random weights.
 
-    seed: chooses among the models of a parent that is an arm's stage.
+    Raises ModelFileError, and RunFolderError if it is not the one that the run must start from.
     """
-    if stage.parent is None:
+    if run.settings.parent is None:
         return None
-    given = experiment.stages[stage.parent].model_file
-    return model_file.read(
-        shipped_path(given) if given else model_path(experiment, stage.parent, seed, bench)
-    )
+    given = run.experiment.stages[run.settings.parent].model_file
+    path = shipped_path(given) if given else model_path(run.experiment, run.settings.parent, run.seed, bench)
+    file = model_file.read(path)
+    if run.parent_digest not in (None, file.card.model_digest):
+        raise RunFolderError(
+            f"{path} is not the model that {run.title} is to start from",
+            "put it back as it was, or start anew in another folder",
+        )
+    return file
 
 
 def model_path(experiment: Experiment, stage: str, seed: int, bench: Bench) -> Path:
@@ -69,108 +76,124 @@ class StageRun:
     """What the loop was given, still open."""
 
 
-def run_stage(
-    experiment: Experiment,
-    name: str,
-    arm: str | None,
-    seed: int,
-    images: StageImages,
-    open_seconds: float,
-    bench: Bench,
-    want_warm: bool = False,
-    cold: RunRecord | None = None,
-) -> StageRun:
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A run with what it starts from."""
+
+    run: Run
+    images: StageImages
+    bench: Bench
+    clock: Clock
+    started: str
+    parent: ModelFile | None
+    trained_on: npt.NDArray[np.uint64]
+    """Digests of all images that its model will have been trained on."""
+    model: Network
+    frozen: Frozen
+
+
+def run_stage(run: Run, images: StageImages, open_seconds: float, bench: Bench) -> StageRun:
     """Carry out one stage once and write its model file; the record is the caller's to append.
 
-    want_warm: take the features from the cache; else they are computed anew even where they are there.
-    open_seconds: what opening and selecting the stored images took; counted as `decode`. cold: the run whose
-    model a warm one must give again, before it takes its place.
+    open_seconds: what opening and selecting the stored images took; counted as `decode`.
     Raises DataError if a validation or test image was trained on before, RunDivergedError (a DivergedError)
-    if no attempt gave a model, FrozenMovedError if a freeze did not hold.
+    if no attempt gave a model, FrozenMovedError if a freeze did not hold, Interrupted.
     """
-    stage = experiment.stages[name]
-    clock, started = bench.clock(), now()
-    clock.add({"decode": open_seconds})
-    parent = parent_file(experiment, stage, seed, bench)
-    trained_on = _trained_on(name, images, parent, experiment.data[stage.data].may_keep_overlap)
-    start = partial(_start, experiment, stage, parent, images.class_names, seed)
-    model = start().to(bench.device)
-    frozen = Frozen(model, match_blocks(model.block_names, stage.freeze), stage.frozen_statistics)
-    if isinstance(clock, LapClock):
-        watch_layers(model, clock)
-    inputs = prepare_inputs(name, stage, seed, model, frozen, images, bench, clock, want_warm)
+    bench.events.stop_if_cancelled()
+    begun = _begin(run, images, open_seconds, bench)
+    model, clock = begun.model, begun.clock
+    inputs = prepare_inputs(run, model, begun.frozen, images, bench, clock)
     by = (inputs.engine or "torch").replace(" ", "-")
-    mode = f"{'warm' if want_warm else 'cold'}-{inputs.cut or 'pixels'}-{by}"
-    checkpoint_of = partial(_checkpoint, experiment, name, seed, images, parent, mode, bench)
+    mode = f"{'warm' if run.want_warm else 'cold'}-{inputs.cut or 'pixels'}-{by}"
+    checkpoint_of = partial(_checkpoint, begun, mode)
+    rows, recipe = inputs.rows, run.settings.recipe
     outcome = attempts.train(
-        f"{arm or name}, seed {seed}",
-        stage,
-        seed,
-        frozen,
-        inputs,
+        run,
+        Task(run.title, inputs.module, begun.frozen, rows["train"], rows["validation"], recipe, run.seed),
         checkpoint_of,
-        lambda: model.load_state_dict(start().state_dict()),
+        lambda: model.load_state_dict(_start(run, begun.parent, images.class_names).state_dict()),
         clock,
-        bench,
+        bench.events,
     )
-    checkpoint = checkpoint_of(outcome.stage)
-    record = _facts(name, arm, seed, images, inputs, outcome, started, bench)
+    facts = _facts(begun, inputs, outcome)
     if outcome.trained is None:
-        raise _diverged(experiment, stage, record, clock, checkpoint, bench)
+        checkpoint_of(outcome.stage).remove()
+        raise _diverged(begun, facts)
     with clock.phase("evaluate"):
-        tested = evaluate(inputs.module, inputs.rows["test"], stage.recipe.batch_size)
-    frozen.verify()
-    path = model_path(experiment, name, seed, bench)
-    record |= _results(outcome.stage, parent, model, frozen, inputs, outcome.trained, tested)
-    record["model_file"] = str(path.relative_to(bench.folder))
-    if cold is not None and inputs.features == "cached":
-        _refuse_another_result(cold, record)
-
-    def finished() -> RunRecord:
-        return RunRecord(**record, seconds=clock.seconds(), finished=now())
-
-    with clock.phase("save"):
-        card = _card(experiment, images, parent, model, finished())
-        model_file.write(
-            path, model, card, trained_on, digests_of(images, "test"), _looks_trained_on(images, parent)
-        )
-    done = finished()
-    checkpoint.remove()
-    bench.profiler.add(done, clock)
+        tested = evaluate(inputs.module, rows["test"], recipe.batch_size)
+    begun.frozen.verify()
+    facts |= _results(begun, inputs, outcome.trained, tested) | {"recipe": outcome.stage.recipe.model_dump()}
+    done = _written(begun, facts)
+    checkpoint_of(outcome.stage).remove()
+    _finish(begun, done)
     return StageRun(done, inputs)
 
 
-def _diverged(
-    experiment: Experiment,
-    stage: Stage,
-    facts: dict[str, Any],
-    clock: Clock,
-    checkpoint: Checkpoint,
-    bench: Bench,
-) -> RunDivergedError:
+def _begin(run: Run, images: StageImages, open_seconds: float, bench: Bench) -> _Begun:
+    """Raises DataError if a validation or test image was trained on before."""
+    clock, started = bench.clock(), now()
+    clock.add({"decode": open_seconds})
+    parent = parent_file(run, bench)
+    trained_on = _trained_on(run, images, parent)
+    model = _start(run, parent, images.class_names).to(bench.device)
+    blocks = match_blocks(model.block_names, run.settings.freeze)
+    frozen = Frozen(model, blocks, run.settings.frozen_statistics)
+    if isinstance(clock, LapClock):
+        watch_layers(model, clock)
+    return _Begun(run, images, bench, clock, started, parent, trained_on, model, frozen)
+
+
+def _written(begun: _Begun, facts: dict[str, Any]) -> RunRecord:
+    """The record of a run whose model file is written by this."""
+    run, bench, clock = begun.run, begun.bench, begun.clock
+    path = model_path(run.experiment, run.stage, run.seed, bench)
+    facts["model_file"] = str(path.relative_to(bench.folder))
+    if run.cold is not None and facts["features"] == "cached":
+        _refuse_another_result(run.cold, facts)
+
+    def record() -> RunRecord:
+        return RunRecord(**facts, seconds=clock.seconds(), finished=now())
+
+    with clock.phase("save"):
+        model_file.write(
+            path,
+            begun.model,
+            _card(begun, record()),
+            begun.trained_on,
+            digests_of(begun.images, "test"),
+            _looks_trained_on(begun.images, begun.parent),
+        )
+    return record()
+
+
+def _diverged(begun: _Begun, facts: dict[str, Any]) -> RunDivergedError:
     """A run whose last attempt diverged too. The advice is for a user's own photos, see Comparison."""
-    record = DivergedRecord(**facts, seconds=clock.seconds(), finished=now())
-    checkpoint.remove()
-    bench.profiler.add(record, clock)
+    record = DivergedRecord(**facts, seconds=begun.clock.seconds(), finished=now())
+    _finish(begun, record)
     return RunDivergedError(
         record,
-        f"look at the photos: benchgraft data check {experiment.data[stage.data].folder}",
+        f"look at the photos: benchgraft data check {begun.run.data.folder}",
         "or give another --seed, whose start and order are others"
-        + (", or another model to start from" if stage.parent else ""),
+        + (", or another model to start from" if begun.run.settings.parent else ""),
     )
 
 
-def _card(
-    experiment: Experiment, images: StageImages, parent: ModelFile | None, network: Network, record: RunRecord
-) -> ModelCard:
+def _finish(begun: _Begun, record: RunRecord | DivergedRecord) -> None:
+    """Tell that a run has ended."""
+    begun.bench.profiler.add(record, begun.clock)
+    begun.bench.events.tell(RunFinished(begun.run.title, record.model_dump(mode="json")))
+
+
+def _card(begun: _Begun, record: RunRecord) -> ModelCard:
     """What the model file says about itself."""
+    store, parent = begun.images.store, begun.parent
     return ModelCard(
         stage=record.stage,
-        class_names=images.class_names,
-        network=network.spec,
-        fit=images.store.fit,
-        white_level=images.store.white_level,
-        group_by=experiment.data[experiment.stages[record.stage].data].group_by,
+        class_names=begun.images.class_names,
+        network=begun.model.spec,
+        fit=store.fit,
+        white_level=store.white_level,
+        group_by=begun.run.data.group_by,
         model_digest=record.model_digest,
         record=record.model_dump(mode="json", exclude={"predicted", "confidence"}),
         ancestors=parent.card.history if parent else [],
@@ -178,16 +201,14 @@ def _card(
     )
 
 
-def _trained_on(
-    name: str, images: StageImages, parent: ModelFile | None, keep_overlap: bool
-) -> npt.NDArray[np.uint64]:
+def _trained_on(run: Run, images: StageImages, parent: ModelFile | None) -> npt.NDArray[np.uint64]:
     """Digests of all images that this model will have been trained on. Raises DataError on an overlap."""
     trained_on = digests_of(images, "train")
     if parent is not None:
         trained_on = np.union1d(trained_on, parent.trained_on)
     judged = ("validation", "test")
-    if not keep_overlap:
-        refuse_overlap(name, digests_of(images, *judged), trained_on, keys_of(images, *judged))
+    if not run.data.may_keep_overlap:
+        refuse_overlap(run.stage, digests_of(images, *judged), trained_on, keys_of(images, *judged))
     return trained_on
 
 
@@ -197,48 +218,31 @@ def _looks_trained_on(images: StageImages, parent: ModelFile | None) -> npt.NDAr
     return mine if parent is None else np.union1d(mine, parent.trained_on_perceptual)
 
 
-def _facts(
-    name: str,
-    arm: str | None,
-    seed: int,
-    images: StageImages,
-    inputs: Inputs,
-    outcome: Outcome,
-    started: str,
-    bench: Bench,
-) -> dict[str, Any]:
+def _facts(begun: _Begun, inputs: Inputs, outcome: Outcome) -> dict[str, Any]:
     """The fields that a RunRecord and a DivergedRecord share, but for those that their end decides."""
     return {
-        "stage": name,
-        "arm": arm,
-        "seed": seed,
+        "stage": begun.run.stage,
+        "arm": begun.run.arm,
+        "seed": begun.run.seed,
         "features": inputs.features,
         "segments": outcome.segments,
         "diverged": outcome.diverged,
-        "images_digest": images.digest,
-        "environment": bench.environment,
-        "started": started,
+        "images_digest": begun.images.digest,
+        "environment": begun.bench.environment,
+        "started": begun.started,
     }
 
 
-def _results(
-    stage: Stage,
-    parent: ModelFile | None,
-    model: Network,
-    frozen: Frozen,
-    inputs: Inputs,
-    trained: Trained,
-    tested: Evaluation,
-) -> dict[str, Any]:
+def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation) -> dict[str, Any]:
     """The fields of a RunRecord that training and test give."""
-    position = trained.position
+    position, model, frozen = trained.position, begun.model, begun.frozen
     return {
         "cut": inputs.cut,
         "engine": inputs.engine,
         "features_computed": inputs.computed,
         "epochs": trained.epochs,
         "steps": position.step,
-        "images_seen": position.step * stage.recipe.batch_size,
+        "images_seen": position.step * begun.run.settings.recipe.batch_size,
         "train_images": len(inputs.rows["train"]),
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "loss": position.loss,
@@ -248,71 +252,52 @@ def _results(
         "accuracy": tested.accuracy,
         "predicted": tested.predicted.tolist(),
         "confidence": [round(c, 4) for c in tested.confidence.tolist()],
-        "recipe": stage.recipe.model_dump(),
         "model_digest": model_file.state_digest(model),
-        "parent_digest": parent.card.model_digest if parent else None,
+        "parent_digest": begun.parent.card.model_digest if begun.parent else None,
         "frozen": frozen.tensor_names,
         "frozen_digest": frozen.digest,
     }
 
 
-def _checkpoint(
-    experiment: Experiment,
-    name: str,
-    seed: int,
-    images: StageImages,
-    parent: ModelFile | None,
-    mode: str,
-    bench: Bench,
-    tried: Stage,
-) -> Checkpoint:
+def _checkpoint(begun: _Begun, mode: str, tried: Stage) -> Checkpoint:
     """Of the attempt that trains the stage like this; all attempts of a run share one file.
 
     mode: what is trained, who computes what is frozen, and whether the cache was to be used; not whether it
     had the features, which after an interruption it has.
     """
-    return Checkpoint(
-        bench.folder / "checkpoints" / f"{name}-seed{seed}-{mode}.safetensors",
-        _identity(experiment, tried, seed, images, parent, mode, bench),
-    )
+    run = begun.run
+    path = begun.bench.folder / "checkpoints" / f"{run.stage}-seed{run.seed}-{mode}.safetensors"
+    return Checkpoint(path, _identity(begun, mode, tried))
 
 
-def _start(
-    experiment: Experiment, stage: Stage, parent: ModelFile | None, class_names: list[str], seed: int
-) -> Network:
-    spec = asked_network(experiment, stage)
+def _start(run: Run, parent: ModelFile | None, class_names: list[str]) -> Network:
+    stage = run.settings
+    spec = asked_network(run.experiment, stage)
     if parent is None:
         assert spec is not None
-        return build(spec, len(class_names), seed)
+        return build(spec, len(class_names), run.seed)
     carried = (
         model_file.carried_rows(parent.card.class_names, class_names, stage.rename)
         if stage.carry_over
         else {}
     )
-    return model_file.start_from(parent, len(class_names), seed, spec, carried)
+    return model_file.start_from(parent, len(class_names), run.seed, spec, carried)
 
 
-def _identity(
-    experiment: Experiment,
-    stage: Stage,
-    seed: int,
-    images: StageImages,
-    parent: ModelFile | None,
-    mode: str,
-    bench: Bench,
-) -> str:
+def _identity(begun: _Begun, mode: str, tried: Stage) -> str:
     """Digest of everything that the numbers of a run depend on: a checkpoint of another one is not used."""
-    spec = asked_network(experiment, stage)
+    spec = asked_network(begun.run.experiment, tried)
+    environment = begun.bench.environment
     facts = [
-        stage.model_dump(mode="json"),
+        tried.model_dump(mode="json"),
         spec.model_dump(mode="json") if spec else None,
-        seed,
-        images.digest,
-        parent.card.model_digest if parent else None,
+        begun.run.seed,
+        begun.images.digest,
+        begun.parent.card.model_digest if begun.parent else None,
         mode,
-        bench.environment.threads,
-        bench.environment.device,
-        bench.environment.versions,
+        environment.threads,
+        environment.device,
+        environment.versions,
     ]
     return digest_bytes(dump_json(facts).encode())
 

@@ -31,7 +31,7 @@ def resolved(spec: NetworkSpec) -> NetworkSpec:
             f"options of paper_cnn: {first['loc'][0]}: {first['msg'].lower()}",
             f"its options: {', '.join(paper_cnn.PaperOptions.model_fields)}",
         ) from None
-    return spec if spec.input else spec.model_copy(update={"input": PAPER.input})
+    return spec.model_copy(update={"input": spec.input or PAPER.input, "has_blocks": True})
 
 
 def build(spec: NetworkSpec, class_count: int, seed: int | None) -> Network:

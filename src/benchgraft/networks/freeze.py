@@ -119,6 +119,13 @@ def constant_prefix(network: Network, frozen: Frozen) -> list[str]:
     return names if any(name in frozen.blocks for name in names) else []
 
 
+def may_draw(module: nn.Module) -> bool:
+    """Whether training may draw in it by chance: dropout, stochastic depth, any layer that is not known."""
+    return not all(
+        type(layer) in _SAME_IN_BOTH_MODES or isinstance(layer, nn.BatchNorm2d) for layer in module.modules()
+    )
+
+
 def _is_the_same_in_both_modes(block: nn.Module) -> bool:
     return all(type(layer) in _SAME_IN_BOTH_MODES for layer in block.modules())
 

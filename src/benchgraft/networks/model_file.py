@@ -174,7 +174,7 @@ def load(file: ModelFile) -> Network:
     """The network of a model file, bit for bit. Raises ModelFileError if weights and description disagree."""
     network = build(file.card.network, len(file.card.class_names), seed=None)
     _copy_state(network, file, file.state)
-    _refuse_damage(file)
+    refuse_damage(file)
     return network
 
 
@@ -190,7 +190,7 @@ def start_from(
     spec: of the new network, where its options are others than the parent's. carried: row of the new head ->
     row of the parent's that it starts as, see carried_rows.
     """
-    _refuse_damage(file)
+    refuse_damage(file)
     network = build(spec or file.card.network, class_count, seed)
     head = f"{network.head_name}."
     backbone = {name: tensor for name, tensor in file.state.items() if not name.startswith(head)}
@@ -221,7 +221,8 @@ def carried_rows(
     return {row: row_of[name] for row, name in enumerate(here) if name in row_of}
 
 
-def _refuse_damage(file: ModelFile) -> None:
+def refuse_damage(file: ModelFile) -> None:
+    """Raises ModelFileError if the weights are not those that the file states."""
     if _digest_of(file.state) != file.card.model_digest:
         raise ModelFileError(f"{file.path} is damaged: its weights do not have the digest that it states")
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ..config.network import InputSpec, Interpolation, NetworkSpec
 from ..errors import ConfigError, did_you_mean
+from .contract import Network, channels_last
 
 Blocks = list[tuple[str, nn.Module]]
 
@@ -94,17 +95,22 @@ def resolved(spec: NetworkSpec) -> NetworkSpec:
 
     Raises ConfigError for a name that timm does not have, or options that the network does not take.
     """
-    if spec.input is not None:
+    if spec.input is not None and spec.has_blocks is not None:
         return spec
     if not timm.is_model(spec.name):
         raise ConfigError(f'timm has no network "{spec.name}"', did_you_mean(spec.name, timm.list_models()))
+    spec = spec.model_copy(update={"input": spec.input or _own_input(spec)})
+    return spec.model_copy(update={"has_blocks": _is_exact(spec.model_dump_json())})
+
+
+def _own_input(spec: NetworkSpec) -> InputSpec:
     config = timm.get_pretrained_cfg(spec.name)
     if config is None:
         raise ConfigError(
             f'timm says nothing of the input of "{spec.name}"', "state side, mean and std: input.side = ..."
         )
     wanted = config.interpolation
-    found = InputSpec.model_validate(
+    return InputSpec.model_validate(
         {
             "side": spec.options.get("img_size", config.input_size[-1]),
             "mean": config.mean,
@@ -112,8 +118,6 @@ def resolved(spec: NetworkSpec) -> NetworkSpec:
             "interpolation": wanted if wanted in get_args(Interpolation) else "bicubic",
         }
     )
-    spec = spec.model_copy(update={"input": found})
-    return spec.model_copy(update={"has_blocks": _is_exact(spec.model_dump_json())})
 
 
 def create(spec: NetworkSpec, class_count: int, seed: int = 0) -> nn.Module:
@@ -133,7 +137,15 @@ def create(spec: NetworkSpec, class_count: int, seed: int = 0) -> nn.Module:
 
 def chain(spec: NetworkSpec, class_count: int, seed: int) -> Blocks:
     """The blocks of a new network."""
-    model = create(spec, class_count, seed)
+    return _blocks_as(spec, create(spec, class_count, seed))
+
+
+def as_network(spec: NetworkSpec, model: nn.Module, class_count: int) -> Network:
+    """A network of timm as a chain, with the tensors that it has. spec: with its input."""
+    return channels_last(Network(spec, _blocks_as(spec, model), class_count))
+
+
+def _blocks_as(spec: NetworkSpec, model: nn.Module) -> Blocks:
     return blocks_of(model) if spec.has_blocks else _two_blocks(model)
 
 

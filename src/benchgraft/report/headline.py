@@ -73,7 +73,7 @@ def answer(folder: RunFolder, against: Against) -> list[str]:
         name = "Transfer" if len(arms) == 1 else f"Arm {arm.name}"
         speedup, payback, difference = against.of(arm.name)
         sentences += [
-            _pays(name, payback, speedup),
+            _pays_in_own_time(name, speedup) if folder.origin(arm) else _pays(name, payback, speedup),
             _faster(name, speedup),
             _accurate(name, difference, _where(folder, arm)),
         ]
@@ -147,6 +147,16 @@ def _pays(name: str, payback: Payback | None, speedup: Speedup | None) -> str:
         return f"{name} pays from the first model on, preparation included."
     interval = f" (95 % interval {even.low:,} to {even.high:,})" if even.low != even.high else ""
     return f"{name} pays {first}{interval}."
+
+
+def _pays_in_own_time(name: str, speedup: Speedup | None) -> str:
+    """Of a parent from elsewhere: nothing is claimed of its preparation."""
+    unknown = "What the parent's preparation took is not known: it is from elsewhere"
+    if speedup is None or speedup.other_machine or not speedup.ratio.differs_from(1.0):
+        return f"{unknown}. These runs cannot tell whether {name.lower()} pays in your own time."
+    if speedup.ratio.value > 1:
+        return f"{unknown}. In your own time {name.lower()} pays from the first retraining on."
+    return f"{unknown}. In your own time a retraining by {name.lower()} takes no less than from scratch."
 
 
 def _faster(name: str, speedup: Speedup | None) -> str:

@@ -140,13 +140,13 @@ def phases(folder: RunFolder) -> list[Phases]:
 
 
 def paybacks(folder: RunFolder) -> list[Payback]:
-    """Break-even of each transfer arm and variant; none where the preparation left no record."""
+    """Break-even of each transfer arm and variant; none where not all of the preparation left a record."""
     scratch = _whole(folder)
     return [
         _payback(scratch, arm, variant, chain)
         for arm in folder.rivals
         for variant in VARIANTS
-        if (chain := folder.chain(arm)) and scratch and arm.timed(variant)
+        if (chain := folder.chain(arm)) and not folder.origin(arm) and scratch and arm.timed(variant)
     ]
 
 

@@ -213,8 +213,19 @@ class DivergedRecord(Record):
         return sum(self.seconds.values())
 
 
+class OriginRecord(Record):
+    """A model from elsewhere that runs build on: what its making took, and on which images, is not known."""
+
+    kind: Literal["origin"] = "origin"
+    model_digest: str
+    origin: str
+    """Where it is from, in words."""
+    place: str | None
+    """Of its file; None where a model that was made of it was given, and it is not here itself."""
+
+
 AnyRecord = Annotated[
-    ExperimentRecord | DataRecord | ImagesRecord | RunRecord | DivergedRecord,
+    ExperimentRecord | DataRecord | ImagesRecord | RunRecord | DivergedRecord | OriginRecord,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord)

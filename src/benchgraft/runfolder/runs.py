@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RunFolderError
-from .ledger import AnyRecord, DataRecord, DivergedRecord, ExperimentRecord, ImagesRecord, RunRecord
+from .ledger import (
+    AnyRecord,
+    DataRecord,
+    DivergedRecord,
+    ExperimentRecord,
+    ImagesRecord,
+    OriginRecord,
+    RunRecord,
+)
 
 SCRATCH = "scratch"
 Variant = Literal["cold", "warm", "pixels"]
@@ -55,6 +63,8 @@ class RunFolder:
     preparation: tuple[RunRecord, ...]
     """From the first stage to the parent of the transfer arms."""
     arms: dict[str, Arm]
+    origins: tuple[OriginRecord, ...] = ()
+    """Models from elsewhere that runs build on."""
 
     @property
     def is_of_the_paper(self) -> bool:
@@ -90,6 +100,13 @@ class RunFolder:
         found = _ancestors(arm.runs[0], self.preparation)
         return found or list(self.preparation)
 
+    def origin(self, arm: Arm) -> OriginRecord | None:
+        """The model from elsewhere that this arm's line of models begins with, if it does."""
+        first = next(iter([*self.chain(arm), *arm.runs]), None)
+        return next(
+            (each for each in self.origins if first and each.model_digest == first.parent_digest), None
+        )
+
 
 def variant(run: RunRecord | DivergedRecord) -> Variant:
     """How the features of a run came about."""
@@ -123,6 +140,7 @@ def group(records: Sequence[AnyRecord]) -> RunFolder:
         images=tuple(record for record in records if isinstance(record, ImagesRecord)),
         preparation=_ordered([run for run in runs if run.arm is None]),
         arms=arms,
+        origins=tuple(record for record in records if isinstance(record, OriginRecord)),
     )
 
 

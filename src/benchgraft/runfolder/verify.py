@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import RunFolderError, UserError
 from ..files import digest_bytes, shipped_path, utf8_path
 from .ledger import FILE_NAME as LEDGER
-from .ledger import RunRecord, config_digest, dump_json, read
+from .ledger import OriginRecord, RunRecord, config_digest, dump_json, read
 from .runs import RunFolder, group, right_answers
 from .seal import FILE_NAME, REPORT_FILES, TABLES_JSON, UNCOVERED, covered, digests, read_seal
 
@@ -93,6 +93,9 @@ def verify(folder: Path, remake: Remake) -> Verification:
         f"{run.stage}: trained elsewhere ({run.given}), its time and accuracy are those of its own record"
         for run in runs.preparation
         if run.given
+    ]
+    found.unchecked += [
+        f"{origin.origin}: what its making took, and on which photos, is not known" for origin in runs.origins
     ]
     found.unchecked += _not_covered(folder)
     return found
@@ -195,7 +198,8 @@ def _configuration(folder: RunFolder) -> Iterator[str]:
 
 def _models(folder: Path, runs: RunFolder, unchecked: list[str]) -> Iterator[str]:
     """Weights of every run's model file, and that what was frozen is the parent's bit for bit."""
-    by_digest = {run.model_digest: run for run in [*runs.preparation, *_own_runs(runs)]}
+    known: list[RunRecord | OriginRecord] = [*runs.origins, *runs.preparation, *_own_runs(runs)]
+    by_digest = {made.model_digest: made for made in known}
     for run in _own_runs(runs):
         tensors = _tensors(folder / run.model_file)
         if isinstance(tensors, str):
@@ -212,13 +216,14 @@ def _models(folder: Path, runs: RunFolder, unchecked: list[str]) -> Iterator[str
         if parent is None:
             yield f"{_name(run)}: its parent model is not in the ledger"
             continue
+        given = _given(parent)
         before = _tensors(_place(folder, parent))
-        if parent.given and (isinstance(before, str) or _digest(before) != parent.model_digest):
-            line = f"{run.model_file} against its parent: {parent.given} is not here, or is another one now"
+        if given and (isinstance(before, str) or _digest(before) != parent.model_digest):
+            line = f"{run.model_file} against its parent: {given} is not here, or is another one now"
             if line not in unchecked:  # cold and warm runs of a seed share their model file
                 unchecked.append(line)
         elif isinstance(before, str):
-            yield f"{parent.model_file}: {before}"
+            yield f"{_place(folder, parent).relative_to(folder)}: {before}"
         else:
             moved = [name for name in run.frozen if before.get(name) != tensors.get(name)]
             if moved:
@@ -235,13 +240,20 @@ def _own_runs(folder: RunFolder) -> list[RunRecord]:
     return [run for run in folder.runs if not run.given]
 
 
-def _place(folder: Path, run: RunRecord) -> Path:
-    if run.given is None:
-        return folder / run.model_file
+def _given(made: RunRecord | OriginRecord) -> str | None:
+    """The file of a model that was not made in this folder."""
+    return made.given if isinstance(made, RunRecord) else made.place or "a file of another folder"
+
+
+def _place(folder: Path, made: RunRecord | OriginRecord) -> Path:
+    given = _given(made)
+    if isinstance(made, RunRecord) and given is None:
+        return folder / made.model_file
+    assert given is not None
     try:
-        return shipped_path(run.given)
+        return shipped_path(given)
     except UserError:  # another version of the program shipped it
-        return Path(run.given)
+        return Path(given)
 
 
 def _tensors(path: Path) -> Digests | str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, UserError
+from ..errors import DataError, Interrupted, UserError
 from ..files import storage_errors, write_folder_whole
 from ..photos.decode import RULE_VERSION
 from ..progress import Progress
@@ -56,7 +56,7 @@ def build(
             journal = held.enter_context(contextlib.closing(Journal(temporary, place)))
             try:
                 written = write_rows(pack, known, temporary, journal, progress)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Interrupted):
                 temporary.rename(temporary.with_name(f"{temporary.name}-stopped"))
                 raise
             if not written.kept:

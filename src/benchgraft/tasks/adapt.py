@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -26,6 +25,7 @@ from ..experiment.account import Account, choose_place, is_this_run
 from ..experiment.bench import Bench, bench_for
 from ..experiment.folder import PHOTOS, STAGE, Start, epochs_for, folder_experiment, start_of
 from ..experiment.photos import UserPhotos, leave_pairs, user_photos
+from ..experiment.run import Run
 from ..experiment.stage import StageRun, run_stage
 from ..files import check_target, lock, name_of, shipped_path, write_kept
 from ..names import resolve_renames
@@ -61,10 +61,10 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     experiment = _experiment(job, photos)
     bench = replace(bench, folder=_place(job, photos, experiment))
     if bench.folder not in (job.default_place, job.request.run_folder):
-        bench.say(f"{job.default_place} holds another run; the account of this one: {bench.folder}")
+        bench.events.say(f"{job.default_place} holds another run; the account of this one: {bench.folder}")
     with lock(bench.folder):
         made = _adapt(job, photos, experiment, bench)
-    leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
+    leave_profile(bench.folder, bench.profiler, bench.environment, bench.events.say)
     return made
 
 
@@ -166,23 +166,14 @@ def _trained(
 
     Raises RunFolderError if the repetition gives another model.
     """
-    train = partial(
-        run_stage,
-        experiment,
-        STAGE,
-        "transfer",
-        experiment.seed,
-        photos.images,
-        photos.seconds,
-        want_warm=True,
-    )
+    run = Run(experiment, STAGE, "transfer", experiment.seed, want_warm=True)
     finished = account.finished(STAGE)
     if finished is None:
-        done = train(bench=bench)
+        done = run_stage(run, photos.images, photos.seconds, bench)
         account.ledger.append(done.record)
         return done, bench.folder / done.record.model_file
     with tempfile.TemporaryDirectory() as aside:
-        done = train(bench=replace(bench, folder=Path(aside)))
+        done = run_stage(run, photos.images, photos.seconds, replace(bench, folder=Path(aside)))
     if done.record.model_digest != finished.model_digest:
         raise RunFolderError(
             f"{bench.folder} holds this run already, and now it gives another model: with other threads or "
@@ -194,17 +185,18 @@ def _trained(
 
 def _command(job: _Job, photos: UserPhotos, place: Path) -> list[str]:
     """The command line that does this, for the account."""
-    start = Path(job.start.name)
+    start = job.start
     asked = replace(
         job.request,
         folder=job.request.folder.absolute(),
         out=job.target,
         rename=job.rename,
-        freeze=job.start.freeze,
+        freeze=start.freeze,
         fit=photos.config.fit,
         group_by=photos.config.group_by,
         run_folder=place,
-        parent=None if job.start.is_updated else start,
-        update=start if job.start.is_updated else None,
+        parent=None if start.is_updated else start.parent,
+        weights=start.weights,
+        update=Path(start.name) if start.is_updated else None,
     )
     return command_line("adapt", asked)

@@ -48,7 +48,7 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     bench = bench_for(request, place)
     photos = user_photos(request, start, bench, place)
     for line in photos.notes:
-        bench.say(line)
+        bench.events.say(line)
     experiment = folder_experiment(
         photos.config,
         start,
@@ -61,9 +61,9 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     Comparison(experiment, None, bench).run(command)
     with lock(place):
         for line in leave_pairs(photos.overlap, place):
-            bench.say(line)
+            bench.events.say(line)
     made = Compared(run_folder=place, summary=finish(place))
-    leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
+    leave_profile(bench.folder, bench.profiler, bench.environment, bench.events.say)
     return made
 
 
@@ -72,7 +72,8 @@ def _command(request: CompareRequest, start: Start, photos: UserPhotos, place: P
     asked = replace(
         request,
         folder=request.folder.absolute(),
-        parent=Path(start.name),
+        parent=start.parent,
+        weights=start.weights,
         freeze=start.freeze,
         fit=photos.config.fit,
         run_folder=place,

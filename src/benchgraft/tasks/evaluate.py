@@ -14,12 +14,12 @@ from ..config.options import EvaluateOptions
 from ..config.requests import EvaluateRequest
 from ..engines.device import prepare_device, threads_put_back
 from ..errors import DataError, did_you_mean
+from ..events import Events
 from ..files import default_cache
 from ..names import class_name
 from ..networks import model_file
 from ..networks.model_file import ModelFile
 from ..photos.readers import guess_format, open_source
-from ..progress import NoProgress
 from ..report.answers import Bin, ClassFigures, EvaluationReport, Mistake
 from ..statistics.proportions import proportion
 from ..store.store import Store, open_store
@@ -41,7 +41,9 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
     request = checked(EvaluateRequest, model=model, folder=folder, **options)
     chosen = prepare_device(request.device, request.threads)
     file = model_file.read(request.model)
-    store = _store(request, file)
+    events = Events(request.listen, request.cancel, request.progress)
+    store = _store(request, file, events)
+    events.stop_if_cancelled()
     rows, labels, unknown = _labelled(file, store)
     trained = np.isin(store.digests[rows], file.trained_on)
     if not request.include_trained:
@@ -73,12 +75,12 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
     )
 
 
-def _store(request: EvaluateRequest, file: ModelFile) -> Store:
+def _store(request: EvaluateRequest, file: ModelFile, events: Events) -> Store:
     """The photos as the model takes them."""
     source = open_source(guess_format(request.folder), request.folder)
-    place, progress = request.cache or default_cache(), request.progress or NoProgress()
+    place = request.cache or default_cache()
     card = file.card
-    return open_store(source, place, card.network.side, progress, card.fit, white_level=card.white_level)
+    return open_store(source, place, card.network.side, events, card.fit, white_level=card.white_level)
 
 
 def _labelled(

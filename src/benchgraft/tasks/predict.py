@@ -50,7 +50,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
     """The likeliest classes with their probabilities, the likeliest first."""
     findings: tuple[str, ...] = ()
-    """What looks like a mistake in the photo: see data/decode.py, FINDINGS."""
+    """What looks like a mistake in the photo: see photos/decode.py, FINDINGS."""
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def prepare(
         seal(place)
     kept = write_kept(target, made.read_bytes())
     if kept is not None:
-        bench.say(f"the file that {target} was before is kept as {kept}")
-    leave_profile(bench.folder, bench.profiler, bench.environment, bench.say)
+        bench.events.say(f"the file that {target} was before is kept as {kept}")
+    leave_profile(bench.folder, bench.profiler, bench.environment, bench.events.say)
     card = model_file.read(target).card
     records = card.history
     return Prepared(

@@ -6,6 +6,7 @@ on features. Caching is no branch in here, so that cached = uncached is a test o
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import threading
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,8 +24,8 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ..config.recipe import Recipe, Stop
 from ..errors import DivergedError, Interrupted
-from ..networks.freeze import Frozen
-from ..progress import Progress
+from ..events import EpochEnded, Events
+from ..networks.freeze import Frozen, may_draw
 from ..runfolder.ledger import Clock
 from ..shortcuts import bare_step, compiler_left_out
 from .batches import Rows, augment, epoch_order, steps_per_epoch
@@ -32,6 +34,21 @@ from .evaluate import evaluate
 from .layer_laps import BATCH, LOSS, UPDATE
 
 CHECKPOINT_EVERY_SECONDS = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be trained, on what, and how."""
+
+    title: str
+    """For people: which run it is of."""
+    module: nn.Sequential
+    frozen: Frozen
+    train: Rows
+    validation: Rows
+    recipe: Recipe
+    seed: int
+    """Fixes order and augmentation."""
 
 
 @dataclass(frozen=True)
@@ -43,42 +60,33 @@ class Trained:
 
 
 def fit(
-    module: nn.Sequential,
-    frozen: Frozen,
-    train: Rows,
-    validation: Rows,
-    recipe: Recipe,
-    seed: int,
-    clock: Clock,
-    checkpoint: Checkpoint,
-    progress: Progress,
-    start: Position | None = None,
+    task: Task, clock: Clock, checkpoint: Checkpoint, events: Events, start: Position | None = None
 ) -> Trained:
     """Train until the stop rule ends it; go on from the checkpoint where there is one.
 
     start: where a run begins that follows attempts that diverged; kept at once, so that a kill repeats none.
-    Raises Interrupted after Ctrl-C or SIGTERM, with a checkpoint written; DivergedError if a loss or a weight
-    is not finite any more.
+    Raises Interrupted after Ctrl-C, SIGTERM or a cancel of the events, with a checkpoint written;
+    DivergedError if a loss or a weight is not finite any more.
     """
-    run = _Run(module, frozen, train, validation, recipe, seed, clock, checkpoint, start)
+    run = _Run(task, clock, checkpoint, events, start)
     position = run.position
     if position.diverged and not position.step:
         with clock.phase("save"):
             run.save()
-    with _interruptible() as interrupted, progress.track(run.last, "train") as advance:
+    with _interruptible(events) as is_to_stop, events.follow(run.last, "train") as advance:
         advance(position.step)
-        while position.step < run.last and not _is_out_of_patience(position, recipe.stop):
-            run.train_epoch(advance, interrupted)
+        while position.step < run.last and not _is_out_of_patience(position, task.recipe.stop):
+            run.train_epoch(advance, is_to_stop)
             if position.step % run.per_epoch == 0:
                 run.end_epoch()
-            if interrupted.is_set():
+            if is_to_stop():
                 run.save()
                 raise Interrupted
             if run.is_save_due and position.step < run.last:
                 with clock.phase("save"):
                     run.save()
     run.keep_best()
-    _refuse_broken(module)
+    _refuse_broken(task.module)
     return Trained(position, len(position.loss))
 
 
@@ -86,25 +94,14 @@ class _Run:
     """The state of one training run, restored from its checkpoint where there is one."""
 
     def __init__(
-        self,
-        module: nn.Sequential,
-        frozen: Frozen,
-        train: Rows,
-        validation: Rows,
-        recipe: Recipe,
-        seed: int,
-        clock: Clock,
-        checkpoint: Checkpoint,
-        start: Position | None,
+        self, task: Task, clock: Clock, checkpoint: Checkpoint, events: Events, start: Position | None
     ) -> None:
-        self._module, self._frozen, self._recipe, self._seed = module, frozen, recipe, seed
-        self._train, self._validation = train, validation
-        self._clock, self._checkpoint = clock, checkpoint
-        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self._task, self._clock, self._checkpoint, self._events = task, clock, checkpoint, events
+        self._parameters = [p for p in task.module.parameters() if p.requires_grad]
         with compiler_left_out():
-            self._optimizer = _optimizer(self._parameters, recipe)
+            self._optimizer = _optimizer(self._parameters, task.recipe)
         self._step_optimizer = bare_step(self._optimizer)
-        restored = checkpoint.restore(module, self._optimizer)
+        restored = checkpoint.restore(task.module, self._optimizer)
         if restored:
             self.position, self._best, loss_sum = restored
             self.position.segments += 1
@@ -112,41 +109,43 @@ class _Run:
         else:
             self.position, self._best = start or Position(segments=1), {}
             loss_sum = torch.zeros((), dtype=torch.float64)
+        train = task.train
         self._loss_sum = loss_sum.to(train.device)
-        self.per_epoch = steps_per_epoch(len(train), recipe.batch_size)
-        self.last = recipe.stop.epochs_of(self.per_epoch) * self.per_epoch
+        self.per_epoch = steps_per_epoch(len(train), task.recipe.batch_size)
+        self.last = task.recipe.stop.epochs_of(self.per_epoch) * self.per_epoch
         self._saved = time.monotonic()
-        self._class_weights = class_weights(train.labels).to(train.device) if recipe.balance else None
+        self._draws = may_draw(task.module)
+        self._class_weights = class_weights(train.labels).to(train.device) if task.recipe.balance else None
 
     @property
     def is_save_due(self) -> bool:
         return time.monotonic() - self._saved > CHECKPOINT_EVERY_SECONDS
 
-    def train_epoch(self, advance: Callable[[int], None], interrupted: threading.Event) -> None:
+    def train_epoch(self, advance: Callable[[int], None], is_to_stop: Callable[[], bool]) -> None:
         """Steps up to the epoch's end, or until a checkpoint is due or the user wants to stop."""
-        position, recipe = self.position, self._recipe
+        position, task, recipe = self.position, self._task, self._task.recipe
         epoch = position.step // self.per_epoch
-        order = epoch_order(len(self._train), recipe.batch_size, self._seed, epoch)
-        self._frozen.train()
+        order = epoch_order(len(task.train), recipe.batch_size, task.seed, epoch)
+        task.frozen.train()
         with self._clock.phase("train"):
             order = order[position.step % self.per_epoch :]
-            for positions, labels in zip(order, self._train.take_labels(order), strict=True):
+            for positions, labels in zip(order, task.train.take_labels(order), strict=True):
                 _set_learning_rate(self._optimizer, recipe, position.step / self.last)
                 self._loss_sum += self._step(positions, labels, epoch)
                 position.step += 1
                 advance(1)
-                if interrupted.is_set() or self.is_save_due:
+                if is_to_stop() or self.is_save_due:
                     return
 
     def _step(self, positions: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """One update; the loss of its batch."""
-        train, recipe = self._train, self._recipe
-        inputs = train.take(positions, epoch)
+        task, recipe = self._task, self._task.recipe
+        inputs = task.train.take(positions, epoch)
         if recipe.augment.is_drawn:
-            inputs = augment(inputs, recipe.augment, self._seed, self.position.step)
+            inputs = augment(inputs, recipe.augment, task.seed, self.position.step)
         self._clock.lap(BATCH)
         loss = functional.cross_entropy(
-            self._module(inputs),
+            self._outputs(inputs),
             labels,
             weight=self._class_weights,
             label_smoothing=recipe.label_smoothing,
@@ -162,6 +161,17 @@ class _Run:
         self._clock.lap(UPDATE)
         return loss.detach()
 
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        """In training mode. What is drawn by chance is a pure function of seed and step, as all else is."""
+        with contextlib.ExitStack() as chance:
+            if self._draws:
+                devices = [inputs.device] if inputs.device.type == "cuda" else []
+                chance.enter_context(torch.random.fork_rng(devices))
+                drawn = np.random.default_rng([self._task.seed, self.position.step, 2])
+                torch.manual_seed(int(drawn.integers(2**63)))
+            outputs: Tensor = self._task.module(inputs)
+        return outputs
+
     def end_epoch(self) -> None:
         """Mean loss, validation, and the best weights so far. Raises DivergedError."""
         position = self.position
@@ -171,22 +181,32 @@ class _Run:
         position.loss.append(loss)
         self._loss_sum.zero_()
         with self._clock.phase("validate"):
-            _validate(self._module, self._validation, self._recipe, position, self._best)
+            _validate(self._task, position, self._best)
         if not math.isfinite(position.validation_loss[-1]):
             raise DivergedError(
                 f"the validation loss is {position.validation_loss[-1]} in epoch {len(position.loss)}"
             )
+        self._events.tell(
+            EpochEnded(
+                self._task.title,
+                epoch=len(position.loss),
+                epochs=self.last // self.per_epoch,
+                loss=loss,
+                validation_loss=position.validation_loss[-1],
+                validation_accuracy=position.validation_accuracy[-1],
+            )
+        )
 
     def save(self) -> None:
         """Write the checkpoint."""
         self.position.seconds = self._clock.seconds()
-        self._checkpoint.save(self.position, self._module, self._optimizer, self._best, self._loss_sum)
+        self._checkpoint.save(self.position, self._task.module, self._optimizer, self._best, self._loss_sum)
         self._saved = time.monotonic()
 
     def keep_best(self) -> None:
         """Put the kept epoch's weights into the module."""
         if self._best:
-            self._module.load_state_dict(self._best)
+            self._task.module.load_state_dict(self._best)
         else:
             self.position.kept_epoch = len(self.position.loss)
 
@@ -204,12 +224,10 @@ def class_weights(labels: Tensor) -> Tensor:
     return (len(labels) / (len(counts) * counts)).float()
 
 
-def _validate(
-    module: nn.Sequential, validation: Rows, recipe: Recipe, position: Position, best: dict[str, Tensor]
-) -> None:
-    result = evaluate(module, validation, recipe.batch_size)
-    if recipe.stop.patience and result.loss < min(position.validation_loss, default=math.inf):
-        best.update({name: tensor.clone() for name, tensor in module.state_dict().items()})
+def _validate(task: Task, position: Position, best: dict[str, Tensor]) -> None:
+    result = evaluate(task.module, task.validation, task.recipe.batch_size)
+    if task.recipe.stop.patience and result.loss < min(position.validation_loss, default=math.inf):
+        best.update({name: tensor.clone() for name, tensor in task.module.state_dict().items()})
         position.kept_epoch = len(position.loss)
     position.validation_loss.append(result.loss)
     position.validation_accuracy.append(result.accuracy)
@@ -243,12 +261,13 @@ def _set_learning_rate(optimizer: Optimizer, recipe: Recipe, done: float) -> Non
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
-    event = threading.Event()
+def _interruptible(events: Events) -> Iterator[Callable[[], bool]]:
+    """Whether the user wants to stop: by a cancel, or by Ctrl-C or SIGTERM, which the main thread alone can
+    be asked by; a second Ctrl-C ends the program at once."""
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield lambda: events.is_cancelled
         return
+    event = threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         if event.is_set():
@@ -257,7 +276,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield event
+        yield lambda: event.is_set() or events.is_cancelled
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

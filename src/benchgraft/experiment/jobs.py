@@ -1,0 +1,86 @@
+"""Units of work as plain data: sent anywhere, they find what they need and give what they would give here.
+
+A job names its photos and its parent model by digest, so that it works on those or on none. It leaves its
+model file in the run folder, a checkpoint there while it is under way, and gives back its record, for whoever
+keeps the ledger. `Comparison` makes the jobs of an experiment and carries them out one after another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..engines.device import threads_put_back
+from ..errors import RunFolderError
+from ..events import Events
+from ..runfolder.ledger import DivergedRecord, RunRecord
+from ..store.classes import StageImages
+from .attempts import RunDivergedError
+from .bench import Bench, make_bench
+from .images import open_stage
+from .run import Run
+from .stage import run_stage
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where jobs find and leave things, and what they compute with: a bench as plain data."""
+
+    folder: Path
+    """The run folder."""
+    cache: Path
+    data: Path | None
+    """Where the data sets lie; None for those that say so themselves."""
+    device: str
+    threads: int
+    """The last bits of a model may depend on their number."""
+    use_cache: bool = True
+
+    @staticmethod
+    def of(bench: Bench, data: Path | None) -> Site:
+        """That of a bench."""
+        there = bench.environment
+        return Site(bench.folder, bench.cache, data, there.device, there.threads, bench.use_cache)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run of a stage, such as arm x seed, as a unit of work."""
+
+    run: Run
+    site: Site
+    images_digest: str
+    """Of the images of the stage."""
+    cuts: dict[str, str | None] = field(default_factory=dict)
+    """Stage -> the cut that was measured to pay, as far as it was; it changes times, never results."""
+
+    def carry_out(self, events: Events | None = None) -> RunRecord | DivergedRecord:
+        """Open what it needs and do it, in whichever process this is; see `carry_out_on`.
+
+        Raises RunFolderError too if the images, or the parent model, are not those that it was made for.
+        """
+        site = self.site
+        with threads_put_back():
+            bench = make_bench(
+                site.folder, site.cache, site.device, site.threads, events or Events(), site.use_cache
+            )
+            bench.chosen_cuts.update(self.cuts)
+            _, images, seconds = open_stage(self.run.experiment, self.run.stage, site.data, bench)
+            if images.digest != self.images_digest:
+                raise RunFolderError(
+                    f"the images of {self.run.stage} are not those that this job was made for",
+                    "put the data set back as it was",
+                )
+            return self.carry_out_on(bench, images, seconds)
+
+    def carry_out_on(
+        self, bench: Bench, images: StageImages, open_seconds: float
+    ) -> RunRecord | DivergedRecord:
+        """Do it where all is open already; a run that gave no model is an outcome too.
+
+        Raises UserError subclasses, FrozenMovedError if a freeze did not hold, Interrupted.
+        """
+        try:
+            return run_stage(self.run, images, open_seconds, bench).record
+        except RunDivergedError as error:
+            return error.record

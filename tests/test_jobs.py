@@ -1,0 +1,186 @@
+"""Units of work as plain data: what a job gives does not depend on the process that carries it out."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from photos import write_photos
+
+from benchgraft.errors import Interrupted, RunFolderError
+from benchgraft.events import EpochEnded, Event, Events, RunFinished
+from benchgraft.experiment.bench import make_bench
+from benchgraft.experiment.jobs import Job
+from benchgraft.experiment.load import load
+from benchgraft.experiment.rounds import Comparison
+from benchgraft.files import lock
+from benchgraft.networks import model_file
+from benchgraft.runfolder.ledger import DivergedRecord, Ledger, RunRecord
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+EXPERIMENT = """
+name = "tiny"
+protocol = "like_for_like"
+runs = 2
+arms = { transfer = "second", scratch = "scratch" }
+[data.photos]
+format = "folder"
+folder = "photos"
+validation = 0.1
+test = 0.15
+[stages.first]
+data = "photos"
+recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 1 } }
+[stages.second]
+data = "photos"
+parent = "first"
+freeze = ["conv2d_*", "batch_normalization_*"]
+recipe = { learning_rate = 0.01, batch_size = 32, optimizer = "adamw", stop = { epochs = 4, patience = 2 } }
+[stages.scratch]
+data = "photos"
+recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
+"""
+CUT = "max_pooling2d_3"
+TIMES = ("seconds", "started", "finished")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("jobs")
+    write_photos(place / "photos", {"red": 60, "green": 60})
+    (place / "tiny.toml").write_text(EXPERIMENT)
+    return place
+
+
+@pytest.fixture(scope="module")
+def planned(place: Path) -> tuple[Ledger, list[bytes]]:
+    """An experiment carried out here, and its jobs, pickled before each was carried out."""
+    jobs: list[bytes] = []
+    carry_out_on = Job.carry_out_on
+
+    def noted(job: Job, *given: Any) -> RunRecord | DivergedRecord:
+        jobs.append(pickle.dumps(job))
+        return carry_out_on(job, *given)
+
+    bench = make_bench(place / "here", place / "cache here", "cpu")
+    bench.chosen_cuts["second"] = CUT  # it is measured, and the machine is shared
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Job, "carry_out_on", noted)
+        ledger = Comparison(load(str(place / "tiny.toml")), place, bench).run([])
+    return ledger, jobs
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Executor]:
+    """One process that knows nothing of this one."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def _sent(pickled: bytes, folder: Path) -> Job:
+    """A job of another run folder, with a cache of its own."""
+    job: Job = pickle.loads(pickled)
+    return replace(job, site=replace(job.site, folder=folder, cache=folder.with_name(f"{folder.name} cache")))
+
+
+def _facts(record: RunRecord | DivergedRecord) -> dict[str, Any]:
+    return record.model_dump(exclude=set(TIMES))
+
+
+def test_jobs_sent_to_a_fresh_process_give_the_same_models_and_records(planned, elsewhere, place):
+    ledger, jobs = planned
+    here = ledger.of_kind(RunRecord)
+    assert [(run.stage, run.seed, run.features) for run in here] == [
+        ("first", 0, "none"),
+        *(("second", 0, "computed"), ("second", 0, "cached"), ("scratch", 0, "none")),
+        *(("scratch", 1, "none"), ("second", 1, "computed"), ("second", 1, "cached")),
+    ]
+    there = place / "there"
+    for run, pickled in zip(here, jobs, strict=True):
+        record = elsewhere.submit(_sent(pickled, there).carry_out).result()
+        assert _facts(record) == _facts(run)
+        states = [model_file.read(folder / run.model_file).state for folder in (place / "here", there)]
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+class Stopper:
+    """Listens, and wants to stop after so many epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self._left = epochs
+
+    def __call__(self, event: Event) -> None:
+        self._left -= isinstance(event, EpochEnded)
+
+    def is_set(self) -> bool:
+        return self._left <= 0
+
+
+def _carry_out_until(job: Job, epochs: int) -> None:
+    """In the other process."""
+    stopper = Stopper(epochs)
+    job.carry_out(Events(stopper, stopper))
+
+
+def test_a_job_cancelled_elsewhere_leaves_a_checkpoint_and_goes_on_here_to_the_same_model(
+    planned, elsewhere, place, tmp_path
+):
+    ledger, jobs = planned
+    job = _sent(jobs[3], tmp_path / "run")
+    with pytest.raises(Interrupted):
+        elsewhere.submit(_carry_out_until, job, 1).result()
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [
+        "scratch-seed0-cold-pixels.safetensors"
+    ]
+    heard: list[Event] = []
+    record = job.carry_out(Events(heard.append))
+    whole = ledger.of_kind(RunRecord)[3]
+    assert record.segments == 2
+    assert _facts(record) | {"segments": 1} == _facts(whole)
+    assert [event.epoch for event in heard if isinstance(event, EpochEnded)] == [2]
+    (finished,) = (event for event in heard if isinstance(event, RunFinished))
+    assert finished == RunFinished("scratch, seed 0", record.model_dump(mode="json"))
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_job_works_on_the_photos_that_it_was_made_for_or_on_none(planned, place, tmp_path):
+    job = replace(_sent(planned[1][0], tmp_path / "run"), images_digest="of others")
+    with pytest.raises(RunFolderError, match="images of first are not those"):
+        job.carry_out()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_job_starts_from_the_parent_that_it_was_made_for_or_from_none(planned, place, tmp_path):
+    first, second = (_sent(pickled, tmp_path / "run") for pickled in planned[1][:2])
+    replace(first, run=replace(first.run, seed=7)).carry_out()
+    with pytest.raises(RunFolderError, match=r"first\.safetensors is not the model that transfer, seed 0"):
+        second.carry_out()
+
+
+def test_a_job_that_gives_no_model_gives_back_that_outcome(planned, place, tmp_path):
+    job = _sent(planned[1][3], tmp_path / "run")
+    stages = dict(job.run.experiment.stages)
+    recipe = stages["scratch"].recipe.model_copy(update={"learning_rate": 1e30})
+    stages["scratch"] = stages["scratch"].model_copy(update={"recipe": recipe})
+    experiment = job.run.experiment.model_copy(update={"stages": stages})
+    heard: list[Event] = []
+    record = replace(job, run=replace(job.run, experiment=experiment)).carry_out(Events(heard.append))
+    assert isinstance(record, DivergedRecord)
+    assert pickle.loads(pickle.dumps(record)) == record
+    (finished,) = (event for event in heard if isinstance(event, RunFinished))
+    assert finished.record["kind"] == "diverged"
+
+
+def test_a_job_leaves_the_lock_of_its_folder_to_whoever_keeps_the_ledger(planned, place, tmp_path):
+    with lock(tmp_path / "run"):
+        _sent(planned[1][0], tmp_path / "run").carry_out()
+    assert not (tmp_path / "run" / "ledger.jsonl").exists()
