@@ -35,8 +35,8 @@ from benchgraft.events import Events
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.load import load
 from benchgraft.networks.build import build
+from benchgraft.networks.cost import block_costs
 from benchgraft.networks.freeze import Frozen
-from benchgraft.networks.paper_cnn import table
 from benchgraft.progress import NoProgress
 from benchgraft.runfolder.ledger import environment, now
 from benchgraft.runfolder.profiling import LapClock
@@ -147,7 +147,7 @@ def works(batch: int) -> dict[str, Work]:
     found: dict[str, Work] = {}
     size_in = 4.0 * 3 * PAPER.side**2 * batch
     found["scale forward"] = Work(0, size_in / 4 + size_in)
-    for row in table(model):
+    for row in block_costs(model):
         layer = model.get_submodule(row.name)
         size_out = 4.0 * _product(row.output) * batch
         flops = 1e6 * row.megaflops * batch

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchgraft.config.network import PAPER
+from benchgraft.networks.build import build
+from benchgraft.networks.cost import block_costs
 from benchgraft.runfolder.ledger import (
     AnyRecord,
     DataRecord,
@@ -23,6 +26,7 @@ SOURCES = {
     "pear": [f"Pear {number}" for number in range(9)],
     "noise": [f"Other {number}" for number in range(40)],
 }
+BLOCKS = block_costs(build(PAPER, 3, None))
 
 
 def environment(cpu: str = "Invented CPU", threads: int = 2) -> Environment:
@@ -170,6 +174,7 @@ def run(
         "parent_digest": parent,
         "frozen": [],
         "frozen_digest": None,
+        "blocks": BLOCKS,
         "given": given,
         "environment": environment(cpu),
         "started": "2026-01-02T03:04:05Z",

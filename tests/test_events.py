@@ -30,7 +30,7 @@ from benchgraft.events import (
 from benchgraft.networks import model_file
 from benchgraft.progress import NoProgress
 from benchgraft.runfolder.ledger import Ledger, RunRecord
-from benchgraft.training import features
+from benchgraft.training import cuts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -40,7 +40,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 20)
     monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 5)
     # It is measured, and the machine is shared.
-    monkeypatch.setattr(features, "choose_cut", lambda *_, **__: "max_pooling2d_3")
+    monkeypatch.setattr(cuts, "choose_cut", lambda *_, **__: "max_pooling2d_3")
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchgraft.tasks.adapt.STEPS", 20)
-        patch.setattr(features, "choose_cut", lambda *_, **__: "max_pooling2d_3")
+        patch.setattr(cuts, "choose_cut", lambda *_, **__: "max_pooling2d_3")
         adapt(photos, folder / "m", **_where(folder))
     return model_file.read(folder / "m").card.model_digest
 

@@ -139,7 +139,7 @@ def test_a_job_cancelled_elsewhere_leaves_a_checkpoint_and_goes_on_here_to_the_s
     with pytest.raises(Interrupted):
         elsewhere.submit(_carry_out_until, job, 1).result()
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [
-        "scratch-seed0-cold-pixels.safetensors"
+        "scratch-seed0-cold-pixels-torch.safetensors"
     ]
     heard: list[Event] = []
     record = job.carry_out(Events(heard.append))

@@ -22,9 +22,8 @@ from benchgraft.errors import ConfigError, Interrupted, ModelFileError, RequestE
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file, timm_weights
 from benchgraft.networks.build import build, resolved
-from benchgraft.networks.cost import megaflops
+from benchgraft.networks.cost import block_costs, megaflops
 from benchgraft.networks.model_file import tensor_digest
-from benchgraft.networks.paper_cnn import table
 from benchgraft.networks.parents import parent_place
 from benchgraft.networks.weights import read_state
 from benchgraft.runfolder.ledger import Ledger, OriginRecord, RunRecord
@@ -357,7 +356,7 @@ def test_one_network_of_timm_is_shown_and_measured_without_its_weights(no_networ
 
 def test_operations_are_those_that_the_networks_are_known_for():
     paper = build(PAPER, 3, None)
-    assert megaflops(paper) == pytest.approx(sum(row.megaflops for row in table(paper)))
+    assert megaflops(paper) == pytest.approx(sum(row.megaflops for row in block_costs(paper)))
     of = {
         name: megaflops(build(resolved(NetworkSpec(family="timm", name=name)), 1000, None))
         for name in ("resnet18", "vit_tiny_patch16_224")

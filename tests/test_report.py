@@ -151,7 +151,7 @@ def test_every_figure_has_a_line_that_says_what_to_see_and_an_alternative_text(h
         "phases",
         "speed-up",
         "confusion",
-        "layers",
+        "blocks_paper_cnn",
     ]
     for _, text in figures:
         assert re.search(r'role="img" aria-label="[^"]{40,}"', text)
@@ -249,11 +249,11 @@ def test_network_shares_follow_table_1_and_the_ledgers_frozen_tensors() -> None:
         else r
         for r in records
     ]
-    network = summarise(records).network
-    first = network.layers[0]
+    [network] = summarise(records).networks
+    first = network.blocks[0]
     # 5 x 5 x 3 x 16 weights at 48 x 48 places
     assert first.megaflops == pytest.approx(2 * 5 * 5 * 3 * 16 * 48 * 48 / 1e6)
-    assert sum(layer.share for layer in network.layers) == pytest.approx(1)
+    assert sum(block.share for block in network.blocks) == pytest.approx(1)
     stage = next(stage for stage in network.stages if stage.stage == "stage3")
     assert stage.frozen == ["conv2d_1", "batch_normalization_1"]
     assert stage.moving_statistics == ["batch_normalization_1"]
@@ -327,6 +327,6 @@ def test_tables_of_sentences_can_be_stacked_on_a_phone_and_all_are_named(html: s
 
 
 def test_network_figure_says_how_much_of_the_arithmetic_each_stage_freezes(html: str) -> None:
-    caption = html[html.index('id="layers"') :]
+    caption = html[html.index('id="blocks_paper_cnn"') :]
     caption = caption[caption.index("<figcaption>") : caption.index("</figcaption>")]
     assert re.search(r"of the arithmetic: .*stage3 \d+", caption)

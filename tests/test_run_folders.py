@@ -138,8 +138,8 @@ def test_compare_speaks_of_the_users_photos_and_not_of_the_paper(tmp_path):
     made = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "paper's edition" not in page
-    assert made.summary.network.layers[-1].output == [4]
-    assert made.summary.network.layers[-1].parameters == 513 * 4
+    assert made.summary.networks[0].blocks[-1].output == [4]
+    assert made.summary.networks[0].blocks[-1].parameters == 513 * 4
     assert not any("the paper" in note for note in made.summary.notes)
 
 

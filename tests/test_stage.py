@@ -23,8 +23,8 @@ from benchgraft.experiment.rounds import Comparison
 from benchgraft.files import digest_array
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
+from benchgraft.networks.cost import block_costs
 from benchgraft.networks.freeze import Frozen
-from benchgraft.networks.paper_cnn import table
 from benchgraft.runfolder.ledger import Ledger, RunRecord
 from benchgraft.training import cuts
 from benchgraft.training.batches import rows_of
@@ -95,7 +95,7 @@ def test_every_block_of_the_prefix_is_measured_with_all_before_it(monkeypatch):
     assert [cut.block for cut in measured] == PREFIX
     expected = 1 / 32 + np.cumsum([7.0 if name == "conv2d_2" else 1.0 for name in PREFIX]) / 32
     assert [cut.forward_seconds for cut in measured] == pytest.approx(expected)
-    outputs = {row.name: row.output for row in table(build(PAPER, 3, seed=0))}  # table 1 of the paper
+    outputs = {row.name: row.output for row in block_costs(build(PAPER, 3, seed=0))}  # table 1 of the paper
     assert [cut.image_bytes for cut in measured] == [4 * int(np.prod(outputs[name])) for name in PREFIX]
 
 

@@ -6,7 +6,7 @@ import torch
 
 from benchgraft.config.network import PAPER
 from benchgraft.networks.build import build
-from benchgraft.networks.paper_cnn import table
+from benchgraft.networks.cost import block_costs
 
 TABLE_1 = [
     ("conv2d_1", (48, 48, 16), 1216),
@@ -25,7 +25,7 @@ TABLE_1 = [
 
 
 def test_the_network_is_table_1_of_the_paper():
-    rows = [(row.name, row.output, row.parameters) for row in table(build(PAPER, 3, 0))]
+    rows = [(row.name, row.output, row.parameters) for row in block_costs(build(PAPER, 3, 0))]
     assert rows == TABLE_1
     assert sum(parameters for _, _, parameters in rows) == 952_931
 

@@ -11,7 +11,7 @@ from rounds import Bench, Contender, run_rounds
 
 from benchgraft.config.network import PAPER
 from benchgraft.networks.build import build
-from benchgraft.networks.paper_cnn import table
+from benchgraft.networks.cost import block_costs
 
 TRAIN_BATCHES, TRAIN_IMAGES = (32, 64, 128, 256), 768
 FORWARD_BATCHES, FORWARD_IMAGES = (1, 64, 256), 768
@@ -47,7 +47,7 @@ DECODING = [
 
 def training_megaflops() -> float:
     """Of one image in a training step: forward, and both gradients but conv1's for its input."""
-    layers = table(build(PAPER, 3, 0))
+    layers = block_costs(build(PAPER, 3, 0))
     return 3 * sum(layer.megaflops for layer in layers) - layers[0].megaflops
 
 
@@ -62,7 +62,7 @@ def measure_forward(bench: Bench, _data: Path, quick: bool) -> dict[str, Any]:
     """Answers from pixels in memory; the first pass of each batch size warms up."""
     job = {"batches": FORWARD_BATCHES, "images": 128 if quick else FORWARD_IMAGES}
     measured = run_rounds(bench, FORWARD, "forward", lambda _c, _number: job)
-    return measured | {"megaflops": sum(layer.megaflops for layer in table(build(PAPER, 3, 0)))}
+    return measured | {"megaflops": sum(layer.megaflops for layer in block_costs(build(PAPER, 3, 0)))}
 
 
 def measure_decoding(bench: Bench, data: Path, quick: bool) -> dict[str, Any]:

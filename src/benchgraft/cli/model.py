@@ -19,8 +19,8 @@ def model(
     from ..errors import did_you_mean
     from ..experiment.load import load
     from ..networks.build import build
+    from ..networks.cost import block_costs
     from ..networks.freeze import match_blocks
-    from ..networks.paper_cnn import table
 
     network = build(PAPER, classes, None)
     frozen: list[str] = []
@@ -29,7 +29,7 @@ def model(
         if stage not in stages:
             raise UserError(f'--stage "{stage}" is not in {experiment}', did_you_mean(stage, stages))
         frozen = match_blocks(network.block_names, stages[stage].freeze)
-    rows = table(network)
+    rows = block_costs(network)
     print(f"{'layer':24}{'output':>14}{'parameters':>12}{'MFLOPs':>9}" + ("  frozen" if stage else ""))
     for row in rows:
         output = ", ".join(map(str, row.output))

@@ -59,7 +59,9 @@ def as_path(value: object) -> Path:
 def as_file(value: object) -> Path:
     """A file to be written, which a path that ends as a folder's does is not."""
     text = as_name(value)
-    if text.endswith(os.sep):
+    if text.endswith(os.sep) or str(Path(text)).endswith(
+        os.sep
+    ):  # the root is a folder however it is written
         raise ValueError(f'is "{text}", a folder: name the file to write: {text}NAME')
     return Path(text)
 

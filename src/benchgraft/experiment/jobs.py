@@ -64,7 +64,8 @@ class Job:
             bench = make_bench(
                 site.folder, site.cache, site.device, site.threads, events or Events(), site.use_cache
             )
-            bench.chosen_cuts.update(self.cuts)
+            cold = self.run.cold  # whose features a warm run takes
+            bench.chosen_cuts.update(self.cuts | ({self.run.stage: cold.cut} if cold else {}))
             _, images, seconds = open_stage(self.run.experiment, self.run.stage, site.data, bench)
             if images.digest != self.images_digest:
                 raise RunFolderError(

@@ -162,9 +162,9 @@ class Comparison:
             self._bench.events.say(f"{what}: no model, {record.total_seconds:.2f} s in vain")
             return None
         self._ledger.append(record)
-        what = {"computed": "cold", "cached": "warm", "none": "from pixels"}[record.features]
+        how = {"computed": "cold", "cached": "warm", "none": "from pixels"}[record.features]
         self._bench.events.say(
-            f"{arm or stage}{'' if arm is None else f', seed {seed}'}: {record.total_seconds:.2f} s {what}, "
+            f"{arm or stage}{'' if arm is None else f', seed {seed}'}: {record.total_seconds:.2f} s {how}, "
             f"{record.epochs} epochs, test accuracy {record.accuracy:.2%}"
         )
         return record

@@ -21,6 +21,7 @@ from ..files import digest_bytes, shipped_path
 from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network
+from ..networks.cost import costs_of
 from ..networks.freeze import Frozen, match_blocks
 from ..networks.model_file import ModelCard, ModelFile
 from ..runfolder.ledger import Clock, DivergedRecord, RunRecord, dump_json, now
@@ -256,6 +257,8 @@ def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation
         "parent_digest": begun.parent.card.model_digest if begun.parent else None,
         "frozen": frozen.tensor_names,
         "frozen_digest": frozen.digest,
+        "network": model.spec.name,
+        "blocks": costs_of(model.spec.model_dump_json(), model.class_count),
     }
 
 

@@ -6,15 +6,13 @@ output is what Keras calls that layer's output.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config.network import NetworkSpec
-from .contract import INPUT, Network
+from .contract import Network
 
 
 class PaperOptions(BaseModel):
@@ -124,37 +122,3 @@ def initialize(network: Network, seed: int) -> None:
 def _bias(layer: nn.Conv2d | nn.Linear) -> Tensor:
     assert layer.bias is not None
     return layer.bias
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One line of table 1."""
-
-    name: str
-    output: tuple[int, ...]
-    """As the paper prints it: (width, height, filters), or (units,)."""
-    parameters: int
-    """Keras' count: all four vectors of a BatchNorm."""
-    megaflops: float
-    """Multiply and add counted as two, for one image forward; convolution and dense layers."""
-
-
-def table(model: Network) -> list[LayerRow]:
-    """Table 1 of this model, its shapes taken from a forward pass of one blank image."""
-    rows = []
-    x: Tensor = torch.zeros(1, model.spec.side, model.spec.side, 3, dtype=torch.uint8)
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        for name, layer in model.named_children():
-            x = layer(x)
-            if name == INPUT:
-                continue
-            shape = tuple(x.shape[1:])
-            output = (shape[2], shape[1], shape[0]) if len(shape) == 3 else shape
-            tensors = [*layer.parameters(), *(b for b in layer.buffers() if b.is_floating_point())]
-            weights = layer.weight.numel() if isinstance(layer, (nn.Conv2d, nn.Linear)) else 0
-            places = x.shape[2] * x.shape[3] if x.dim() == 4 else 1
-            rows.append(LayerRow(name, output, sum(t.numel() for t in tensors), 2 * weights * places / 1e6))
-    model.train(was_training)
-    return rows

@@ -7,10 +7,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Literal
 
-from pydantic import Field
-
 from ..part import Part
-from ..report.network import Layer, layers
 
 
 class PublishedTable(Part):
@@ -23,11 +20,20 @@ class PublishedTable(Part):
     mean_accuracy: float | None = None
 
 
+class Layer(Part):
+    """A row of table 1."""
+
+    name: str
+    output: list[int]
+    """Width, height and filters, or units."""
+    parameters: int
+
+
 class ModelTable(Part):
     """Table 1."""
 
     total_parameters: int
-    layers: list[Layer] = Field(default_factory=lambda: list(layers()))
+    layers: list[Layer]
 
 
 class PublishedClaims(Part):

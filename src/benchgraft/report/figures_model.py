@@ -15,19 +15,19 @@ DEEPEST_SHADE = 0.5
 
 
 @styled
-def layers(network: Network) -> Picture:
-    """The network layer by layer, its arithmetic, and what each stage freezes."""
-    rows, stages = network.layers, network.stages
+def blocks(network: Network) -> Picture:
+    """The network block by block, its arithmetic, and what each stage freezes."""
+    rows, stages = network.blocks, network.stages
     figure, (axes, marks) = canvas(4.3, columns=2, sharey=True, width_ratios=[3, max(1.5, 0.7 * len(stages))])
-    for place, layer in enumerate(rows):
-        axes.barh(place, 100 * layer.share, color=BLUE, height=0.6)
-        if layer.megaflops:
+    for place, block in enumerate(rows):
+        axes.barh(place, 100 * block.share, color=BLUE, height=0.6)
+        if block.megaflops:
             axes.annotate(
-                f"{100 * layer.share:.1f}", (100 * layer.share, place), (3, -3.5), textcoords="offset points"
+                f"{100 * block.share:.1f}", (100 * block.share, place), (3, -3.5), textcoords="offset points"
             )
         for column, stage in enumerate(stages):
-            is_frozen = layer.name in stage.frozen
-            if layer.parameters:
+            is_frozen = block.name in stage.frozen
+            if block.parameters:
                 marks.plot(
                     [column],
                     [place],
@@ -36,9 +36,9 @@ def layers(network: Network) -> Picture:
                     color=INK if is_frozen else "none",
                     markeredgecolor=INK if is_frozen else MUTED,
                 )
-    axes.set_yticks(range(len(rows)), [layer.name for layer in rows])
+    axes.set_yticks(range(len(rows)), [block.name for block in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(0, 1.25 * 100 * max(layer.share for layer in rows))
+    axes.set_xlim(0, 1.25 * 100 * max(block.share for block in rows))
     axes.set_xlabel("arithmetic, %")
     for panel in (axes, marks):
         panel.tick_params(axis="y", length=0)
@@ -47,19 +47,20 @@ def layers(network: Network) -> Picture:
     marks.set_xlim(-0.6, len(stages) - 0.4)
     marks.spines["left"].set_visible(False)
     told = "; ".join(
-        f"{stage.stage} freezes {len(stage.frozen)} layers with {100 * stage.frozen_share:.0f} % of the "
+        f"{stage.stage} freezes {len(stage.frozen)} blocks with {100 * stage.frozen_share:.0f} % of the "
         f"arithmetic and trains {stage.trained_parameters:,} parameters"
         for stage in stages
     )
     shares = ", ".join(f"{stage.stage} {100 * stage.frozen_share:.0f} %" for stage in stages)
     see = (
-        "Bars: each layer's share of the arithmetic of one image. Filled squares: frozen at that stage; "
+        "Bars: each block's share of the arithmetic of one image. Filled squares: frozen at that stage; "
         f"together, of the arithmetic: {shares or 'no stage has run yet'}."
     )
     moving = [stage.stage for stage in stages if stage.moving_statistics]
     if moving:
         see += f" Running statistics of frozen BatchNorms move in {', '.join(moving)}."
-    return Picture("layers", "The network, and what is frozen", see, told + ".", svg(figure, "layers"))
+    name, title = f"blocks_{network.name}", f"The network {network.name}, and what is frozen"
+    return Picture(name, title, see, told + ".", svg(figure, name))
 
 
 @styled

@@ -41,7 +41,7 @@ def page(
         summary=summary,
         tiles=tiles(summary),
         pictures=pictures(summary),
-        model_pictures=[figures_model.layers(summary.network)],
+        model_pictures=[figures_model.blocks(network) for network in summary.networks],
         gallery=[
             (
                 name,

@@ -16,7 +16,7 @@ from ..statistics.estimates import Estimate, mean_interval, mean_time_interval, 
 from ..statistics.significance import FEWEST_RUNS_FOR_BOOTSTRAP, RunsNeeded, bootstrap_mean, runs_needed
 from . import accuracy, headline, provenance, speed, words
 from .accuracy import AccuracyDifference, Confusion, Mistake, RestMistakes
-from .network import Network, network
+from .network import Network, networks
 from .provenance import LabelledImages, Provenance, StageData
 from .speed import Learning, Payback, Phases, Speedup
 from .study import StudySummary, study, study_answer
@@ -94,7 +94,7 @@ class Summary(Part):
     learning: Learning
     confusions: list[Confusion]
     surest_mistakes: list[Mistake]
-    network: Network
+    networks: list[Network]
     provenance: Provenance
     missing: list[str]
     notes: list[str]
@@ -136,7 +136,7 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
         learning=speed.learning(folder),
         confusions=accuracy.confusions(folder),
         surest_mistakes=accuracy.surest_mistakes(folder),
-        network=network(folder),
+        networks=networks(folder),
         provenance=provenance.provenance(folder),
         missing=_missing(folder),
         notes=_notes(folder),

@@ -127,6 +127,20 @@ class Attempt(Record):
     reason: str
 
 
+class BlockRecord(Record):
+    """One block of a network."""
+
+    name: str
+    output: list[int]
+    """Of one picture: width, height and filters; or tokens and features; or features."""
+    parameters: int
+    """Keras' count: all four vectors of a BatchNorm."""
+    megaflops: float
+    """For one picture, multiply and add counted as two; convolutions, dense layers and attention."""
+    has_statistics: bool
+    """Whether it keeps running statistics, as BatchNorms do."""
+
+
 class RunRecord(Record):
     """One stage carried out once."""
 
@@ -173,6 +187,10 @@ class RunRecord(Record):
     """Names of the frozen tensors and buffers."""
     frozen_digest: str | None
     """Over their bits, equal before and after, or the run would have failed."""
+    network: str = "paper_cnn"
+    """Its name; accounts of versions that had one do not say it."""
+    blocks: list[BlockRecord] = []
+    """Of the network; accounts of versions that had one do not say them."""
     given: str | None = None
     """Where the model came with the program instead of being trained in this folder."""
     diverged: list[Attempt] = []
