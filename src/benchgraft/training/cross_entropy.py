@@ -12,6 +12,8 @@ from .scaled_rows import ScaledRows
 
 _SAMPLE = 4096
 """Rows for the curvature; at least four a feature where there are so many."""
+_LEAST = 0.01
+"""Share of the curvature that a bias has without features: keeps steps finite where all are certain."""
 _ROUNDING = 1e-6
 """Share of the matrix' trace that is added, so that it has a factor in float32."""
 
@@ -49,8 +51,8 @@ class InverseCurvature:
         x, share = rows.sample(max(_SAMPLE, 4 * rows.dimensions))
         chances = torch.softmax(scores(point, x), 1)
         spread = chances * (1 - chances) * (share / share.sum())[:, None]
-        shares = rows.shares_of_classes(len(point))  # what the mean of p will come to
-        self._of_biases = torch.maximum(spread.sum(0, dtype=torch.float64), shares * (1 - shares) + 1e-9)
+        least = _LEAST * rows.shares_of_classes(len(point))
+        self._of_biases = torch.maximum(spread.sum(0, dtype=torch.float64), least + 1e-12)
         self._roots = x.mul_(spread.mean(1).sqrt_()[:, None])
         self._is_dual = 2 * len(x) < rows.dimensions
         if self._is_dual:  # few rows, and a difference below that float32 would not survive

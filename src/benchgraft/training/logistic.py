@@ -27,6 +27,8 @@ TOLERANCE = 1e-4
 """Gradient norm of the last fit, in scaled units (that of weights of zero is about 1)."""
 _PATH_TOLERANCE = 10
 """How much larger it may be along the path: validation log loss is then exact to 0.0002."""
+_WEAK = 1e-3
+"""Below this strength it falls with the root of the strength: so does the gradient that a loss stands for."""
 _TIE = 2e-4
 """In nats: log losses that differ by less are equal, and the stronger penalty is taken."""
 _RISEN = 0.02
@@ -170,7 +172,8 @@ def _along_path(
     path: list[Tried] = []
     points = [fitter.start()]
     for strength in strengths:
-        found = fitter.fit(strength, points[-1], _PATH_TOLERANCE * tolerance)
+        enough = _PATH_TOLERANCE * tolerance * min(1, (strength / _WEAK) ** 0.5)
+        found = fitter.fit(strength, points[-1], enough)
         loss, accuracy = _judge(found.point, judges)
         path.append(Tried(strength, loss, accuracy, found.gradient_norm, found.iterations))
         points.append(found.point)
