@@ -31,7 +31,7 @@ _WEAK = 1e-3
 """Below this strength it falls with the root of the strength: so does the gradient that a loss stands for."""
 _TIE = 2e-4
 """In nats: log losses that differ by less are equal, and the stronger penalty is taken."""
-_RISEN = 0.02
+_RISEN = 0.005
 """Relative rise above the smallest log loss, after which weaker penalties are not tried."""
 _NEVER = -1e4
 """Bias of a class without photos: its probability is zero, so that the fit leaves it alone."""
