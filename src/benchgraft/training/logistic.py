@@ -1,0 +1,199 @@
+"""A linear head on features: multinomial logistic regression, its strength of penalty chosen on validation.
+
+Fits go from the strongest penalty to weaker ones, each from where the last ended. The path ends where the
+log loss on validation photos has clearly risen; the strength with the smallest is used once more on training
+and validation photos together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .cross_entropy import CrossEntropy, InverseCurvature, scores
+from .descent import Minimum, minimize
+from .scaled_rows import Labelled, ScaledRows, Scaling, scaling_of
+
+STRENGTHS = tuple(10 ** (1 - step / 2) for step in range(13))
+"""From 10 to 0.00001, two a decade: of features whose mean variance is one, per photo."""
+TOLERANCE = 1e-4
+"""Gradient norm of the last fit, in scaled units (that of weights of zero is about 1)."""
+_PATH_TOLERANCE = 10
+"""How much larger it may be along the path: validation log loss is then exact to 0.0002."""
+_WEAK = 1e-3
+"""Below this strength it falls with the root of the strength: so does the gradient that a loss stands for."""
+_TIE = 2e-4
+"""In nats: log losses that differ by less are equal, and the stronger penalty is taken."""
+_RISEN = 0.005
+"""Relative rise above the smallest log loss, after which weaker penalties are not tried."""
+_NEVER = -1e4
+"""Bias of a class without photos: its probability is zero, so that the fit leaves it alone."""
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A strength of the path."""
+
+    strength: float
+    loss: float
+    """Log loss on the validation photos in nats; weighted as the fit is. Photos of a class that has none to
+    train on do not count here."""
+    accuracy: float
+    """On the validation photos; every photo counts alike."""
+    gradient_norm: float
+    iterations: int
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """What was fitted."""
+
+    weight: Tensor
+    """float32 (classes, d), for features as they are; as in nn.Linear."""
+    bias: Tensor
+    """float32 (classes,); they sum to zero. -10,000 for a class without photos, which counts in no sum."""
+    strength: float
+    path: tuple[Tried, ...]
+    """From strong to weak; it may have ended before the last strength."""
+    scaling: Scaling
+    """In whose units strength and gradient norm are."""
+    gradient_norm: float
+    """Of the last fit."""
+    iterations: int
+    """Of the last fit."""
+    seconds: float
+    """Wall clock, all of it."""
+    processor_seconds: float
+    """Of all threads."""
+
+
+def fit_head(
+    data: Labelled,
+    train: Positions,
+    validation: Positions,
+    class_count: int,
+    *,
+    is_balanced: bool = False,
+    strengths: Sequence[float] = STRENGTHS,
+    tolerance: float = TOLERANCE,
+) -> LinearHead:
+    """The head for these photos; no other row of `data` is looked at. Same arguments and threads, same bits.
+
+    train, validation: positions of rows, without repeats, in any order. is_balanced: every class weighs the
+    same in fit and log loss. strengths: falling. Memory: float32 rows up to 512 MB, and blocks beyond.
+    Raises ValueError where one of the three is empty, strengths do not fall, or a label is no class;
+    DataError for features that are not finite.
+    """
+    if not len(train) or not len(validation) or not len(strengths):
+        raise ValueError("training photos, validation photos and strengths are needed")
+    if any(weaker >= stronger for stronger, weaker in pairwise([*strengths, 0.0])):
+        raise ValueError(f"strengths must fall, and stay above zero: {strengths}")
+    wall, processor = time.perf_counter(), time.process_time()
+    path, head = _along_path(data, train, validation, class_count, is_balanced, strengths, tolerance)
+    strength = path[_chosen([tried.loss for tried in path])].strength
+    fitter = _Fitter(data, np.concatenate([train, validation]), class_count, is_balanced)
+    start = fitter.rows.scaling.from_features(*head)
+    start[:, -1] = torch.where(head[1] > _NEVER / 2, start[:, -1], fitter.start()[:, -1])
+    found = fitter.fit(strength, start, tolerance)
+    weight, bias = fitter.rows.scaling.to_features(found.point)
+    has_photos = fitter.class_weights > 0
+    bias = torch.where(has_photos, bias - bias[has_photos].mean(), _NEVER)
+    return LinearHead(
+        weight.float(),
+        bias.float(),
+        strength,
+        tuple(path),
+        fitter.rows.scaling,
+        found.gradient_norm,
+        found.iterations,
+        time.perf_counter() - wall,
+        time.process_time() - processor,
+    )
+
+
+def class_weights(labels: npt.NDArray[np.int64], class_count: int, is_balanced: bool) -> Tensor:
+    """float64 (classes,): one each, or in inverse proportion to its photos; zero for a class without photos.
+
+    Raises ValueError for labels out of range.
+    """
+    if len(labels) and not (labels.min() >= 0 and labels.max() < class_count):
+        raise ValueError(f"labels must be from 0 to {class_count - 1}")
+    counts = torch.from_numpy(np.bincount(labels, minlength=class_count)).double()
+    has_photos = (counts > 0).double()
+    return has_photos * len(labels) / (has_photos.sum() * counts.clamp(min=1)) if is_balanced else has_photos
+
+
+class _Fitter:
+    """Fits on one set of rows."""
+
+    def __init__(self, data: Labelled, positions: Positions, class_count: int, is_balanced: bool) -> None:
+        positions = np.sort(positions)
+        labels = data.labels[positions]
+        self.class_weights = class_weights(labels, class_count, is_balanced)
+        weights = self.class_weights[labels]
+        self.rows = ScaledRows(data, positions, weights, scaling_of(data, positions, weights))
+
+    def start(self) -> Tensor:
+        """No weights, and biases that give every class its share."""
+        shares = self.rows.shares_of_classes(len(self.class_weights))
+        point = torch.zeros(len(shares), self.rows.dimensions + 1, dtype=torch.float64)
+        point[:, -1] = torch.where(shares > 0, shares.log(), _NEVER)
+        return point
+
+    def fit(self, strength: float, start: Tensor, tolerance: float) -> Minimum:
+        """The minimum nearest to which the descent comes."""
+        curvature = InverseCurvature(self.rows, start, strength)
+        return minimize(CrossEntropy(self.rows, strength), start, curvature, tolerance)
+
+
+def _along_path(
+    data: Labelled,
+    train: Positions,
+    validation: Positions,
+    class_count: int,
+    is_balanced: bool,
+    strengths: Sequence[float],
+    tolerance: float,
+) -> tuple[list[Tried], tuple[Tensor, Tensor]]:
+    """What was tried, and the chosen one's weights and biases for features as they are."""
+    fitter = _Fitter(data, train, class_count, is_balanced)
+    judged = np.sort(validation)
+    class_weights(data.labels[judged], class_count, False)
+    judges = ScaledRows(data, judged, fitter.class_weights[data.labels[judged]], fitter.rows.scaling)
+    path: list[Tried] = []
+    points = [fitter.start()]
+    for strength in strengths:
+        enough = _PATH_TOLERANCE * tolerance * min(1, (strength / _WEAK) ** 0.5)
+        found = fitter.fit(strength, points[-1], enough)
+        loss, accuracy = _judge(found.point, judges)
+        path.append(Tried(strength, loss, accuracy, found.gradient_norm, found.iterations))
+        points.append(found.point)
+        if loss > (1 + _RISEN) * min(tried.loss for tried in path) + _TIE:
+            break
+    chosen = points[1 + _chosen([tried.loss for tried in path])]
+    return path, fitter.rows.scaling.to_features(chosen)
+
+
+def _chosen(losses: Sequence[float]) -> int:
+    """The first, that is the strongest, of those that tie with the smallest."""
+    return next(place for place, loss in enumerate(losses) if loss <= min(losses) + _TIE)
+
+
+def _judge(point: Tensor, rows: ScaledRows) -> tuple[float, float]:
+    """Weighted log loss and plain accuracy."""
+    loss, right = 0.0, 0
+    for block, x in rows.blocks():
+        logs = torch.log_softmax(scores(point, x), 1)
+        labels = rows.labels[block]
+        loss -= float((logs.gather(1, labels[:, None])[:, 0] * rows.weights[block]).sum(dtype=torch.float64))
+        right += int((logs.argmax(1) == labels).sum())
+    return loss, right / len(rows)

@@ -1,0 +1,130 @@
+"""Rows of features as a linear classifier is fitted to them: centred and scaled, float32, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+
+BLOCK = 1024
+"""Rows at a time: 5 MB of 1,280 features, which the processor's caches hold between two products."""
+_HELD_BYTES = 1 << 29
+"""Up to this much of scaled rows stays in memory; more is read again at every pass."""
+_CONSTANT = 1e-6
+"""A standard deviation below this share of the values is rounding."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features, and what they are of."""
+
+    features: npt.NDArray[Any]
+    """(n, d), float32 or float16, which may be mapped from a file."""
+    labels: npt.NDArray[np.int64]
+    """(n,)."""
+
+    def read(self, positions: npt.NDArray[np.int64]) -> Tensor:
+        """These rows in float32, in memory of their own."""
+        return torch.from_numpy(np.take(self.features, positions, axis=0)).float()
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a feature is brought to its scale: less its mean, over the root of its standard deviation.
+
+    Between none, by which a few loud features decide, and dividing by all of it, by which the faint ones
+    speak as loud as the others. With pooled features of EfficientNet-Lite0 it gave the smallest log loss on
+    validation photos of the three: 0.498 against 0.509 and 0.502 on clothing, 0.270 against 0.279 and 0.279
+    on solar cells. The mean variance of all features that vary is then one: strengths do not depend on units.
+    """
+
+    centre: Tensor
+    """float32 (d,)."""
+    factor: Tensor
+    """float32 (d,); zero for a feature that is constant."""
+
+    def to_features(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (classes, d) and biases (classes,) for features as they are, of a point in scaled units."""
+        weight = point[:, :-1] * self.factor.double()
+        return weight, point[:, -1] - weight @ self.centre.double()
+
+    def from_features(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """The other way, float64 (classes, d + 1); weights of constant features go."""
+        inverse = torch.where(self.factor > 0, 1 / self.factor.double(), 0.0)
+        at_centre = bias + weight @ self.centre.double()
+        return torch.cat([weight * inverse, at_centre[:, None]], 1)
+
+
+def scaling_of(data: Labelled, positions: npt.NDArray[np.int64], weights: Tensor) -> Scaling:
+    """From the weighted means and standard deviations of these rows.
+
+    weights: float64, one a row. Raises DataError for a feature that is not finite.
+    """
+    shift = data.read(positions[:BLOCK]).mean(0, dtype=torch.float64)
+    sums, squares = torch.zeros_like(shift), torch.zeros_like(shift)
+    for start in range(0, len(positions), BLOCK):
+        rows = data.read(positions[start : start + BLOCK]) - shift
+        share = weights[start : start + BLOCK]
+        sums += share @ rows
+        squares += share @ rows.square_()
+    total = weights.sum()
+    if not bool(torch.isfinite(squares).all()):
+        raise DataError("a feature of a photo is not a finite number", "compute the features again")
+    off = sums / total
+    deviation = (squares / total - off.square()).clamp(min=0).sqrt()
+    centre = shift + off
+    varies = deviation > _CONSTANT * (centre.abs() + deviation)
+    mean = deviation[varies].mean() if bool(varies.any()) else torch.ones((), dtype=torch.float64)
+    factor = torch.where(varies, (deviation * mean).rsqrt(), 0.0)
+    return Scaling(centre.float(), factor.float())
+
+
+class ScaledRows:
+    """Some rows of `data`, in the order of their positions whatever order those are given in."""
+
+    def __init__(
+        self, data: Labelled, positions: npt.NDArray[np.int64], weights: Tensor, scaling: Scaling
+    ) -> None:
+        """positions: sorted. weights: float64, one a row."""
+        self._data, self._positions, self.scaling = data, positions, scaling
+        self.labels = torch.from_numpy(data.labels[positions])
+        self.weights = (weights / weights.sum().clamp(min=1e-9)).float()
+        """Shares of the whole; all zero where all weights are."""
+        self._held: list[Tensor] = []
+        if len(self) * self.dimensions * 4 <= _HELD_BYTES:
+            self._held = [self._read(block) for block in self._slices()]
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @property
+    def dimensions(self) -> int:
+        """Features of a row."""
+        return int(self._data.features.shape[1])
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """All rows, up to BLOCK at a time."""
+        for number, block in enumerate(self._slices()):
+            yield block, self._held[number] if self._held else self._read(block)
+
+    def shares_of_classes(self, class_count: int) -> Tensor:
+        """float64 (classes,): how much of the whole is of each."""
+        return torch.zeros(class_count, dtype=torch.float64).index_add_(0, self.labels, self.weights.double())
+
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
+        """About `count` rows, evenly spread over all, and their weights; all rows if they are not more."""
+        chosen = slice(0, None, -(-len(self) // count))
+        return self._read(chosen), self.weights[chosen]
+
+    def _slices(self) -> list[slice]:
+        return [slice(start, start + BLOCK) for start in range(0, len(self), BLOCK)]
+
+    def _read(self, rows: slice) -> Tensor:
+        return self._data.read(self._positions[rows]).sub_(self.scaling.centre).mul_(self.scaling.factor)
