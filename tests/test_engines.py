@@ -21,6 +21,7 @@ from benchgraft.engines.graph import graph_of
 from benchgraft.engines.onnx_ import OnnxEngine
 from benchgraft.engines.prefix import TOLERANCE, prefix_of
 from benchgraft.engines.torch_ import EngineBlock, TorchEngine
+from benchgraft.events import Events
 from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.load import load
 from benchgraft.experiment.rounds import Comparison
@@ -226,7 +227,7 @@ def _runs(place: Path, folder: Path, experiment: Any, **more: Any) -> dict[str, 
     (folder / "cache").mkdir(parents=True, exist_ok=True)
     if not (folder / "cache" / "graphs").exists():
         (folder / "cache" / "graphs").symlink_to(place / "graphs")
-    bench = make_bench(folder / "run", folder / "cache", "cpu", None, None, None)
+    bench = make_bench(folder / "run", folder / "cache", "cpu")
     ledger = Comparison(experiment, place, replace(bench, **more)).run([])
     return {run.features: run for run in ledger.of_kind(RunRecord) if run.stage == "frozen"}
 
@@ -241,7 +242,7 @@ def test_cached_and_uncached_training_give_the_same_weights_to_the_last_bit(stag
     blocks = experiment.stages["frozen"].freeze
     cut = {"frozen": blocks[-1]}
     said: list[str] = []
-    cached = _runs(place, tmp_path / "a", experiment, chosen_cuts=cut, say=said.append)
+    cached = _runs(place, tmp_path / "a", experiment, chosen_cuts=cut, events=Events(say=said.append))
     uncached = _runs(place, tmp_path / "b", experiment, use_cache=False)["none"]
     assert cached.keys() == {"computed", "cached"}
     for run in cached.values():
@@ -263,7 +264,7 @@ def test_features_of_one_engine_are_never_those_of_the_other(place, tmp_path, mo
     said: list[str] = []
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "cache").symlink_to(tmp_path / "a" / "cache")
-    second = _runs(place, tmp_path / "b", experiment, chosen_cuts=cut, say=said.append)
+    second = _runs(place, tmp_path / "b", experiment, chosen_cuts=cut, events=Events(say=said.append))
     assert second["computed"].engine.startswith("torch ")
     assert second["computed"].features_computed == first.features_computed
     assert len([line for line in said if "ONNX Runtime" in line]) == 1  # for all runs together
@@ -289,7 +290,7 @@ def test_a_profile_changes_nothing_and_tells_what_the_prefix_took(place, tmp_pat
     assert stage.parts["train"]["frozen prefix"] > 0
 
 
-def test_an_account_with_an_engine_verifies(place, tmp_path):
+def test_the_engine_stands_in_the_account_and_is_read_back(place, tmp_path):
     experiment = _experiment(place, "half")
     _runs(place, tmp_path, experiment, use_cache=False)
     (record,) = (run for run in Ledger(tmp_path / "run").of_kind(RunRecord) if run.stage == "frozen")
