@@ -76,8 +76,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    """sgd has Nesterov momentum."""
+    optimizer: Literal["sgd", "adam", "adamw", "logistic"] = "sgd"
+    """sgd has Nesterov momentum. logistic: no steps over batches; the head alone is fitted to convergence on
+    frozen features, its penalty chosen on validation (training/logistic.py). Rate, schedule, augmentation and
+    stop rule then say nothing."""
     learning_rate: float = Field(gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)

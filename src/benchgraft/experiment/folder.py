@@ -29,6 +29,11 @@ CLIP = 10.0
 """Norm of the gradient, at most, in both arms. Few photos have few steps of warm-up, and without it some
 scratch runs diverge or learn nothing (benchmarks/results/small_folders.md)."""
 
+SOLVED = Recipe(
+    optimizer="logistic", learning_rate=1.0, batch_size=BATCH_SIZE, balance=True, stop=Stop(epochs=1)
+)
+"""A head on frozen features. The paper's own network keeps its recipe, which trains its dense layers."""
+
 Arm = Literal["transfer", "scratch"]
 
 
@@ -46,6 +51,13 @@ class Start:
     parent: str | None = None
     """What asks for the same parent again, wherever that is done: its name, or the path of its file."""
     weights: Path | None = None
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether all but the head is frozen of a network that is not the paper's: then it is solved."""
+        network = self.file.card.network
+        names = list(block_names(network))
+        return network.family != PAPER.family and match_blocks(names, self.freeze) == names[:-1]
 
 
 def _default_freeze(parent: ModelFile) -> tuple[str, ...]:
@@ -90,7 +102,7 @@ def folder_experiment(
         freeze=list(start.freeze),
         carry_over=start.is_updated,
         rename=dict(rename or {}),
-        recipe=recipe_of("transfer", epochs),
+        recipe=SOLVED if arms == ("transfer",) and start.is_solved else recipe_of("transfer", epochs),
     )
     stages = {
         "parent": Stage(data=PHOTOS, model_file=start.name, recipe=transfer.recipe),

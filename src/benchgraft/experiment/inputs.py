@@ -80,9 +80,11 @@ def prepare_inputs(
         why = "nothing is frozen before the first block that is trained"
         return Inputs(model, viewed, "none", None, why_uncached=why)
     prefix = _prefix(model, frozen, blocks, pixels["train"], bench, clock)
-    if not bench.use_cache or stage.cache == "off" or augmentation.is_drawn:
+    is_off = not bench.use_cache or stage.cache == "off"
+    if augmentation.is_drawn or (is_off and stage.recipe.optimizer != "logistic"):
         return _from_pixels(prefix, viewed, clock, "caching is off")
-    place, reuse = (bench.own_cache(run.seed), True) if stage.cache == "own" else (bench.cache, run.want_warm)
+    is_own = is_off or stage.cache == "own"
+    place, reuse = (bench.own_cache(run.seed), True) if is_own else (bench.cache, run.want_warm)
 
     def cache_at(cut: str) -> FeatureCache:
         engine, store = prefix.engine_name, images.store
@@ -136,7 +138,12 @@ def _from_pixels(prefix: Prefix, rows: dict[str, Rows], clock: Clock, why: str |
 def _chosen_cut(
     name: str, stage: Stage, prefix: Prefix, train: Rows, images: int, room: Room, bench: Bench
 ) -> str | None:
-    """The cut that pays by measurement and has room, measured once for each stage."""
+    """The cut that pays by measurement and has room, measured once for each stage.
+
+    A solver of the head looks at all features many times: it gets those right before the head, the fewest.
+    """
+    if stage.recipe.optimizer == "logistic":
+        return prefix.cuts[-1]
     if name not in bench.chosen_cuts or bench.chosen_cuts[name] not in (None, *prefix.cuts):
         batch_size = stage.recipe.batch_size
         if prefix.onnx is None:

@@ -37,6 +37,7 @@ from ..training.loop import Task, Trained
 from . import attempts
 from .attempts import Outcome, RunDivergedError
 from .bench import Bench
+from .head import solve_head
 from .images import digests_of, keys_of
 from .inputs import Inputs, prepare_inputs
 from .network import asked_network
@@ -109,14 +110,17 @@ def run_stage(run: Run, images: StageImages, open_seconds: float, bench: Bench) 
     mode = f"{'warm' if run.want_warm else 'cold'}-{inputs.cut or 'pixels'}-{by}"
     checkpoint_of = partial(_checkpoint, begun, mode)
     rows, recipe = inputs.rows, run.settings.recipe
-    outcome = attempts.train(
-        run,
-        Task(run.title, inputs.module, begun.frozen, rows["train"], rows["validation"], recipe, run.seed),
-        checkpoint_of,
-        lambda: model.load_state_dict(_start(run, begun.parent, images.class_names).state_dict()),
-        clock,
-        bench.events,
-    )
+    if recipe.optimizer == "logistic":
+        outcome = Outcome(solve_head(inputs, recipe.balance, clock), run.settings, [], segments=1)
+    else:
+        outcome = attempts.train(
+            run,
+            Task(run.title, inputs.module, begun.frozen, rows["train"], rows["validation"], recipe, run.seed),
+            checkpoint_of,
+            lambda: model.load_state_dict(_start(run, begun.parent, images.class_names).state_dict()),
+            clock,
+            bench.events,
+        )
     facts = _facts(begun, inputs, outcome)
     if outcome.trained is None:
         checkpoint_of(outcome.stage).remove()
@@ -244,13 +248,14 @@ def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation
         "features_computed": inputs.computed,
         "epochs": trained.epochs,
         "steps": position.step,
-        "images_seen": position.step * begun.run.settings.recipe.batch_size,
+        "images_seen": position.step * _images_a_step(begun, inputs),
         "train_images": len(inputs.rows["train"]),
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "loss": position.loss,
         "validation_loss": position.validation_loss,
         "validation_accuracy": position.validation_accuracy,
         "kept_epoch": position.kept_epoch,
+        "penalty": trained.penalty,
         "accuracy": tested.accuracy,
         "predicted": tested.predicted.tolist(),
         "confidence": [round(c, 4) for c in tested.confidence.tolist()],
@@ -261,6 +266,12 @@ def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation
         "network": model.spec.name,
         "blocks": costs_of(model.spec.model_dump_json(), model.class_count),
     }
+
+
+def _images_a_step(begun: _Begun, inputs: Inputs) -> int:
+    """A solver looks at all of them."""
+    recipe = begun.run.settings.recipe
+    return len(inputs.rows["train"]) if recipe.optimizer == "logistic" else recipe.batch_size
 
 
 def _checkpoint(begun: _Begun, mode: str, tried: Stage) -> Checkpoint:

@@ -252,9 +252,8 @@ def _time_told(result: Adapted) -> str:
         f"{name} {seconds(value)}" for name, value in result.seconds.items() if value >= LISTED_SECONDS
     )
     whole = sum(result.seconds.values()) + result.decode_seconds
-    return (
-        f"{seconds(whole)}: decoding photos {seconds(result.decode_seconds)}, {spent}; {result.epochs} epochs"
-    )
+    how = f"{result.epochs} epochs" if result.epochs else "head solved on frozen features"
+    return f"{seconds(whole)}: decoding photos {seconds(result.decode_seconds)}, {spent}; {how}"
 
 
 def _left_out(excluded: list[ExcludedImage]) -> list[str]:

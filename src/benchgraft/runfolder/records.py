@@ -170,6 +170,9 @@ class RunRecord(Record):
     """Names of the frozen tensors and buffers."""
     frozen_digest: str | None
     """Over their bits, equal before and after, or the run would have failed."""
+    penalty: float | None = None
+    """Of a head that was solved instead of trained by batches: losses and accuracies on validation are then
+    those of the penalties tried, from strong to weak, and steps are those of the solver over all photos."""
     network: str = "paper_cnn"
     """Its name; accounts of versions that had one do not say it."""
     blocks: list[BlockRecord] = []

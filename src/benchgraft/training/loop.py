@@ -57,6 +57,8 @@ class Trained:
 
     position: Position
     epochs: int
+    penalty: float | None = None
+    """Of a head that was solved: chosen on validation."""
 
 
 def fit(
