@@ -27,9 +27,9 @@ import numpy as np
 from scipy import stats
 
 from benchgraft.statistics import estimates
+from benchgraft.statistics.by_source import accuracy_by_source, accuracy_difference_by_source
 from benchgraft.statistics.estimates import Estimate, Floats
 from benchgraft.statistics.significance import permutation_test
-from benchgraft.statistics.sources import accuracy_by_source, accuracy_difference_by_source
 
 LOST = 0.02
 """Share of the first model's right answers that the second loses."""

@@ -329,3 +329,34 @@ def test_a_network_that_does_not_fit_is_told_before_anything_runs(tiny, change, 
     with pytest.raises(ConfigError) as caught:
         load(str(tiny))
     assert said in str(caught.value)
+
+
+SOLVED = """
+stage3.recipe = { optimizer = "logistic", learning_rate = 1.0, batch_size = 32, stop = { epochs = 1 } }
+"""
+
+
+def test_a_solved_head_is_the_same_cold_warm_and_without_a_cache(tiny, tmp_path, synthetic_data):
+    text = TINY.replace("[stages]\n", SMALL)
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("stage3.recipe")) + SOLVED
+    tiny.write_text(text)
+    experiment = load(str(tiny))
+    runs = _runs(Comparison(experiment, synthetic_data, _bench(tmp_path / "a", tmp_path / "cache")).run([]))
+    cold, warm = runs["stage3", "computed"], runs["stage3", "cached"]
+    assert cold.cut == "pool" and cold.penalty and cold.steps
+    assert cold.validation_loss[cold.kept_epoch - 1] <= min(cold.validation_loss) + 0.001
+    without = _bench(tmp_path / "b", tmp_path / "other", use_cache=False)
+    plain = _runs(Comparison(experiment, synthetic_data, without).run([]))
+    assert {run.model_digest for (name, _), run in plain.items() if name == "stage3"} == {cold.model_digest}
+    assert (warm.model_digest, warm.predicted) == (cold.model_digest, cold.predicted)
+    parent, child = (
+        _state(tmp_path / "a", runs[key]) for key in (("stage2", "computed"), ("stage3", "cached"))
+    )
+    assert all(torch.equal(tensor, child[name]) for name, tensor in parent.items() if "head." not in name)
+
+
+def test_only_a_head_can_be_solved(tiny, tmp_path, synthetic_data):
+    text = "\n".join(line for line in TINY.splitlines() if not line.startswith("stage3.recipe")) + SOLVED
+    tiny.write_text(text)
+    with pytest.raises(ConfigError, match="freeze every block but the head"):
+        Comparison(load(str(tiny)), synthetic_data, _bench(tmp_path / "a", tmp_path / "cache")).run([])

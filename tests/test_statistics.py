@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchgraft.statistics import estimates
+from benchgraft.statistics.by_source import FEWEST_SOURCES, accuracy_by_source, accuracy_difference_by_source
 from benchgraft.statistics.estimates import Estimate, Floats
 from benchgraft.statistics.proportions import proportion, sign_test
-from benchgraft.statistics.sources import FEWEST_SOURCES, accuracy_by_source, accuracy_difference_by_source
 
 TIMES = st.lists(st.floats(0.1, 1000), min_size=2, max_size=12)
 # Student's sleep data (1908): extra hours of sleep with two drugs

@@ -1,5 +1,7 @@
 """What may be asked of each task: one object a task, with every word about it in one place.
 
+A new option is written here, and for type checkers in options.py, which a test binds to this.
+
 Arguments of the functions, options of the commands and the command that repeats a run are read off these
 classes (`words`); `checked` builds one of values that people gave. Only values are looked at here: what lies
 behind a path is the task's to find out. Pydantic is imported when a request is checked, not before, so that

@@ -1,4 +1,9 @@
-"""A network from its description: its family makes the chain."""
+"""A network from its description: its family makes the chain.
+
+A new family is a module beside timm_.py, a word in config.network.NetworkSpec, and a branch here; the version
+of its library belongs into the key of features (engines/prefix.py), and its layers that do the same in both
+modes into freeze.py.
+"""
 
 from __future__ import annotations
 

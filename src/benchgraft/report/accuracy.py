@@ -10,9 +10,9 @@ import numpy as np
 from ..part import Part
 from ..runfolder.records import ImagesRecord, RunRecord
 from ..runfolder.runs import Arm, RunFolder, rest_class, right_answers
+from ..statistics.by_source import accuracy_by_source, accuracy_difference_by_source
 from ..statistics.estimates import Estimate, Floats, difference_of_means, joined
 from ..statistics.significance import Significance, mcnemar, permutation_test
-from ..statistics.sources import accuracy_by_source, accuracy_difference_by_source
 
 INDEPENDENT_FORMATS = frozenset({"cifar100"})
 """Data sets of photos that have nothing to do with each other; Fruits-360 has frames of turning fruits."""

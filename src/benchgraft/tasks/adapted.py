@@ -11,9 +11,9 @@ from ..experiment.inputs import SPLITS
 from ..experiment.photos import UserPhotos
 from ..report.answers import Adapted, ClassChange, ClassResult, Suspect
 from ..runfolder.records import RunRecord
+from ..statistics.by_source import accuracy_by_source
 from ..statistics.estimates import Estimate
 from ..statistics.proportions import proportion
-from ..statistics.sources import accuracy_by_source
 from ..store.classes import StageImages
 from ..store.split import group_keys
 
