@@ -1,4 +1,7 @@
-"""From a pack to rows of pixels on disk, in order: decoded in parallel, or copied from earlier work."""
+"""From a pack to rows of pixels on disk, in order: decoded in parallel, or copied from earlier work.
+
+A photo that cannot be read is left out, by name and with its reason; none takes its place.
+"""
 
 from __future__ import annotations
 
