@@ -126,7 +126,7 @@ def carry_out(
 def _prepared(place: Path, bench: Bench, seed: int) -> tuple[Experiment, StageImages]:
     """As `compare` has it, but that nobody is asked whether photos were seen before."""
     request = checked(CompareRequest, folder=place, overlap="keep")
-    start = start_of(request)
+    start = start_of(request, bench.cache)
     photos = user_photos(request, start, bench, bench.folder)
     epochs = epochs_for(COMPARED_STEPS, len(photos.images.rows["train"]))
     experiment = folder_experiment(photos.config, start, epochs, ARMS, 1, seed)

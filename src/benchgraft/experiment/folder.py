@@ -12,7 +12,7 @@ from ..config.network import PAPER
 from ..config.parents import is_name
 from ..config.recipe import Recipe, Stop
 from ..config.requests import PhotosRequest
-from ..files import SHIPPED, default_cache
+from ..files import SHIPPED
 from ..networks import model_file
 from ..networks.build import block_names
 from ..networks.freeze import match_blocks
@@ -67,12 +67,12 @@ def _default_freeze(parent: ModelFile) -> tuple[str, ...]:
     return tuple(block_names(parent.card.network)[:-1])
 
 
-def start_of(request: PhotosRequest, update: Path | None = None) -> Start:
+def start_of(request: PhotosRequest, cache: Path, update: Path | None = None) -> Start:
     """The parent that is asked for, or the model to update, read.
 
+    cache: keeps the model file that a parent by a name of timm becomes.
     Raises ModelFileError if it cannot be used, ConfigError if a pattern matches no block.
     """
-    cache = request.cache or default_cache()
     asked = request.parent or DEFAULT_PARENT
     weights = request.weights.absolute() if request.weights else None
     name = _place(update) if update else parent_place(asked, weights, cache)

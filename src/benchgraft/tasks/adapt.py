@@ -50,9 +50,10 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     Options, and what they are where they are left out: see AdaptRequest in benchgraft.config.requests.
     Raises UserError subclasses: RequestError for values that cannot be; RegressionError if one was refused.
     """
-    job = _job(checked(AdaptRequest, folder=folder, out=out, **options))
+    request = checked(AdaptRequest, folder=folder, out=out, **options)
     # Where the run takes place is known when its photos are: the same command may go on with another's.
-    bench = bench_for(job.request, Path())
+    bench = bench_for(request, Path())
+    job = _job(request, bench.cache)
     photos = user_photos(job.request, job.start, bench, job.default_place)
     _refuse_to_replace(job, photos)
     if job.start.is_updated:
@@ -81,9 +82,9 @@ class _Job:
     """The run folder where none is named and no other run has it."""
 
 
-def _job(request: AdaptRequest) -> _Job:
+def _job(request: AdaptRequest, cache: Path) -> _Job:
     """Raises ModelFileError for a parent that cannot be used, RequestError for what does not fit to it."""
-    start = start_of(request, request.update)
+    start = start_of(request, cache, request.update)
     card = start.file.card
     if request.update and request.fit not in (None, card.fit):
         raise RequestError(

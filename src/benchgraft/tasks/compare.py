@@ -44,8 +44,8 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     request = checked(CompareRequest, folder=folder, **options)
     place = request.run_folder or Path("runs") / f"compare-{name_of(request.folder)}"
     check_target(place, is_folder=True)
-    start = start_of(request)
     bench = bench_for(request, place)
+    start = start_of(request, bench.cache)
     photos = user_photos(request, start, bench, place)
     for line in photos.notes:
         bench.events.say(line)
