@@ -35,6 +35,7 @@ from benchgraft.events import Events
 from benchgraft.experiment.images import open_data, stage_images
 from benchgraft.experiment.load import load
 from benchgraft.networks.build import build
+from benchgraft.networks.contract import INPUT
 from benchgraft.networks.cost import block_costs
 from benchgraft.networks.freeze import Frozen
 from benchgraft.progress import NoProgress
@@ -146,7 +147,7 @@ def works(batch: int) -> dict[str, Work]:
     model = build(PAPER, CLASSES, 0)
     found: dict[str, Work] = {}
     size_in = 4.0 * 3 * PAPER.side**2 * batch
-    found["scale forward"] = Work(0, size_in / 4 + size_in)
+    found[f"{INPUT} forward"] = Work(0, size_in / 4 + size_in)
     for row in block_costs(model):
         layer = model.get_submodule(row.name)
         size_out = 4.0 * _product(row.output) * batch

@@ -100,7 +100,7 @@ class RunRequest(StoreRequest):
     run_folder: APath | None = None
     """A run that was interrupted goes on in its folder."""
     profile: Annotated[
-        bool, Option("Say where the time went, layer by layer (profile.md in the run folder).")
+        bool, Option("Say where the time went, block by block (profile.md in the run folder).")
     ] = False
     say: Teller | None = None
     """Takes lines of what goes on."""
@@ -132,10 +132,10 @@ class PhotosRequest(RunRequest):
     )
     group_by: Annotated[
         Expression | None,
-        Option("Regular expression: photos for which it finds the same stay together."),
+        Option("Regex on file names: photos with the same match go into the same split."),
     ] = None
-    """Searched in names: what belongs together is on one side of the split, and resampled together by the
-    interval of the accuracy."""
+    """Searched in names, class folder and all: what belongs together is on one side of the split, and
+    resampled together by the interval of the accuracy."""
     overlap: Annotated[
         Policy,
         Option(

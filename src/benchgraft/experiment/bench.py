@@ -64,7 +64,7 @@ def make_bench(
     """Choose the device and set the threads of this process.
 
     cache: None takes the user's own folder. events: None tells nobody. profile: gather where the time goes,
-    layer by layer; results stay the same, times grow a little.
+    block by block; results stay the same, times grow a little.
     Raises ConfigError for a device that this machine does not have.
     """
     chosen = prepare_device(device, threads)

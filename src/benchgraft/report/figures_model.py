@@ -1,4 +1,4 @@
-"""The figures about the model: layers and what is frozen, and which classes are taken for which."""
+"""The figures about the model: blocks and what is frozen, and which classes are taken for which."""
 
 from __future__ import annotations
 

@@ -135,9 +135,10 @@ class RunRecord(Record):
     features: Literal["computed", "cached", "none"]
     """`computed`: cold, made in this run; `cached`: warm; `none`: trained from pixels."""
     cut: str | None
-    """The layer whose outputs were cached."""
+    """The block whose outputs were cached."""
     engine: str | None = None
-    """What computed the frozen prefix, and its version. None: PyTorch, or there was no such prefix."""
+    """What computed the frozen prefix, and its version. None: there was no such prefix, or, in accounts of
+    versions that did not say, PyTorch."""
     features_computed: int = 0
     """Images (and views of images) whose features were computed in this run, not found in the cache."""
     seconds: dict[Phase, float]

@@ -258,7 +258,7 @@ def _place(folder: Path, made: RunRecord | OriginRecord) -> Path:
 
 
 def _tensors(path: Path) -> Digests | str:
-    """Of the network in a model file (`layer.tensor`; others tell of images), or why it cannot be read."""
+    """Of the network in a model file (`block.tensor`; others tell of images), or why it cannot be read."""
     try:
         with utf8_path(path) as place, safe_open(place, framework="np") as opened:
             names = [name for name in opened.keys() if "." in name]  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""A folder of labelled photos -> a model file, an honest accuracy, and the photos worth a second look.
+"""A folder of labelled photos -> a model file, an honest accuracy, and the labels to check first.
 
 Training is one stage (`experiment.stage.run_stage`) on a parent model whose prefix is frozen and cached, so
 that new photos cost their own features and nothing else. A model can be updated: old photos keep their split,

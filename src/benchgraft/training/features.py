@@ -1,8 +1,9 @@
 """The feature cache: the output of a constant prefix for every image of a stage, computed once.
 
-The keys cover everything that the features depend on: weights and buffers of the prefix, its layers, the
-stored size and resize rule, batch size, dtype, and the engine with its version; and the content of every
-image in order. A retrained earlier stage can therefore never serve stale features.
+The keys cover everything that the features depend on: the network, the blocks of the prefix with
+their weights and buffers, the stored size and resize rule, batch size, dtype, and the engine with its
+version; and the content of every image in order. A retrained earlier stage can therefore never serve
+stale features.
 """
 
 from __future__ import annotations

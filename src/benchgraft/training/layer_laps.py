@@ -1,4 +1,4 @@
-"""Laps of every layer, forward and backward, by hooks that read the clock and change nothing."""
+"""Laps of every block, forward and backward, by hooks that read the clock and change nothing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LOSS, BATCH, UPDATE = "loss", "read batch", "update"
 
 
 def watch_layers(model: nn.Sequential, clock: Clock) -> None:
-    """Let every layer of the model take laps for as long as it lives, in any sequence that shares it.
+    """Let every block of the model take laps for as long as it lives, in any sequence that shares it.
 
-    The backward pass goes through the layers one after another: that of a layer lasts from the moment at
-    which the gradient of its output is there to that of the layer before it, or, where nothing before it
+    The backward pass goes through the blocks one after another: that of a block lasts from the moment at
+    which the gradient of its output is there to that of the block before it, or, where nothing before it
     trains, of its own parameters.
     """
     layers = list(model.named_children())
@@ -32,7 +32,7 @@ def watch_layers(model: nn.Sequential, clock: Clock) -> None:
 
 
 def _after(clock: Clock, name: str, follower: str) -> Callable[..., None]:
-    """What is done after a layer's forward pass."""
+    """What is done after a block's forward pass."""
 
     def take(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
         clock.lap(name)
