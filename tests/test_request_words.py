@@ -108,7 +108,7 @@ LETTERS = st.text("ab é\n-./=*\"'\\$\udcff", min_size=1, max_size=6)
 NAMES = LETTERS.filter(lambda text: not text.startswith("-"))
 VALUES = {
     values.as_path: LETTERS,
-    values.as_file: LETTERS.filter(lambda text: not text.endswith("/") and Path(text) != Path("/")),
+    values.as_file: LETTERS.filter(lambda text: not text.endswith("/") and Path(text).name),
     values.as_model: LETTERS,
     values.as_name: NAMES,
     values.as_parent: NAMES,
