@@ -22,6 +22,10 @@ _NOISE = 1e-7
 _SHORTEST = 1e-6
 
 
+Steps = list[tuple[Tensor, Tensor]]
+"""Steps that were taken, oldest first, and how the gradient changed over each."""
+
+
 @dataclass(frozen=True)
 class Minimum:
     """Where the descent ended."""
@@ -30,6 +34,8 @@ class Minimum:
     gradient_norm: float
     """Euclidean; larger than was asked for where float32 or the limit of iterations ended it before."""
     iterations: int
+    steps: Steps
+    """The last ones."""
 
 
 def minimize(
@@ -37,16 +43,17 @@ def minimize(
     start: Tensor,
     precondition: Callable[[Tensor], Tensor],
     tolerance: float,
+    known: Steps,
     most_iterations: int = 500,
 ) -> Minimum:
     """Descend from `start` until the gradient's norm is at most `tolerance`.
 
     function: value and gradient, float64, at a point. precondition: an approximate inverse of the Hessian,
-    symmetric and positive, times a gradient.
+    symmetric and positive, times a gradient. known: earlier steps, with the changes of this gradient.
     """
     point = start
     value, gradient = function(point)
-    steps: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=_REMEMBERED)
+    steps = deque([step for step in known if _curvature(*step) > 0], maxlen=_REMEMBERED)
     iterations = 0
     while float(gradient.norm()) > tolerance and iterations < most_iterations:
         direction = _direction(gradient, steps, precondition)
@@ -62,29 +69,31 @@ def minimize(
                 break
             length /= 2
             if length < _SHORTEST:
-                return Minimum(point, float(gradient.norm()), iterations)
+                return Minimum(point, float(gradient.norm()), iterations, list(steps))
         step, change = length * direction, next_gradient - gradient
-        curvature = float((step * change).sum())
-        if curvature > 0:
-            steps.append((step, change, curvature))
+        if _curvature(step, change) > 0:
+            steps.append((step, change))
         point, value, gradient = point + step, next_value, next_gradient
         iterations += 1
-    return Minimum(point, float(gradient.norm()), iterations)
+    return Minimum(point, float(gradient.norm()), iterations, list(steps))
+
+
+def _curvature(step: Tensor, change: Tensor) -> float:
+    return float((step * change).sum())
 
 
 def _direction(
-    gradient: Tensor,
-    steps: deque[tuple[Tensor, Tensor, float]],
-    precondition: Callable[[Tensor], Tensor],
+    gradient: Tensor, steps: deque[tuple[Tensor, Tensor]], precondition: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """The two loops of L-BFGS (Nocedal 1980), with the preconditioner as the first guess of the inverse."""
     left = gradient.clone()
     shares = []
-    for step, change, curvature in reversed(steps):
-        share = float((step * left).sum()) / curvature
+    for step, change in reversed(steps):
+        share = float((step * left).sum()) / _curvature(step, change)
         left.sub_(change, alpha=share)
         shares.append(share)
     direction = precondition(left)
-    for (step, change, curvature), share in zip(steps, reversed(shares), strict=True):
-        direction.add_(step, alpha=share - float((change * direction).sum()) / curvature)
+    for (step, change), share in zip(steps, reversed(shares), strict=True):
+        past = float((change * direction).sum()) / _curvature(step, change)
+        direction.add_(step, alpha=share - past)
     return torch.neg(direction)

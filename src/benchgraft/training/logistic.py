@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .cross_entropy import CrossEntropy, InverseCurvature, scores
-from .descent import Minimum, minimize
+from .descent import Minimum, Steps, minimize
 from .scaled_rows import Labelled, ScaledRows, Scaling, scaling_of
 
 STRENGTHS = tuple(10 ** (1 - step / 2) for step in range(13))
@@ -103,7 +103,7 @@ def fit_head(
     fitter = _Fitter(data, np.concatenate([train, validation]), class_count, is_balanced)
     start = fitter.rows.scaling.from_features(*head)
     start[:, -1] = torch.where(head[1] > _NEVER / 2, start[:, -1], fitter.start()[:, -1])
-    found = fitter.fit(strength, start, tolerance)
+    found = fitter.fit(strength, start, tolerance, [])
     weight, bias = fitter.rows.scaling.to_features(found.point)
     has_photos = fitter.class_weights > 0
     bias = torch.where(has_photos, bias - bias[has_photos].mean(), _NEVER)
@@ -149,10 +149,23 @@ class _Fitter:
         point[:, -1] = torch.where(shares > 0, shares.log(), _NEVER)
         return point
 
-    def fit(self, strength: float, start: Tensor, tolerance: float) -> Minimum:
-        """The minimum nearest to which the descent comes."""
+    def fit(self, strength: float, start: Tensor, tolerance: float, known: Steps) -> Minimum:
+        """As near to the minimum as asked for."""
         curvature = InverseCurvature(self.rows, start, strength)
-        return minimize(CrossEntropy(self.rows, strength), start, curvature, tolerance)
+        return minimize(CrossEntropy(self.rows, strength), start, curvature, tolerance, known)
+
+
+def _at_other_strength(steps: Steps, rise: float) -> Steps:
+    """Steps of a fit with the changes of a gradient whose strength is higher by `rise`: that part is linear.
+
+    With them a path over 27,000 photos takes 71 passes instead of 103.
+    """
+    carried = []
+    for step, change in steps:
+        moved = change.clone()
+        moved[:, :-1].add_(step[:, :-1], alpha=rise)
+        carried.append((step, moved))
+    return carried
 
 
 def _along_path(
@@ -171,9 +184,12 @@ def _along_path(
     judges = ScaledRows(data, judged, fitter.class_weights[data.labels[judged]], fitter.rows.scaling)
     path: list[Tried] = []
     points = [fitter.start()]
+    steps: Steps = []
+    before = strengths[0]
     for strength in strengths:
         enough = _PATH_TOLERANCE * tolerance * min(1, (strength / _WEAK) ** 0.5)
-        found = fitter.fit(strength, points[-1], enough)
+        found = fitter.fit(strength, points[-1], enough, _at_other_strength(steps, strength - before))
+        steps, before = found.steps, strength
         loss, accuracy = _judge(found.point, judges)
         path.append(Tried(strength, loss, accuracy, found.gradient_norm, found.iterations))
         points.append(found.point)
