@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ import torch
 from photos import write_photos
 from PIL import Image
 from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchgraft import adapt, compare, parents, predict
 from benchgraft.config.network import PAPER, NetworkSpec
 from benchgraft.config.parents import PACKAGES, PARENTS
 from benchgraft.errors import ConfigError, Interrupted, ModelFileError, RequestError
+from benchgraft.events import TaskAdvanced, TaskStarted
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file, timm_weights
 from benchgraft.networks.build import build, resolved
@@ -27,10 +30,8 @@ from benchgraft.networks.model_file import tensor_digest
 from benchgraft.networks.parents import parent_place
 from benchgraft.networks.weights import read_state
 from benchgraft.runfolder.ledger import Ledger
-from benchgraft.runfolder.records import OriginRecord, RunRecord
+from benchgraft.runfolder.records import OriginRecord
 from benchgraft.tasks.report import verify
-from benchgraft.training import loop
-from benchgraft.training.checkpoint import Checkpoint
 
 TINY = "test_efficientnet"
 """A network of timm's own tests: 160 px, a third of a million parameters."""
@@ -295,25 +296,22 @@ def test_its_model_predicts_and_is_updated(adapted, photos, tmp_path, monkeypatc
     assert TINY in model_file.read(tmp_path / "m2.safetensors").card.origin
 
 
-def test_stopped_and_given_again_it_ends_with_the_same_weights(adapted, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 6)
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY_SECONDS", 0.0)
+def test_stopped_and_given_again_it_ends_with_the_same_weights(adapted, photos, tmp_path):
     place, options, _ = adapted
-    save, left = Checkpoint.save, [2]
+    again = {**options, "run_folder": tmp_path / "run", "cache": tmp_path / "cache"}
+    features: set[str] = set()
+    stop = threading.Event()
 
-    def stopping(*arguments):
-        save(*arguments)
-        left[0] -= 1
-        if not left[0]:
-            raise Interrupted
+    def listen(event: object) -> None:
+        if isinstance(event, TaskStarted) and event.what == "features":
+            features.add(event.task)
+        if isinstance(event, TaskAdvanced) and event.task in features:
+            stop.set()
 
-    monkeypatch.setattr(Checkpoint, "save", stopping)
-    again = {**options, "run_folder": tmp_path / "run"}
     with pytest.raises(Interrupted):
-        adapt(photos, tmp_path / "m.safetensors", **again)
+        adapt(photos, tmp_path / "m.safetensors", listen=listen, cancel=stop, **again)
+    assert not (tmp_path / "m.safetensors").exists()
     adapt(photos, tmp_path / "m.safetensors", **again)
-    [run] = Ledger(tmp_path / "run").of_kind(RunRecord)
-    assert run.segments == 2
     one, other = (model_file.read(folder / "m.safetensors") for folder in (place, tmp_path))
     assert one.card.model_digest == other.card.model_digest
 
@@ -368,3 +366,14 @@ def test_operations_are_those_that_the_networks_are_known_for():
     dense = layers * 2 * tokens * 12 * width**2 / 1e6
     ends = 2 * (14**2 * 3 * 16**2 * width + width * 1000) / 1e6
     assert of["vit_tiny_patch16_224"] == pytest.approx(attention + dense + ends)
+
+
+@pytest.mark.parametrize(
+    "name", ["tf_efficientnet_lite0", "mobilenetv3_small_100", "convnext_atto", "vit_tiny_patch16_224"]
+)
+def test_operations_are_those_that_torch_counts(name):
+    network = build(resolved(NetworkSpec(family="timm", name=name)), 7, None).to("meta").eval()
+    pixels = torch.zeros(1, network.spec.side, network.spec.side, 3, dtype=torch.uint8, device="meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(pixels)
+    assert megaflops(network) == pytest.approx(counter.get_total_flops() / 1e6)
