@@ -36,7 +36,7 @@ from benchgraft.experiment.stage import run_stage
 from benchgraft.files import digest_bytes
 from benchgraft.progress import NoProgress
 from benchgraft.shortcuts import keep_freed_memory
-from benchgraft.store.split import TRAIN, VALIDATION
+from benchgraft.store.sides import TRAIN, VALIDATION
 
 
 def main() -> None:

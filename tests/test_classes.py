@@ -12,7 +12,8 @@ import pytest
 from benchgraft.config.experiment import ClassRules
 from benchgraft.errors import ConfigError, DataError
 from benchgraft.store.classes import StageImages, match, select, words
-from benchgraft.store.split import NOWHERE, TEST, TRAIN, VALIDATION, assign
+from benchgraft.store.sides import NOWHERE, TEST, TRAIN, VALIDATION
+from benchgraft.store.split import assign
 from benchgraft.store.store import Store
 
 FRUITS = [

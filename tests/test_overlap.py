@@ -23,7 +23,8 @@ from benchgraft.runfolder.ledger import Ledger
 from benchgraft.runfolder.records import DataRecord
 from benchgraft.store.overlap import Overlap, Pair, TrainedOn, apply_policy, find_overlap, write_pairs
 from benchgraft.store.perceptual import fingerprints
-from benchgraft.store.split import NOWHERE, TEST, Dropped, assign
+from benchgraft.store.sides import NOWHERE, TEST
+from benchgraft.store.split import Dropped, assign
 from benchgraft.store.store import Store, open_store
 
 PLANTED = ("Test/Cherry Wax Red 1/0_100.jpg", "Training/Cherry Wax Red 1/1_100.jpg")

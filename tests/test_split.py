@@ -10,16 +10,8 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from benchgraft.errors import DataError, UserError
-from benchgraft.store.split import (
-    NOWHERE,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    assign,
-    drop_shared,
-    group_keys,
-    refuse_overlap,
-)
+from benchgraft.store.sides import NOWHERE, TEST, TRAIN, VALIDATION
+from benchgraft.store.split import assign, drop_shared, group_keys, refuse_overlap
 
 digests_of = st.lists(st.integers(0, 2**64 - 1), max_size=40)
 givens = st.sampled_from([-1, 0, 1])

@@ -21,7 +21,8 @@ from ..runfolder.records import DataRecord, ExcludedImage, ImageList, ImagesReco
 from ..store.classes import StageImages, select
 from ..store.overlap import apply_policy, find_overlap
 from ..store.perceptual import Fingerprints, fingerprints
-from ..store.split import NOWHERE, TEST, TRAIN, Dropped, Sides, assign, drop_shared, group_keys
+from ..store.sides import NOWHERE, TEST, TRAIN
+from ..store.split import Dropped, Sides, assign, drop_shared, group_keys
 from ..store.store import Store, open_store
 from ..store.varieties import held_out
 from .bench import Bench

@@ -20,6 +20,7 @@ from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix
 from ..runfolder.ledger import Clock
 from ..store.classes import StageImages
+from ..store.sides import SPLITS
 from ..training import cuts, features
 from ..training.batches import Rows, rows_of, steps_per_epoch, with_views
 from ..training.cuts import Cut
@@ -30,7 +31,6 @@ from .run import Run
 
 EXAMPLES = 8
 """Photos on which engines are compared when a graph is written."""
-SPLITS = ("train", "validation", "test")
 DOES_NOT_PAY = "computing features anew takes no longer than reading them"
 FeatureMode = Literal["computed", "cached", "none"]
 

@@ -17,7 +17,8 @@ from ..files import lock
 from ..photos.readers import guess_format
 from ..store.classes import StageImages, select
 from ..store.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
-from ..store.split import TEST, TRAIN, Dropped
+from ..store.sides import TEST, TRAIN
+from ..store.split import Dropped
 from .account import choose_place
 from .bench import Bench
 from .folder import PHOTOS, Start

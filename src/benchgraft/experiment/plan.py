@@ -18,7 +18,8 @@ from ..networks.build import build
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix, match_blocks
 from ..photos.readers import Given, open_source
-from ..store.classes import SPLITS, match
+from ..store.classes import match
+from ..store.sides import SPLITS
 from ..store.store import stored_size
 from ..store.varieties import held_out
 from ..training.batches import steps_per_epoch

@@ -15,11 +15,11 @@ from ..config.experiment import ClassRules
 from ..errors import ConfigError, DataError, did_you_mean
 from ..names import composed
 from .mixing import mixed
-from .split import TEST, TRAIN, VALIDATION, Sides
+from .sides import SPLITS
+from .split import Sides
 from .store import Store
 
 Rows = npt.NDArray[np.int64]
-SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
 @dataclass(frozen=True, eq=False)

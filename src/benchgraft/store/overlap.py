@@ -18,7 +18,8 @@ from ..files import write_whole
 from ..names import printable
 from ..runfolder.records import ExcludedImage
 from .perceptual import NEAR_BITS, Fingerprints
-from .split import NOWHERE, TEST, TRAIN, VALIDATION, Digests, Dropped, Sides
+from .sides import NOWHERE, TEST, TRAIN, VALIDATION
+from .split import Digests, Dropped, Sides
 from .store import Store
 
 Kind = Literal["bytes", "pixels", "near"]

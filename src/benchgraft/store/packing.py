@@ -20,11 +20,11 @@ from ..photos.grey import level_of, peak_of
 from ..photos.readers import Sample, Source
 from ..progress import Progress
 from .reuse import Facts, Hashes, Seen, name_below
+from .sides import GIVEN
 
 MAX_FILE_BYTES = 200_000_000
 """A larger file is left out unread."""
 _HASHED_AT_ONCE = 256
-_GIVEN = {"train": 0, "test": 1, "validation": 2, None: -1}
 _NOTHING_SEEN = Seen(b"\0" * 32, 0)
 
 
@@ -113,7 +113,7 @@ def _pack_of(
     class_names = sorted({sample.class_name for sample in samples})
     number = {name: label for label, name in enumerate(class_names)}
     labels = np.array([number[sample.class_name] for sample in samples], np.int32)
-    given = np.array([_GIVEN[sample.given] for sample in samples], np.int8)
+    given = np.array([GIVEN[sample.given] for sample in samples], np.int8)
     keys = [sample.key for sample in samples]
     return Pack(
         key=_content_key(rule.text(bool(peaks.any())), keys, class_names, labels, given, sha256),
@@ -144,7 +144,7 @@ def pack_cifar100(source: Source, size: int) -> Pack:
         keys += [cifar100.key(file, row) for row in range(count)]
         sha256 += part.sha256()
         labels.append(renumber[part.labels])
-        given.append(np.full(count, _GIVEN[side], np.int8))
+        given.append(np.full(count, GIVEN[side], np.int8))
         pixels.append(part.pixels())
     all_labels, all_given = np.concatenate(labels), np.concatenate(given)
     return Pack(

@@ -12,14 +12,10 @@ import numpy.typing as npt
 
 from ..errors import ConfigError, DataError
 from ..runfolder.records import ExcludedImage
-
-TRAIN, VALIDATION, TEST = 0, 1, 2
-NOWHERE = -1
-"""A row that takes part in nothing."""
+from .sides import GIVEN_TEST, GIVEN_TRAIN, GIVEN_VALIDATION, NOT_GIVEN, NOWHERE, TEST, TRAIN, VALIDATION
 
 Digests = npt.NDArray[np.uint64]
 Sides = npt.NDArray[np.int8]
-_GIVEN_TRAIN, _GIVEN_TEST, _GIVEN_VALIDATION, _NOT_GIVEN = 0, 1, 2, -1
 
 
 def assign(
@@ -41,13 +37,13 @@ def assign(
     if validation < 0 or test < 0 or validation + test >= 1:
         raise ValueError(f"validation {validation} and test {test} must be fractions that leave a rest")
     u = (digests if groups is None else groups).astype(np.float64) / 2.0**64
-    has_validation, has_test = (bool((given == side).any()) for side in (_GIVEN_VALIDATION, _GIVEN_TEST))
+    has_validation, has_test = (bool((given == side).any()) for side in (GIVEN_VALIDATION, GIVEN_TEST))
     sides = np.full(len(digests), TRAIN, np.int8)
-    may_be_test = (given == _NOT_GIVEN) | ((given == _GIVEN_TRAIN) & (has_validation and not has_test))
+    may_be_test = (given == NOT_GIVEN) | ((given == GIVEN_TRAIN) & (has_validation and not has_test))
     sides[may_be_test & (u >= validation) & (u < validation + test)] = TEST
-    sides[(u < validation) & ((given == _NOT_GIVEN) | (not has_validation))] = VALIDATION
-    sides[given == _GIVEN_VALIDATION] = VALIDATION
-    sides[given == _GIVEN_TEST] = TEST
+    sides[(u < validation) & ((given == NOT_GIVEN) | (not has_validation))] = VALIDATION
+    sides[given == GIVEN_VALIDATION] = VALIDATION
+    sides[given == GIVEN_TEST] = TEST
     return sides
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..experiment.inputs import SPLITS
 from ..experiment.photos import UserPhotos
 from ..report.answers import Adapted, ClassChange, ClassResult, Suspect
 from ..runfolder.records import RunRecord
@@ -15,6 +14,7 @@ from ..statistics.by_source import accuracy_by_source
 from ..statistics.estimates import Estimate
 from ..statistics.proportions import proportion
 from ..store.classes import StageImages
+from ..store.sides import SPLITS
 from ..store.split import group_keys
 
 

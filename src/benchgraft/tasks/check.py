@@ -10,10 +10,8 @@ from ..photos.scan import SHOWN, some
 from ..progress import Progress
 from ..runfolder.records import ExcludedImage
 from ..store.findings import equal_rows
+from ..store.sides import GIVEN, GIVEN_VALIDATION, NOT_GIVEN, SPLITS
 from ..store.store import Store, open_store
-
-_SIDE_NAMES = {0: "train", 1: "test", -1: "not split"}
-_VALIDATION = 2
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,7 @@ class CheckReport:
     def lines(self) -> list[str]:
         """The report as text: totals, classes, then findings."""
         sides = [
-            name
-            for name in ("train", "validation", "test", "not split")
-            if any(side.get(name) for side in self.counts.values())
+            name for name in (*SPLITS, "not split") if any(side.get(name) for side in self.counts.values())
         ]
         lines = [
             f"{self.root}: {self.format}, {self.images:,} images of {self.size} x {self.size}"
@@ -102,11 +98,8 @@ def check(source: Source, cache: Path, progress: Progress | None = None) -> Chec
     store = open_store(source, cache, progress=progress)
     counts = _counts(store)
     across, within, conflicts = _duplicates(store)
-    sides_of = {
-        name: [side for side in ("train", "validation", "test") if of.get(side)]
-        for name, of in counts.items()
-    }
-    is_split = bool((store.given >= 0).any())
+    sides_of = {name: [side for side in SPLITS if of.get(side)] for name, of in counts.items()}
+    is_split = bool((store.given != NOT_GIVEN).any())
     return CheckReport(
         format=store.format,
         root=source.root,
@@ -125,7 +118,9 @@ def check(source: Source, cache: Path, progress: Progress | None = None) -> Chec
 
 
 def _counts(store: Store) -> dict[str, dict[str, int]]:
-    names = _SIDE_NAMES | ({_VALIDATION: "validation"} if (store.given == _VALIDATION).any() else {})
+    names = {code: name or "not split" for name, code in GIVEN.items()}
+    if not (store.given == GIVEN_VALIDATION).any():
+        del names[GIVEN_VALIDATION]
     table = {}
     for label, name in enumerate(store.class_names):
         given = store.given[store.labels == label]

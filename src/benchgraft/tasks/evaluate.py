@@ -22,6 +22,7 @@ from ..networks.model_file import ModelFile
 from ..photos.readers import guess_format, open_source
 from ..report.answers import Bin, ClassFigures, EvaluationReport, Mistake
 from ..statistics.proportions import proportion
+from ..store.sides import GIVEN_TEST
 from ..store.store import Store, open_store
 from ..training.batches import rows_of
 from ..training.evaluate import evaluate as run_model
@@ -89,7 +90,7 @@ def _labelled(
     """(rows, labels of the model, photos of unknown classes)."""
     known = {class_name(name): label for label, name in enumerate(file.card.class_names)}
     label_of = np.array([known.get(class_name(name), -1) for name in store.class_names], np.int64)
-    inside = store.given == 1 if (store.given == 1).any() else np.ones(len(store), bool)
+    inside = store.given == GIVEN_TEST if (store.given == GIVEN_TEST).any() else np.ones(len(store), bool)
     labels = label_of[store.labels]
     lost = Counter(store.class_names[label] for label in store.labels[inside & (labels < 0)].tolist())
     rows = np.flatnonzero(inside & (labels >= 0))

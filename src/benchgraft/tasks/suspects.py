@@ -25,10 +25,11 @@ import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import softmax
 
-from ..experiment.inputs import SPLITS, Inputs
+from ..experiment.inputs import Inputs
 from ..experiment.photos import FEW_IMAGES
 from ..report.answers import Suspect
 from ..store.classes import StageImages
+from ..store.sides import SPLITS
 
 LANDMARKS = 1024
 """Photos, drawn by seed, whose kernels span the fit; where there are no more than these it is exact."""
