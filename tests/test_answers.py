@@ -137,3 +137,13 @@ def test_evaluate_says_the_same_on_a_terminal_and_as_markdown() -> None:
         assert 'left out, as they are no classes of the model: "other" (1 photo)' in text
         assert "7.png: given class0, answer class1 (87.6%)" in text
         assert "class1" in text and "none" in text
+
+
+def test_near_copies_are_one_reason_of_which_a_few_are_named(adapted: Adapted) -> None:
+    excluded = [
+        ExcludedImage(key=f"b/{n}.jpg", reason=f"nearly the same picture as the train image a/{n}.jpg")
+        for n in range(9)
+    ]
+    shown = _printed(adapted_blocks(adapted.model_copy(update={"dropped_from_test": excluded})))
+    assert shown.count("left out b/") == 3
+    assert "left out, and 6 more: nearly the same picture as the train image" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..part import Part, Result
@@ -258,14 +259,16 @@ def _time_told(result: Adapted) -> str:
 
 def _left_out(excluded: list[ExcludedImage]) -> list[str]:
     """Each by name, but of many for one reason the first few only."""
-    by_reason: dict[str, list[str]] = {}
+    by_reason: dict[str, list[ExcludedImage]] = {}
     for item in excluded:
-        by_reason.setdefault(item.reason, []).append(item.key)
+        # One reason, whichever photo it is that another looks like.
+        kind = re.sub(r"( as the \w+ image) .*", r"\1", item.reason)
+        by_reason.setdefault(kind, []).append(item)
     lines = []
-    for reason, keys in by_reason.items():
-        lines += [f"left out {key}: {reason}" for key in keys[:SHOWN_LEFT_OUT]]
-        if len(keys) > SHOWN_LEFT_OUT:
-            lines.append(f"left out, and {len(keys) - SHOWN_LEFT_OUT:,} more: {reason}")
+    for reason, items in by_reason.items():
+        lines += [f"left out {item.key}: {item.reason}" for item in items[:SHOWN_LEFT_OUT]]
+        if len(items) > SHOWN_LEFT_OUT:
+            lines.append(f"left out, and {len(items) - SHOWN_LEFT_OUT:,} more: {reason}")
     return lines
 
 
