@@ -83,9 +83,8 @@ def _compared(before: dict[str, dict[str, object]], after: dict[str, dict[str, o
         for run in runs.keys() | after[trial].keys():
             old, new = runs.get(run), after[trial].get(run)
             differing += old != new
-            print(
-                f"{'same' if old == new else 'DIFFERENT'}: {trial}: {run}: {old}" + (f" {new}" * (old != new))
-            )
+            verdict = "same" if old == new else "DIFFERENT"
+            print(f"{verdict}: {trial}: {run}: {_short(old)}" + (f", {_short(new)}" if old != new else ""))
     return int(differing > 0)
 
 
