@@ -17,7 +17,8 @@ from photos import write_photos
 from benchgraft.errors import Interrupted, RunFolderError
 from benchgraft.events import EpochEnded, Event, Events, RunFinished
 from benchgraft.experiment.bench import make_bench
-from benchgraft.experiment.jobs import Job
+from benchgraft.experiment.inputs import Share
+from benchgraft.experiment.jobs import FeatureJob, Job
 from benchgraft.experiment.load import load
 from benchgraft.experiment.rounds import Comparison
 from benchgraft.files import lock
@@ -185,3 +186,21 @@ def test_a_job_leaves_the_lock_of_its_folder_to_whoever_keeps_the_ledger(planned
     with lock(tmp_path / "run"):
         _sent(planned[1][0], tmp_path / "run").carry_out()
     assert not (tmp_path / "run" / "ledger.jsonl").exists()
+
+
+@pytest.mark.parametrize("of", [2, 3, 5])
+def test_shards_of_features_are_together_what_one_pass_computes(of, planned, elsewhere, place, tmp_path):
+    """A warm run takes them from the cache, computes none itself, and ends with the same bits."""
+    ledger, jobs = planned
+    folder = tmp_path / "run"
+    _sent(jobs[0], folder).carry_out()  # the parent
+    warm = _sent(jobs[2], folder)
+    shards = [pickle.loads(pickle.dumps(FeatureJob(warm, Share(CUT, number, of)))) for number in range(of)]
+    computed = [elsewhere.submit(shard.carry_out).result() for shard in reversed(shards)]
+    whole = ledger.of_kind(RunRecord)
+    assert sum(computed) == whole[1].features_computed
+    assert min(computed) < max(computed) or of == 2
+    record = warm.carry_out()
+    assert record.features_computed == 0
+    assert _facts(record) == _facts(whole[2]) | {"features": record.features}
+    assert elsewhere.submit(shards[0].carry_out).result() == 0  # it is there already

@@ -13,7 +13,7 @@ from ..config.parents import is_name
 from ..config.recipe import Recipe, Stop
 from ..config.requests import PhotosRequest
 from ..files import SHIPPED
-from ..networks import model_file
+from ..networks import model_file, paper_cnn
 from ..networks.build import block_names
 from ..networks.freeze import match_blocks
 from ..networks.model_file import ModelFile
@@ -63,7 +63,7 @@ class Start:
 def _default_freeze(parent: ModelFile) -> tuple[str, ...]:
     """Patterns: of the paper's network all but the dense layers, of others all but the head."""
     if parent.card.network.family == PAPER.family:
-        return ("conv2d_*", "batch_normalization_*")
+        return paper_cnn.CONVOLUTIONAL
     return tuple(block_names(parent.card.network)[:-1])
 
 

@@ -67,47 +67,88 @@ def prepare_inputs(
     run: Run, model: Network, frozen: Frozen, images: StageImages, bench: Bench, clock: Clock
 ) -> Inputs:
     """Cached features and what comes after the cut, where a constant prefix pays; else pixels and all."""
-    name, stage = run.stage, run.settings
-    augmentation, batch_size = stage.recipe.augment, stage.recipe.batch_size
-    pixels = {
-        split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
-        for split in SPLITS
-    }
-    digests = {split: digests_of(images, split) for split in SPLITS}
-    viewed = pixels | {"train": with_views(pixels["train"], digests["train"], augmentation)}
+    stage = run.settings
+    pixels, viewed = _pixel_rows(run, images, bench)
     blocks = constant_prefix(model, frozen)
     if not blocks:
         why = "nothing is frozen before the first block that is trained"
         return Inputs(model, viewed, "none", None, why_uncached=why)
     prefix = _prefix(model, frozen, blocks, pixels["train"], bench, clock)
     is_off = not bench.use_cache or stage.cache == "off"
-    if augmentation.is_drawn or (is_off and stage.recipe.optimizer != "logistic"):
+    if stage.recipe.augment.is_drawn or (is_off and stage.recipe.optimizer != "logistic"):
         return _from_pixels(prefix, viewed, clock, "caching is off")
     is_own = is_off or stage.cache == "own"
     place, reuse = (bench.own_cache(run.seed), True) if is_own else (bench.cache, run.want_warm)
 
     def cache_at(cut: str) -> FeatureCache:
-        engine, store = prefix.engine_name, images.store
-        key = features.prefix_key(model, cut, frozen, engine, store.size, store.look, batch_size)
-        return FeatureCache(place, key)
+        return _cache_at(place, cut, prefix, frozen, images, run)
 
     with clock.phase("features"):
-        wanted = [
-            Wanted(viewed[split], view_ids(digests[split], augmentation, view), view)
-            for split in SPLITS
-            for view in range(augmentation.view_count if split == "train" else 1)
-        ]
+        wanted = _wanted(run, viewed, images)
         ids = np.concatenate([part.ids for part in wanted])
         room = Room(place, limit_bytes(), lambda cut: cache_at(cut).bytes_there(ids))
-        cut = _chosen_cut(name, stage, prefix, pixels["train"], len(ids), room, bench)
+        cut = _chosen_cut(run.stage, stage, prefix, pixels["train"], len(ids), room, bench)
         if cut is None:
-            return _from_pixels(prefix, viewed, clock, bench.uncached.get(name))
-        cached = _features(name, cache_at(cut), prefix, cut, wanted, batch_size, reuse, bench)
+            return _from_pixels(prefix, viewed, clock, bench.uncached.get(run.stage))
+        cached = _features(run, cache_at(cut), prefix, cut, wanted, reuse, bench)
     if cached.computed and stage.cache != "own":
         make_room(bench.cache, limit_bytes())
-    rows = _feature_rows(cached.array, pixels, augmentation.view_count, bench.device)
+    rows = _feature_rows(cached.array, pixels, stage.recipe.augment.view_count, bench.device)
     mode: FeatureMode = "computed" if cached.computed else "cached"
     return Inputs(split_at(model, cut)[1], rows, mode, cut, cached.computed, prefix.engine_name)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a stage's features."""
+
+    cut: str
+    number: int
+    """From 0."""
+    of: int
+    """So many parts are the whole."""
+
+
+def compute_share(
+    run: Run, model: Network, frozen: Frozen, images: StageImages, bench: Bench, share: Share
+) -> int:
+    """Compute a part of what `prepare_inputs` would, into the cache, where a warm run finds it; how many."""
+    pixels, viewed = _pixel_rows(run, images, bench)
+    blocks = constant_prefix(model, frozen)
+    prefix = _prefix(model, frozen, blocks, pixels["train"], bench, bench.clock())
+    size = run.settings.recipe.batch_size
+    parts = [part.part(share.number, share.of, size) for part in _wanted(run, viewed, images)]
+    cache = _cache_at(bench.cache, share.cut, prefix, frozen, images, run)
+    some = [part for part in parts if len(part.ids)]
+    return cache.compute(prefix.engine(share.cut), some, size, True, bench.events).computed if some else 0
+
+
+def _pixel_rows(run: Run, images: StageImages, bench: Bench) -> tuple[dict[str, Rows], dict[str, Rows]]:
+    """(rows of each split, the same with the views that training takes)."""
+    pixels = {
+        split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
+        for split in SPLITS
+    }
+    viewed = with_views(pixels["train"], digests_of(images, "train"), run.settings.recipe.augment)
+    return pixels, pixels | {"train": viewed}
+
+
+def _wanted(run: Run, viewed: dict[str, Rows], images: StageImages) -> list[Wanted]:
+    augmentation = run.settings.recipe.augment
+    return [
+        Wanted(viewed[split], view_ids(digests_of(images, split), augmentation, view), view)
+        for split in SPLITS
+        for view in range(augmentation.view_count if split == "train" else 1)
+    ]
+
+
+def _cache_at(
+    place: Path, cut: str, prefix: Prefix, frozen: Frozen, images: StageImages, run: Run
+) -> FeatureCache:
+    store, size = images.store, run.settings.recipe.batch_size
+    engine, look = prefix.engine_name, store.look
+    key = features.prefix_key(prefix.network, cut, frozen, engine, store.size, look, size)
+    return FeatureCache(place, key)
 
 
 def _prefix(
@@ -183,24 +224,20 @@ def cut_with_room(
 
 
 def _features(
-    name: str,
-    cache: FeatureCache,
-    prefix: Prefix,
-    cut: str,
-    wanted: list[Wanted],
-    batch_size: int,
-    reuse: bool,
-    bench: Bench,
+    run: Run, cache: FeatureCache, prefix: Prefix, cut: str, wanted: list[Wanted], reuse: bool, bench: Bench
 ) -> Features:
     """From the cache as far as that is wanted, else computed and compared with the uncached run."""
     if reuse:
         array = cache.open(np.concatenate([part.ids for part in wanted]))
         if array is not None:
             return Features(array, 0)
-    found = cache.compute(prefix.engine(cut), wanted, batch_size, reuse, bench.events)
-    difference = features.difference_from_uncached(prefix.uncached(cut), wanted[0], found.array, batch_size)
+    size = run.settings.recipe.batch_size
+    found = cache.compute(prefix.engine(cut), wanted, size, reuse, bench.events)
+    difference = features.difference_from_uncached(prefix.uncached(cut), wanted[0], found.array, size)
     if difference and bench.device.type == "cpu":
-        bench.events.say(f"note: features of {name} differ from the uncached run by up to {difference:.1e}")
+        bench.events.say(
+            f"note: features of {run.stage} differ from the uncached run by up to {difference:.1e}"
+        )
     return found
 
 

@@ -18,8 +18,9 @@ from ..store.classes import StageImages
 from .attempts import RunDivergedError
 from .bench import Bench, make_bench
 from .images import open_stage
+from .inputs import Share
 from .run import Run
-from .stage import run_stage
+from .stage import compute_features, run_stage
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,28 @@ class Job:
 
         Raises RunFolderError too if the images, or the parent model, are not those that it was made for.
         """
-        site = self.site
         with threads_put_back():
-            bench = make_bench(
-                site.folder, site.cache, site.device, site.threads, events or Events(), site.use_cache
-            )
-            cold = self.run.cold  # whose features a warm run takes
-            bench.chosen_cuts.update(self.cuts | ({self.run.stage: cold.cut} if cold else {}))
-            _, images, seconds = open_stage(self.run.experiment, self.run.stage, site.data, bench)
-            if images.digest != self.images_digest:
-                raise RunFolderError(
-                    f"the images of {self.run.stage} are not those that this job was made for",
-                    "put the data set back as it was",
-                )
+            bench, images, seconds = self.opened(events)
             return self.carry_out_on(bench, images, seconds)
+
+    def opened(self, events: Events | None) -> tuple[Bench, StageImages, float]:
+        """What it works with, in this process, and the seconds that opening the images took.
+
+        Raises RunFolderError if these are not those that it was made for.
+        """
+        site = self.site
+        bench = make_bench(
+            site.folder, site.cache, site.device, site.threads, events or Events(), site.use_cache
+        )
+        cold = self.run.cold  # whose features a warm run takes
+        bench.chosen_cuts.update(self.cuts | ({self.run.stage: cold.cut} if cold else {}))
+        _, images, seconds = open_stage(self.run.experiment, self.run.stage, site.data, bench)
+        if images.digest != self.images_digest:
+            raise RunFolderError(
+                f"the images of {self.run.stage} are not those that this job was made for",
+                "put the data set back as it was",
+            )
+        return bench, images, seconds
 
     def carry_out_on(
         self, bench: Bench, images: StageImages, open_seconds: float
@@ -85,3 +94,21 @@ class Job:
             return run_stage(self.run, images, open_seconds, bench).record
         except RunDivergedError as error:
             return error.record
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureJob:
+    """A shard of the features of a stage: all shards together are what one pass computes, bit for bit."""
+
+    job: Job
+    """The run whose features these are."""
+    share: Share
+
+    def carry_out(self, events: Events | None = None) -> int:
+        """Compute it into the cache of the job's site; how many features were not there.
+
+        Raises what Job.carry_out raises.
+        """
+        with threads_put_back():
+            bench, images, _ = self.job.opened(events)
+            return compute_features(self.job.run, images, bench, self.share)

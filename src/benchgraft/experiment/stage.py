@@ -39,7 +39,7 @@ from .attempts import Outcome, RunDivergedError
 from .bench import Bench
 from .head import solve_head
 from .images import digests_of, keys_of
-from .inputs import Inputs, prepare_inputs
+from .inputs import Inputs, Share, compute_share, prepare_inputs
 from .network import asked_network
 from .run import Run
 
@@ -133,6 +133,12 @@ def run_stage(run: Run, images: StageImages, open_seconds: float, bench: Bench) 
     checkpoint_of(outcome.stage).remove()
     _finish(begun, done)
     return StageRun(done, inputs)
+
+
+def compute_features(run: Run, images: StageImages, bench: Bench, share: Share) -> int:
+    """Part of the features that a warm run of the stage will take from the cache; how many were computed."""
+    begun = _begin(run, images, 0.0, bench)
+    return compute_share(run, begun.model, begun.frozen, images, bench, share)
 
 
 def _begin(run: Run, images: StageImages, open_seconds: float, bench: Bench) -> _Begun:

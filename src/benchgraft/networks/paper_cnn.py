@@ -81,6 +81,10 @@ class Dense(nn.Linear):
         return functional.relu(x, inplace=True) if self.relu else x
 
 
+CONVOLUTIONAL = ("conv2d_*", "batch_normalization_*")
+"""Patterns of all blocks with weights but the dense ones: what is frozen where nobody says otherwise."""
+
+
 def chain(spec: NetworkSpec, class_count: int) -> list[tuple[str, nn.Module]]:
     """The layers of table 1 by name, their weights yet to be filled: by `initialize`, or from a model file.
 

@@ -8,8 +8,8 @@ shapes, and then a cached run would no longer be the uncached one.
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,10 @@ class Rows:
             batch = batch.permute(0, 3, 1, 2)
         return batch.to(self.device)
 
+    def between(self, start: int, stop: int) -> Self:
+        """The same rows from position `start` to before `stop`."""
+        return replace(self, index=self.index[:, start:stop], labels=self.labels[start:stop])
+
     def release(self) -> None:
         """Let the system take back the pages read so far: a large store must not fill the memory."""
         if self.memory is not None:
@@ -67,6 +71,10 @@ class ViewedRows(Rows):
     digests: npt.NDArray[np.uint64] = field(kw_only=True)
     """Content digest of each image, (n,): a view depends on nothing else."""
     augmentation: Augmentation = field(kw_only=True)
+
+    def between(self, start: int, stop: int) -> Self:
+        """As Rows.between."""
+        return replace(super().between(start, stop), digests=self.digests[start:stop])
 
     def take(self, positions: Tensor, view: int = 0) -> Tensor:
         """As Rows.take; view 0 is the image itself."""

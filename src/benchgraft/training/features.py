@@ -53,6 +53,12 @@ class Wanted:
     """Of each row: its content digest, for a view mixed with the view's number and settings, see view_ids."""
     view: int = 0
 
+    def part(self, number: int, of: int, batch_size: int) -> Wanted:
+        """Part `number` (from 0) of so many, cut between batches; all parts together are the whole."""
+        batches = -(-len(self.ids) // batch_size)
+        start, stop = (batch_size * (batches * each // of) for each in (number, number + 1))
+        return Wanted(self.rows.between(start, stop), self.ids[start:stop], self.view)
+
     def pixels(self, positions: Tensor) -> npt.NDArray[np.uint8]:
         """Of these images (int64), for an engine: uint8 (n, side, side, 3)."""
         rows = replace(self.rows, device=torch.device("cpu"))
@@ -139,13 +145,13 @@ class FeatureCache:
         """
         ids = np.concatenate([part.ids for part in wanted])
         place = self._place(ids)
-        old = self._largest_overlap(ids) if reuse else None
+        olds = self._overlaps(ids) if reuse else []
         if place.exists():  # to be computed anew, or found damaged
             shutil.rmtree(place, ignore_errors=True)
         with storage_errors(place), _half_done(place) as folder:
             if not reuse:
                 (folder / "done.json").unlink(missing_ok=True)
-            work = _Work(folder, engine, wanted, ids, old, batch_size)
+            work = _Work(folder, engine, wanted, ids, olds, batch_size)
             computed = work.run(progress)
             array = work.finish()
             hold(folder, array)  # before it gets its name: nobody can remove it in between
@@ -161,21 +167,23 @@ class FeatureCache:
     def _place(self, ids: npt.NDArray[np.uint64]) -> Path:
         return self._folder / digest_array(ids)
 
-    def _largest_overlap(self, ids: npt.NDArray[np.uint64]) -> _Old | None:
-        """The stored array that has most of these images."""
-        best, most = None, 0
+    def _overlaps(self, ids: npt.NDArray[np.uint64]) -> list[_Old]:
+        """Stored arrays that have some of these images, each one that those before it have not."""
+        found: list[tuple[int, Path, npt.NDArray[np.uint64]]] = []
         for folder in sorted(self._folder.glob("[0-9a-f]*")):
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 there = np.load(folder / "ids.npy", allow_pickle=False)
-            except (OSError, ValueError):
+                found.append((int(np.isin(ids, there).sum()), folder, there))
+        olds: list[_Old] = []
+        missing = ids
+        for _, folder, there in sorted(found, key=lambda each: -each[0]):
+            if not np.isin(missing, there).any():
                 continue
-            found = int(np.isin(ids, there).sum())
-            if found > most:
-                best, most = (folder, there), found
-        if best is None:
-            return None
-        array = _open(best[0])
-        return None if array is None else _Old(array, best[1])
+            array = _open(folder)  # which reads all of it: only where it has something
+            if array is not None:
+                olds.append(_Old(array, there))
+                missing = missing[~np.isin(missing, there)]
+        return olds
 
 
 @contextlib.contextmanager
@@ -221,12 +229,18 @@ class _Work:
         engine: Engine,
         wanted: Sequence[Wanted],
         ids: npt.NDArray[np.uint64],
-        old: _Old | None,
+        olds: Sequence[_Old],
         batch_size: int,
     ) -> None:
         self._folder, self._engine, self._wanted, self._batch_size = folder, engine, wanted, batch_size
-        self._ids, self._old = ids, old
-        self._sources = find_rows(old.ids, ids) if old else np.full(len(ids), -1)
+        self._ids, self._olds = ids, olds
+        self._sources = np.full(len(ids), -1)
+        """Row of each image in the array that has it, -1 for what is to be computed."""
+        self._origins = np.full(len(ids), -1)
+        for origin, old in enumerate(olds):
+            rows = find_rows(old.ids, ids)
+            new = (self._sources < 0) & (rows >= 0)
+            self._sources[new], self._origins[new] = rows[new], origin
 
     def run(self, progress: Progress) -> int:
         """Fill the array; returns how many rows were computed (by this process)."""
@@ -284,13 +298,12 @@ class _Work:
         return self._engine.compute(self._wanted[0].pixels(torch.zeros(1, dtype=torch.int64))).shape[1:]
 
     def _copy_old(self, array: npt.NDArray[np.float32]) -> None:
-        if self._old is None:
-            return
         step = max(1, COPIED_BYTES // array[:1].nbytes)
         for start in range(0, len(array), step):
-            sources = self._sources[start : start + step]
-            have = np.flatnonzero(sources >= 0)
-            array[start + have] = self._old.array[sources[have]]
+            origins = self._origins[start : start + step]
+            for origin, old in enumerate(self._olds):
+                have = np.flatnonzero(origins == origin)
+                array[start + have] = old.array[self._sources[start + have]]
 
     def _done_before(self) -> int:
         """Rows that an interrupted process has finished, from the first on."""
