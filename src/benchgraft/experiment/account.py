@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from ..config.experiment import Experiment
 from ..errors import RunFolderError
-from ..files import shipped_path
 from ..names import printable, storable
 from ..networks import model_file
 from ..runfolder.ledger import FILE_NAME, Ledger, config_digest, now
@@ -55,7 +54,7 @@ class Account:
 
         Whatever it was where it was made, such as an arm of `adapt`, it is preparation here.
         """
-        card = model_file.read(shipped_path(given)).card
+        card = model_file.read_card(Path(given))
         self._tell_origin(card, given)
         known = {run.model_digest for run in self.ledger.of_kind(RunRecord)}
         for facts in card.history:
@@ -84,7 +83,7 @@ class Account:
         for run in self.ledger.of_kind(RunRecord):
             path = self._folder / run.model_file
             is_here = run.stage == stage and not run.given and path.is_file()
-            if is_here and model_file.read(path).card.model_digest == run.model_digest:
+            if is_here and model_file.read_card(path).model_digest == run.model_digest:
                 return run
         return None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config.network import PAPER, NetworkSpec
-from ..files import shipped_path
 from ..networks import model_file
 from ..networks.build import resolved
 
@@ -24,7 +24,7 @@ def stage_network(experiment: Experiment, stage: str) -> NetworkSpec:
     """Of a stage's own model. Raises ModelFileError where it comes from a file that cannot be used."""
     asked = experiment.stages[stage]
     if asked.model_file:
-        return model_file.read(shipped_path(asked.model_file)).card.network
+        return model_file.read_card(Path(asked.model_file)).network
     spec = asked_network(experiment, asked)
     if spec is None:
         assert asked.parent is not None

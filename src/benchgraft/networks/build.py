@@ -7,6 +7,7 @@ modes into freeze.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from pydantic import ValidationError
@@ -59,5 +60,13 @@ def build(spec: NetworkSpec, class_count: int, seed: int | None) -> Network:
 
 
 def block_names(spec: NetworkSpec) -> Sequence[str]:
-    """Of the network described, in order. Raises ConfigError as `resolved` does."""
-    return build(spec, 2, None).block_names
+    """Of the network described, in order; built once a process to know them.
+
+    Raises ConfigError as `resolved` does.
+    """
+    return _names_of(spec.model_dump_json())
+
+
+@functools.cache
+def _names_of(described: str) -> tuple[str, ...]:
+    return tuple(build(NetworkSpec.model_validate_json(described), 2, None).block_names)

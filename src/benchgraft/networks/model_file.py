@@ -134,6 +134,21 @@ def read(path: Path) -> ModelFile:
     path: of the file, or `shipped:NAME` for one that comes with the program.
     """
     path = shipped_path(str(path))
+    card, state = _content(path, with_tensors=True)
+    none = torch.empty(0, dtype=torch.int64)
+    trained_on, tested_on, perceptual = (
+        state.pop(name, none).numpy().view(np.uint64)
+        for name in (TRAINED_ON, TESTED_ON, TRAINED_ON_PERCEPTUAL)
+    )
+    return ModelFile(path, card, state, trained_on, tested_on, perceptual)
+
+
+def read_card(path: Path) -> ModelCard:
+    """What the file says about its model, without reading the weights. Path and errors as in `read`."""
+    return _content(shipped_path(str(path)), with_tensors=False)[0]
+
+
+def _content(path: Path, with_tensors: bool) -> tuple[ModelCard, dict[str, Tensor]]:
     if not path.is_file():
         raise ModelFileError(
             f"no model file at {path}", "name a .safetensors file that benchgraft has written"
@@ -141,7 +156,8 @@ def read(path: Path) -> ModelFile:
     try:
         with utf8_path(path) as place, safe_open(place, framework="pt") as opened:
             text = (opened.metadata() or {}).get("benchgraft")
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            names = list(opened.keys()) if with_tensors else []
+            state = {name: opened.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         if path.suffix.lower() == ".onnx":
             raise ModelFileError(
@@ -155,19 +171,17 @@ def read(path: Path) -> ModelFile:
         raise ModelFileError(
             f"{path} was not written by benchgraft", "make one with: benchgraft reproduce --data DIR"
         )
+    return _card(path, text), state
+
+
+def _card(path: Path, text: str) -> ModelCard:
     raw = json.loads(text)
     if raw.get("format", 0) > FORMAT:
         raise ModelFileError(f"{path} has format {raw['format']}; this version reads up to {FORMAT}")
     try:
-        card = ModelCard.model_validate(raw)
+        return ModelCard.model_validate(raw)
     except ValidationError as error:
         raise ModelFileError(f"{path} has a damaged description: {error.errors()[0]['msg']}") from None
-    none = torch.empty(0, dtype=torch.int64)
-    trained_on, tested_on, perceptual = (
-        state.pop(name, none).numpy().view(np.uint64)
-        for name in (TRAINED_ON, TESTED_ON, TRAINED_ON_PERCEPTUAL)
-    )
-    return ModelFile(path, card, state, trained_on, tested_on, perceptual)
 
 
 def load(file: ModelFile) -> Network:

@@ -116,7 +116,7 @@ def _of_timm(name: str, network: str, device: torch.device | None) -> ParentFact
 
 def _of_file(name: str, device: torch.device | None) -> ParentFacts:
     place = Path(parent_place(name, None, Path()))
-    card = model_file.read(place).card
+    card = model_file.read_card(place)
     known = PARENTS.get(name, Parent(name, ""))
     return ParentFacts(
         name=name,

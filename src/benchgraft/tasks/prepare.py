@@ -66,7 +66,7 @@ def prepare(
     if kept is not None:
         bench.events.say(f"the file that {target} was before is kept as {kept}")
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.events.say)
-    card = model_file.read(target).card
+    card = model_file.read_card(target)
     records = card.history
     return Prepared(
         model=target,
