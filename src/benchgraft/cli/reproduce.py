@@ -59,6 +59,7 @@ def _print_plan(
     experiment: Experiment, data: Path | None, folder: Path, device: str, threads: int | None
 ) -> None:
     """What would run, on what, about how long."""
+    from ..config.parents import is_name
     from ..engines.device import prepare_device
     from ..experiment.plan import plan
     from ..progress import approximate
@@ -68,7 +69,8 @@ def _print_plan(
     say(f"run folder: {folder}")
     for name, stage in experiment.stages.items():
         if stage.model_file:
-            say(f"  {name}: comes with the program")
+            named = is_name(stage.model_file)
+            say(f"  {name}: " + (f"the parent {stage.model_file}" if named else "comes with the program"))
     for each in planned.stages:
         stage = experiment.stages[each.name]
         prepared = "once" if experiment.parents == 1 else f"{experiment.parents} times"

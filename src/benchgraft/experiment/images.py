@@ -187,15 +187,40 @@ def open_stage(
 ) -> tuple[OpenedData, StageImages, float]:
     """Data set and images of a stage, and the seconds that opening them took now, decoding apart.
 
+    Where arms take pictures of several sizes, the smallest ones tell which images are not to be judged by, so
+    that all arms are trained and tested on the same; that is no time of a run.
     Raises DataError as open_data does.
     """
-    start = time.perf_counter()
     data = experiment.stages[stage].data
-    side = stage_network(experiment, stage).side
-    opened = open_data(data, experiment.data[data], root, bench.cache, bench.events, side)
+    config = experiment.data[data]
+    sides = {
+        stage_network(experiment, name, bench.cache).side
+        for name in dict.fromkeys([*experiment.arms.values(), stage])
+        if experiment.stages[name].data == data
+    }
+    smallest = open_data(data, config, root, bench.cache, bench.events, min(sides)) if len(sides) > 1 else None
+    start = time.perf_counter()
+    side = stage_network(experiment, stage, bench.cache).side
+    opened = open_data(data, config, root, bench.cache, bench.events, side)
+    if smallest is not None:
+        opened = judged_as(opened, smallest)
     bench.profiler.add_decoding(data, opened.store.decode_seconds)
     images = stage_images(experiment, stage, opened)
     return opened, images, time.perf_counter() - start - opened.store.decode_seconds
+
+
+def judged_as(opened: OpenedData, other: OpenedData) -> OpenedData:
+    """The data set with the split and the dropped images of another opening of the same images.
+
+    Raises DataError where the two do not hold the same images.
+    """
+    if opened.store.keys != other.store.keys or not np.array_equal(opened.store.digests, other.store.digests):
+        raise DataError(
+            f"{opened.name} does not hold the same images at {opened.store.size} pixels as at "
+            f"{other.store.size}",
+            "leave its photos as they are while the experiment runs",
+        )
+    return replace(opened, sides=other.sides, dropped=other.dropped, notes=other.notes)
 
 
 def images_record(stage: str, data: str, images: StageImages) -> ImagesRecord:

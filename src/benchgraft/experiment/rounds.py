@@ -26,6 +26,7 @@ from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
 from .images import OpenedData, data_folder, open_stage
 from .jobs import Job, Site
+from .network import given_model
 from .run import Run
 from .thumbnails import keep_thumbnails
 
@@ -62,13 +63,20 @@ class Comparison:
             for name in self._experiment.chain(stage):
                 self._prepare(name, self._experiment.seed)
         given = self._experiment.stages[stage].model_file
-        return shipped_path(given) if given else self._bench.model_path(stage, None)
+        if given:
+            return shipped_path(given_model(given, self._bench.cache))
+        return self._bench.model_path(stage, None)
 
     def _begin(self, command: list[str], stages: Iterable[str]) -> None:
         """First line of a new ledger, or a check that the folder holds this very experiment.
 
-        Raises DataError before a new one is begun if a data set is missing or holds no image.
+        Raises ModelFileError before anything is begun if a model that should be there is not, and DataError
+        if a data set is missing or holds no image.
         """
+        stages = list(stages)
+        for given in (self._experiment.stages[name].model_file for name in stages):
+            if given:
+                given_model(given, self._bench.cache)
         self._account = Account(self._bench.folder)
         self._ledger = self._account.ledger
         if not self._ledger.of_kind(ExperimentRecord):
@@ -86,7 +94,7 @@ class Comparison:
                     f"{stage} comes ready ({given}): it cannot be trained {self._experiment.parents} times",
                     "use --parents with an experiment that trains its preparation, such as paper",
                 )
-            card = self._account.take(given)
+            card = self._account.take(given_model(given, self._bench.cache))
             self._given[stage] = card.model_digest
             known = "nothing is known of its making" + (f": {card.origin}" if card.origin else "")
             if card.record:

@@ -40,7 +40,7 @@ from .bench import Bench
 from .head import solve_head
 from .images import digests_of, keys_of
 from .inputs import Inputs, Share, compute_share, prepare_inputs
-from .network import asked_network
+from .network import asked_network, given_model
 from .run import Run
 
 
@@ -52,7 +52,11 @@ def parent_file(run: Run, bench: Bench) -> ModelFile | None:
     if run.settings.parent is None:
         return None
     given = run.experiment.stages[run.settings.parent].model_file
-    path = shipped_path(given) if given else model_path(run.experiment, run.settings.parent, run.seed, bench)
+    path = (
+        shipped_path(given_model(given, bench.cache))
+        if given
+        else model_path(run.experiment, run.settings.parent, run.seed, bench)
+    )
     file = model_file.read(path)
     if run.parent_digest not in (None, file.card.model_digest):
         raise RunFolderError(
