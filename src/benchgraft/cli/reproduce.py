@@ -14,7 +14,7 @@ from .output import say
 from .report import conclude
 
 if TYPE_CHECKING:
-    from ..config.experiment import Experiment
+    from ..config.experiment import Experiment, Stage
 
 
 @asks(ReproduceRequest)
@@ -55,6 +55,10 @@ def reproduce(
     leave_profile(folder, bench.profiler, bench.environment, say)
 
 
+def _length(stage: Stage, epochs: int) -> str:
+    return "its head solved" if stage.recipe.optimizer == "logistic" else f"at most {epochs} epochs"
+
+
 def _print_plan(
     experiment: Experiment, data: Path | None, folder: Path, device: str, threads: int | None
 ) -> None:
@@ -77,7 +81,7 @@ def _print_plan(
         role = f"{planned.rounds} runs of arm {each.arm}" if each.arm else prepared
         say(
             f"  {each.name}: {role}; {stage.data}, about {each.train_images:,} training images of "
-            f"{each.classes:,} classes, at most {each.epochs} epochs; parent "
+            f"{each.classes:,} classes, {_length(stage, each.epochs)}; parent "
             f"{stage.parent or 'none'}; frozen: {' '.join(stage.freeze) or 'nothing'}; "
             f"about {approximate(each.seconds)} a run"
         )

@@ -117,8 +117,8 @@ class Stage(BaseModel):
     parent: str | None = None
     """The stage whose model this one starts from; None: random weights."""
     model_file: str | None = None
-    """A model that is there already: the stage is not trained. A path, `shipped:NAME`, or a parent's name, such
-    as `imagenet` or `timm/NAME` (config/parents.py)."""
+    """A model that is there already: the stage is not trained. A path, `shipped:NAME`, or the name of a
+    parent (config/parents.py), such as `imagenet` or `timm/NAME`."""
     freeze: list[str] = []
     """Patterns of block names. Their weights never move."""
     freeze_random: bool = False

@@ -198,7 +198,9 @@ def open_stage(
         for name in dict.fromkeys([*experiment.arms.values(), stage])
         if experiment.stages[name].data == data
     }
-    smallest = open_data(data, config, root, bench.cache, bench.events, min(sides)) if len(sides) > 1 else None
+    smallest = (
+        open_data(data, config, root, bench.cache, bench.events, min(sides)) if len(sides) > 1 else None
+    )
     start = time.perf_counter()
     side = stage_network(experiment, stage, bench.cache).side
     opened = open_data(data, config, root, bench.cache, bench.events, side)

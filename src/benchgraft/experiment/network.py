@@ -26,8 +26,8 @@ def asked_network(experiment: Experiment, stage: Stage) -> NetworkSpec | None:
 def stage_network(experiment: Experiment, stage: str, cache: Path | None = None) -> NetworkSpec:
     """Of a stage's own model. Raises ModelFileError where it comes from a file that cannot be used.
 
-    cache: keeps the model file that a parent by a name of timm becomes; without one that parent is told by its
-    name, and its weights need not be there.
+    cache: keeps the model file that a parent by a name of timm becomes; without one that parent is told by
+    its name, and its weights need not be there.
     """
     asked = experiment.stages[stage]
     if asked.model_file:
@@ -41,8 +41,8 @@ def stage_network(experiment: Experiment, stage: str, cache: Path | None = None)
 
 @functools.cache
 def given_model(given: str, cache: Path) -> str:
-    """Where a stage's `model_file` is: a path, or the name of a shipped one. What is a parent's name becomes a
-    file in the cache, once a process: no run pays for that.
+    """Where a stage's `model_file` is: a path, or the name of a shipped one. A parent by a name of timm
+    becomes a file in the cache, once a process: no run pays for that.
 
     Raises ModelFileError where weights are missing, or for a word that is neither a name nor a file.
     """

@@ -75,8 +75,8 @@ def find_weights(name: str, network: str, given: Path | None, may_download: bool
     raise ModelFileError(
         f'parent "{name}": the weights of {network} are not here',
         *install,
-        "give a file of them with --weights FILE, which adapt and compare take (safetensors, or a state dict of "
-        "torch)",
+        "give a file of them with --weights FILE, which adapt and compare take (safetensors, or a state dict "
+        "of torch)",
         f"timm fetches them from {timm_weights.stated(network).places}{tried}",
     )
 

@@ -25,7 +25,7 @@ from ..report.words import (
     seconds,
     times,
 )
-from ..runfolder.runs import RunFolder
+from ..runfolder.runs import Arm, RunFolder
 from ..statistics.estimates import Estimate, break_even, difference_of_means, ratio_of_means
 from .audit import Status
 from .published import preparation_minutes, published
@@ -59,7 +59,7 @@ class Claim(Part):
 def judge(folder: RunFolder, against: Against) -> list[Claim]:
     """Every claim; those about a transfer arm once for each such arm."""
     claims = [_stages(folder)]
-    for arm in [arm.name for arm in folder.rivals] or ["transfer"]:
+    for arm in [arm.name for arm in of_the_paper(folder)] or ["transfer"]:
         judged, payback, difference = against.of(arm)
         claims += [
             *_speed(arm, judged),
@@ -68,6 +68,11 @@ def judge(folder: RunFolder, against: Against) -> list[Claim]:
             _made_once(arm, payback, difference),
         ]
     return claims
+
+
+def of_the_paper(folder: RunFolder) -> list[Arm]:
+    """The transfer arms that the paper speaks of; of a parent from elsewhere it says nothing."""
+    return [arm for arm in folder.rivals if folder.origin(arm) is None]
 
 
 def at_least(value: Estimate, bound: float) -> Verdict:

@@ -9,13 +9,13 @@ import numpy as np
 from ..report import summary as measured
 from ..report.blocks import Block, Grid, Heading, Lines
 from ..report.headline import Against
-from ..report.sections import Beside, Columns, run_lines, runs_here, side_by_side
+from ..report.sections import Beside, Columns, run_lines, runs_here, side_by_side, table_blocks
 from ..report.summary import Summary, Table, table_of
 from ..report.words import INTERVALS, bare_per_cent, bounds, per_cent
 from ..runfolder.runs import SCRATCH, Arm, RunFolder
 from ..statistics.estimates import mean_interval, mean_time_interval
 from .audit import Finding, audit
-from .claims import Claim, judge
+from .claims import Claim, judge, of_the_paper
 from .published import PublishedTable, published
 
 PAPER_STAGES = 2
@@ -36,7 +36,8 @@ class PaperTable(Table):
 class PaperSummary(Summary):
     """All that is said of the paper's comparison."""
 
-    tables: Sequence[PaperTable]
+    tables: Sequence[PaperTable | Table]
+    """Those of the paper first; a plain one of each arm that it has not."""
     audit: list[Finding]
     claims: list[Claim]
 
@@ -58,7 +59,7 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> PaperSummar
 
 def beside(summary: PaperSummary) -> Beside:
     """The paper's part of a report."""
-    tables = [] if summary.study else [block for table in summary.tables for block in _table_blocks(table)]
+    tables = [] if summary.study else [block for table in summary.tables for block in _blocks_of(table)]
     findings = [[finding.status, finding.statement] for finding in summary.audit]
     audited: list[Block] = [
         Heading("Audit of the published figures, recomputed"),
@@ -103,6 +104,10 @@ def _verdicts(summary: PaperSummary) -> list[Block]:
     ]
 
 
+def _blocks_of(table: Table) -> list[Block]:
+    return _table_blocks(table) if isinstance(table, PaperTable) else table_blocks(table)
+
+
 def _table_blocks(table: PaperTable) -> list[Block]:
     where = [f"{word} {name}" for word, name in (("arm", table.arm), ("stage", table.stage)) if name]
     title = f"Table {table.number}: {table.title}" + (f" ({', '.join(where)})" if where else "")
@@ -140,11 +145,12 @@ def _bare(value: float) -> str:
     return f"{value:.2f}"
 
 
-def _tables(folder: RunFolder) -> list[PaperTable]:
+def _tables(folder: RunFolder) -> list[PaperTable | Table]:
     paper = published()
     scratch = folder.scratch or Arm(SCRATCH, "", ())
     stages = [*folder.preparation, None, None][:PAPER_STAGES]
-    rivals = folder.rivals or [Arm("transfer", "", ())]
+    rivals = of_the_paper(folder) or [Arm("transfer", "", ())]
+    others = [arm for arm in folder.rivals if arm not in rivals]
     return [
         _table(folder, 2, scratch, paper.table_2),
         *(
@@ -152,6 +158,7 @@ def _tables(folder: RunFolder) -> list[PaperTable]:
             for number, run, printed in zip((3, 4), stages, (paper.table_3, paper.table_4), strict=True)
         ),
         *(_table(folder, 5, arm, paper.table_5) for arm in rivals),
+        *(table_of(folder, arm.runs, f"Runs of arm {arm.name}", arm.stage, arm.name) for arm in others),
     ]
 
 
@@ -171,7 +178,7 @@ def _missing(folder: RunFolder) -> list[str]:
             if not folder.preparation
             else f"only {len(folder.preparation)} of {PAPER_STAGES} preparation stages in this folder"
         )
-    for arm in folder.arms.values():
+    for arm in [*([folder.scratch] if folder.scratch else []), *of_the_paper(folder)]:
         seeds = len(arm.once_a_seed)
         printed = len(paper.table_2.minutes if arm.name == SCRATCH else paper.table_5.minutes)
         if seeds < printed:

@@ -89,7 +89,7 @@ class Mistake(Part):
 
 def over_sources(folder: RunFolder, runs: Sequence[RunRecord]) -> Estimate | None:
     """Mean accuracy of runs, interval over source classes; None with a single run or without one test set."""
-    tested = _tested(folder, runs)
+    tested = answers_of(folder, runs)
     if len(runs) < 2 or tested is None:
         return None
     images, right = tested
@@ -114,7 +114,7 @@ def difference(
 ) -> tuple[Estimate, Estimate | None, Estimate]:
     """Of mean accuracies: over runs, over source classes (None where it cannot be had), over both."""
     runs = difference_of_means(by_parent(ours), by_parent(theirs))
-    tested, rival = _tested(folder, ours), _tested(folder, theirs)
+    tested, rival = answers_of(folder, ours), answers_of(folder, theirs)
     if min(len(ours), len(theirs)) < 2 or tested is None or rival is None:
         why = runs.why_none or "the test images are not all in the ledger: no interval"
         return runs, None, Estimate(value=runs.value, method=runs.method, why_none=why)
@@ -126,7 +126,7 @@ def difference(
 
 def is_of_same_images(folder: RunFolder, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]) -> bool:
     """Whether all these runs were tested on the same images."""
-    tested, rival = _tested(folder, ours), _tested(folder, theirs)
+    tested, rival = answers_of(folder, ours), answers_of(folder, theirs)
     return tested is not None and rival is not None and tested[0].test.keys == rival[0].test.keys
 
 
@@ -143,6 +143,16 @@ def by_parent(runs: Sequence[RunRecord]) -> list[float]:
     return [float(np.mean(values)) for values in parents.values()]
 
 
+def answers_of(folder: RunFolder, runs: Sequence[RunRecord]) -> tuple[ImagesRecord, Floats] | None:
+    """Test images and the fraction of runs that got each right; None if the runs share no test set."""
+    found = [folder.images_of(run) for run in runs]
+    images = found[0] if found else None
+    if images is None or not images.test.labels or any(other is not images for other in found):
+        return None
+    right: Floats = np.mean([right_answers(run, images) for run in runs], axis=0)
+    return images, right
+
+
 def confusions(folder: RunFolder) -> list[Confusion]:
     """Of every arm, and of preparation stages that have predictions here."""
     return [_confusion(name, runs, images) for name, runs, images in _answered(folder)]
@@ -157,16 +167,6 @@ def surest_mistakes(folder: RunFolder) -> list[Mistake]:
         if name in arms
         for mistake in _surest(name, runs, images)
     ]
-
-
-def _tested(folder: RunFolder, runs: Sequence[RunRecord]) -> tuple[ImagesRecord, Floats] | None:
-    """Test images and the fraction of runs that got each right; None if the runs share no test set."""
-    found = [folder.images_of(run) for run in runs]
-    images = found[0] if found else None
-    if images is None or not images.test.labels or any(other is not images for other in found):
-        return None
-    right: Floats = np.mean([right_answers(run, images) for run in runs], axis=0)
-    return images, right
 
 
 def _difference(folder: RunFolder, scratch: Arm, arm: Arm) -> AccuracyDifference:
@@ -204,7 +204,7 @@ def _single_models(
 def _rest_mistakes(folder: RunFolder, arm: Arm) -> RestMistakes | None:
     runs = arm.once_a_seed
     images = folder.images_of(runs[0]) if runs else None
-    if images is None or _tested(folder, runs) is None:
+    if images is None or answers_of(folder, runs) is None:
         return None
     rest = rest_class(folder.experiment.config, images.class_names)
     if rest is None:

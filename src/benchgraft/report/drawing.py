@@ -89,9 +89,13 @@ class Look:
 
 
 def look(summary: Summary, arm: str, variant: Variant) -> Look:
-    """The same arm looks the same in every figure; several transfer arms are told apart by their names."""
-    label = SCRATCH if arm == SCRATCH else named(arm_name(summary, arm), variant)
-    return Look(label, *LOOKS[SCRATCH if arm == SCRATCH else variant])
+    """The same arm looks the same in every figure; several transfer arms are told apart by their names, and
+    cold runs of all but the first by their colour too."""
+    if arm == SCRATCH:
+        return Look(SCRATCH, *LOOKS[SCRATCH])
+    is_first = arm == next((table.arm for table in summary.tables if table.arm not in (None, SCRATCH)), arm)
+    kind: Variant = variant if is_first or variant != "cold" else "pixels"
+    return Look(named(arm_name(summary, arm), variant), *LOOKS[kind])
 
 
 def arm_name(summary: Summary, arm: str) -> str:

@@ -128,6 +128,11 @@ def cost(summary: Summary) -> Picture | None:
         (SCRATCH, "pixels", 0.0, speedup.scratch_seconds),
         (payback.arm, payback.variant, payback.preparation_seconds, speedup.transfer_seconds),
     ]
+    lines += [
+        (row.arm, "cold", 0.0, row.first.value)
+        for row in (summary.choice.rows if summary.choice else [])
+        if row.first and row.again and row.preparation_seconds is None
+    ]
     for arm, variant, start, mean in lines:
         spread = _spread_of(summary, arm, variant)
         _cost_line(axes, last, start / scale, mean / scale, spread, scale, look(summary, arm, variant))
@@ -141,6 +146,8 @@ def cost(summary: Summary) -> Picture | None:
     axes.set(xlim=(0, last), xlabel="retrainings", ylabel=f"time in all, {unit}")
     axes.set_ylim(bottom=0)
     see, alt = _cost_in_words(payback, speedup)
+    if len(lines) > 2:
+        see += f" {words.capital(', '.join(line[0] for line in lines[2:]))}: {words.NOT_COUNTED}."
     return Picture("cost", "Cost of many retrainings", see, alt, svg(figure, "cost"))
 
 
@@ -195,12 +202,13 @@ def speedup(summary: Summary) -> Picture | None:
         style = look(summary, entry.arm, entry.variant)
         values = [entry.epochs, entry.images_per_epoch, entry.cost_per_image, entry.ratio.value]
         for place, value in enumerate(values):
+            if value is None:
+                continue
             y = place + (number - (count - 1) / 2) * 0.7 / count
             axes.plot([1, value], [y, y], color=style.colour, linewidth=3, alpha=0.55, solid_capstyle="butt")
-            axes.plot(
-                [value], [y], style.marker, color=style.colour, label=style.label if not place else None
-            )
             is_whole = place == len(values) - 1
+            label = style.label if is_whole else None
+            axes.plot([value], [y], style.marker, color=style.colour, label=label)
             end = max(1.0, value, entry.ratio.high or 0.0) if is_whole else max(1.0, value)
             axes.annotate(words.times(value), (end, y), (7, -3), textcoords="offset points")
         if entry.ratio.low is not None and entry.ratio.high is not None:
@@ -215,9 +223,8 @@ def speedup(summary: Summary) -> Picture | None:
     axes.set_xlabel("scratch over transfer (logarithmic)")
     legend(figure, axes)
     told = "; ".join(
-        f"{look(summary, entry.arm, entry.variant).label}: {words.times(entry.epochs)} epochs, "
-        f"{words.times(entry.images_per_epoch)} images an epoch, {words.times(entry.cost_per_image)} cost an "
-        f"image, {words.estimate(entry.ratio, words.times)} in all"
+        f"{look(summary, entry.arm, entry.variant).label}: {_factors_in_words(entry)}"
+        f"{words.estimate(entry.ratio, words.times)} in all"
         for entry in summary.speedups
     )
     see = "The first three factors multiply to the last; what lies right of the line speaks for transfer."
@@ -226,6 +233,15 @@ def speedup(summary: Summary) -> Picture | None:
     if any(entry.other_machine for entry in summary.speedups):
         see += f" {words.capital(words.OTHER_MACHINE)}."
     return Picture("speed-up", "What the speed-up is made of", see, told + ".", svg(figure, "speed-up"))
+
+
+def _factors_in_words(entry: Speedup) -> str:
+    if entry.epochs is None or entry.images_per_epoch is None or entry.cost_per_image is None:
+        return ""
+    return (
+        f"{words.times(entry.epochs)} epochs, {words.times(entry.images_per_epoch)} images an epoch, "
+        f"{words.times(entry.cost_per_image)} cost an image, "
+    )
 
 
 def _phase(axes: Axes, place: int, share: float, name: str, **options: Any) -> BarContainer:

@@ -19,6 +19,8 @@ from ..runfolder.runs import SCRATCH, Arm, RunFolder
 from ..statistics.proportions import proportion
 from . import words
 from .accuracy import AccuracyDifference
+from .choice import Choice
+from .choice_told import choice_answer
 from .speed import Payback, Speedup, is_told_apart
 from .words import bare_per_cent, bounds, capital, estimate, number, ordinal, per_cent, seconds, times
 
@@ -63,11 +65,17 @@ class Against(NamedTuple):
         )
 
 
-def answer(folder: RunFolder, against: Against) -> list[str]:
-    """Sentences, the most important first; of each transfer arm, by its cold runs where it has such."""
+def answer(folder: RunFolder, against: Against, found: Choice | None = None) -> list[str]:
+    """Sentences, the most important first; of each transfer arm, by its cold runs where it has such.
+
+    found: of three arms or more, which one; the answer then says that.
+    """
     arms = [arm for arm in folder.rivals if arm.runs]
     if not arms or folder.scratch is None or not folder.scratch.runs:
         return _alone(folder)
+    given = [f"Preparation was {words.GIVEN}."] if any(p.preparation_given for p in against.paybacks) else []
+    if found is not None:
+        return [*choice_answer(found, _where(folder, arms[0])), *given, words.parents_told(arms)]
     sentences = []
     for arm in arms:
         name = "Transfer" if len(arms) == 1 else f"Arm {arm.name}"
@@ -77,11 +85,9 @@ def answer(folder: RunFolder, against: Against) -> list[str]:
             _faster(name, speedup),
             _accurate(name, difference, _where(folder, arm)),
         ]
-    if any(entry.preparation_given for entry in against.paybacks):
-        sentences.append(f"Preparation was {words.GIVEN}.")
     cannot_tell = any(not entry.together.differs_from(0.0) for entry in against.differences)
     elsewhere = _measured_elsewhere(folder, arms[0]) if cannot_tell else []
-    return [*sentences, *elsewhere, words.parents_told(arms)]
+    return [*sentences, *given, *elsewhere, words.parents_told(arms)]
 
 
 def quoted(images: float) -> str:

@@ -10,6 +10,7 @@ from ..statistics.significance import RunsNeeded, Significance
 from . import words
 from .accuracy import AccuracyDifference, RestMistakes
 from .blocks import Block, Grid, Heading, Lines, numbers
+from .choice_told import choice_blocks
 from .speed import Payback, TimeRatio
 from .study import StudyDifference, StudyRow, StudyStep, StudySummary
 from .summary import Spread, Summary, Table
@@ -22,7 +23,8 @@ def measured(summary: Summary) -> list[Block]:
     """Of a study its tables; else speed-up, accuracy, break-even and how sure all of it is."""
     if summary.study:
         return study_blocks(summary.study)
-    return [*_speedups(summary), *_accuracy(summary), *_paybacks(summary), *_certainty(summary)]
+    which = choice_blocks(summary.choice) if summary.choice else []
+    return [*which, *_speedups(summary), *_accuracy(summary), *_paybacks(summary), *_certainty(summary)]
 
 
 def study_blocks(found: StudySummary) -> list[Block]:
@@ -103,9 +105,10 @@ def _factor_cells(found: TimeRatio, slow: float, fast: float) -> list[str]:
     return [
         f"{seconds(slow)} / {seconds(fast)}",
         estimate(bare, times) + (" #" if found.other_machine else ""),
-        times(found.epochs),
-        times(found.images_per_epoch),
-        times(found.cost_per_image),
+        *(
+            "" if factor is None else times(factor)
+            for factor in (found.epochs, found.images_per_epoch, found.cost_per_image)
+        ),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from ..part import Part
-from ..runfolder.records import Environment, ImagesRecord
+from ..runfolder.records import DataRecord, Environment, ImagesRecord
 from ..runfolder.runs import Arm, RunFolder, Variant, variant
 
 
@@ -101,6 +101,7 @@ def machines(folder: RunFolder) -> list[str]:
 
 def provenance(folder: RunFolder) -> Provenance:
     """From the ledger alone."""
+    names = [data.name for data in folder.stores]
     revisions = (run.environment.git_revision for run in folder.runs)
     return Provenance(
         rerun=shlex.join(["benchgraft", *_elsewhere(folder.experiment.command[1:], folder.experiment.name)]),
@@ -109,8 +110,8 @@ def provenance(folder: RunFolder) -> Provenance:
         seeds={arm.name: [run.seed for run in arm.once_a_seed] for arm in folder.arms.values()},
         data=[
             *(
-                DataDigest(what=f"data set {data.name}", images=data.images, digest=data.store_key)
-                for data in folder.data.values()
+                DataDigest(what=_named(data, names), images=data.images, digest=data.store_key)
+                for data in folder.stores
             ),
             *(
                 DataDigest(
@@ -125,6 +126,11 @@ def provenance(folder: RunFolder) -> Provenance:
             Weights.of(run, variant=variant(run), frozen_tensors=len(run.frozen)) for run in folder.runs
         ],
     )
+
+
+def _named(data: DataRecord, names: list[str]) -> str:
+    """A data set; with the side of its pictures, where it was opened at several."""
+    return f"data set {data.name}" + (f", {data.side} pixels" if names.count(data.name) > 1 else "")
 
 
 def _stage_data(folder: RunFolder, images: ImagesRecord) -> StageData:

@@ -67,11 +67,12 @@ def arms(summary: Summary) -> list[Block]:
     """The runs of every arm; a study tells them in its one table."""
     if summary.study:
         return []
-    return [
-        block
-        for table in summary.tables
-        for block in (Heading(table.title), side_by_side([runs_here(table)]), *said(run_lines(table)))
-    ]
+    return [block for table in summary.tables for block in table_blocks(table)]
+
+
+def table_blocks(table: Table) -> list[Block]:
+    """The runs of one arm."""
+    return [Heading(table.title), side_by_side([runs_here(table)]), *said(run_lines(table))]
 
 
 def notes(summary: Summary) -> list[Block]:

@@ -31,12 +31,13 @@ class TimeRatio(Part):
     """Mean time of some runs over that of others, and what it is made of.
 
     ratio.value = epochs x images_per_epoch x cost_per_image; each factor is slow runs over fast ones.
+    None where some runs have no epochs, since their head is solved.
     """
 
     ratio: Estimate
-    epochs: float
-    images_per_epoch: float
-    cost_per_image: float
+    epochs: float | None
+    images_per_epoch: float | None
+    cost_per_image: float | None
     other_machine: bool
     """The two were timed on different machines, or with other threads: not a ratio of methods."""
 
@@ -94,7 +95,7 @@ class Reached(Part):
 
 
 class Learning(Part):
-    """Accuracy against wall time of all uninterrupted runs."""
+    """Accuracy against wall time of all uninterrupted runs; a head that is solved has no epochs."""
 
     target: float | None
     """Median over scratch runs of the validation accuracy of the epoch that was kept."""
@@ -157,12 +158,14 @@ def same_machine(runs: Sequence[RunRecord]) -> bool:
 
 def time_ratio(slow: Sequence[RunRecord], fast: Sequence[RunRecord]) -> TimeRatio:
     """Of the mean times of two groups of runs."""
-    epochs, images, cost = (first / second for first, second in zip(_parts(slow), _parts(fast), strict=True))
+    factors: list[float | None] = [None] * 3
+    if not any(run.penalty is not None for run in (*slow, *fast)):
+        factors = [first / second for first, second in zip(_parts(slow), _parts(fast), strict=True)]
     return TimeRatio(
         ratio=ratio_of_means(seconds_of(slow), seconds_of(fast)),
-        epochs=epochs,
-        images_per_epoch=images,
-        cost_per_image=cost,
+        epochs=factors[0],
+        images_per_epoch=factors[1],
+        cost_per_image=factors[2],
         other_machine=not same_machine([*slow, *fast]),
     )
 
@@ -184,7 +187,7 @@ def learning(folder: RunFolder) -> Learning:
         for arm in folder.arms.values()
         for variant in VARIANTS
         for run in arm.timed(variant)
-        if run.validation_accuracy
+        if run.validation_accuracy and run.penalty is None
     ]
     kept = [
         run.validation_accuracy[run.kept_epoch - 1]

@@ -6,8 +6,10 @@ Seconds are wall time of whole runs; accuracies are fractions; `None` means that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from ..part import Part
 from ..runfolder.records import RunRecord
@@ -16,6 +18,7 @@ from ..statistics.estimates import Estimate, mean_interval, mean_time_interval, 
 from ..statistics.significance import FEWEST_RUNS_FOR_BOOTSTRAP, RunsNeeded, bootstrap_mean, runs_needed
 from . import accuracy, headline, provenance, speed, words
 from .accuracy import AccuracyDifference, Confusion, Mistake, RestMistakes
+from .choice import Choice, choice
 from .network import Network, networks
 from .provenance import LabelledImages, Provenance, StageData
 from .speed import Learning, Payback, Phases, Speedup
@@ -100,6 +103,16 @@ class Summary(Part):
     notes: list[str]
     study: StudySummary | None
     """The points of a study; None for a comparison of arms."""
+    choice: Choice | None = None
+    """Which of three arms or more; None where there are two, and for a study."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_choice(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without choice where there is none: reports of two arms stay as they were."""
+        fields: dict[str, Any] = handler(self)
+        if self.choice is None:
+            fields.pop("choice", None)
+        return fields
 
 
 def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
@@ -115,7 +128,8 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
         for arm in folder.arms.values()
     ]
     of_study = study(folder)
-    told = study_answer(of_study) if of_study else headline.answer(folder, against)
+    of_arms = choice(folder)
+    told = study_answer(of_study) if of_study else headline.answer(folder, against, of_arms)
     return Summary(
         experiment=folder.experiment.name,
         protocol=folder.experiment.protocol,
@@ -141,6 +155,7 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
         missing=_missing(folder),
         notes=_notes(folder),
         study=of_study,
+        choice=of_arms,
     )
 
 

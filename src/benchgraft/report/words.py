@@ -15,6 +15,7 @@ VARIANT_TEXT: dict[Variant, str] = {"cold": "cold", "warm": "warm", "pixels": "f
 INTERVALS = "In brackets: 95 % intervals"
 OTHER_MACHINE = "timed on another machine or with other threads, so not compared"
 GIVEN = "not trained here, timed where the model was made"
+NOT_COUNTED = "what the making of its parent took is not known, and not counted"
 OTHER_IMAGES = "the arms were tested on different images"
 WHICH_IS_FASTER = "these runs cannot tell which is faster"
 WHICH_IS_MORE_ACCURATE = "these runs cannot tell which is more accurate"
@@ -126,7 +127,10 @@ def product_told(before: str, after: str, whole: str) -> str:
 
 def parents_told(arms: Sequence[Arm]) -> str:
     """How far what is said of transfer reaches."""
-    count = min(len({run.parent_digest for run in arm.runs}) for arm in arms)
+    parents = [{run.parent_digest for run in arm.runs} for arm in arms]
+    count = min(map(len, parents))
+    if count < 2 and len(set().union(*parents)) > 1:
+        return "The runs of an arm all start from one parent model: this holds for these parents."
     if count < 2:
         return "All transfer runs start from one parent model: this holds for this parent."
     return f"The transfer runs take turns on {count} parents of as many seeds; intervals are over parents."

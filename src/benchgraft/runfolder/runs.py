@@ -65,6 +65,8 @@ class RunFolder:
     arms: dict[str, Arm]
     origins: tuple[OriginRecord, ...] = ()
     """Models from elsewhere that runs build on."""
+    stores: tuple[DataRecord, ...] = ()
+    """Every data set as opened: of one name several, where networks take pictures of several sizes."""
 
     @property
     def is_of_the_paper(self) -> bool:
@@ -94,8 +96,10 @@ class RunFolder:
         return next(iter(same + by_digest + by_stage), None)
 
     def chain(self, arm: Arm) -> list[RunRecord]:
-        """The preparation that this arm's runs stand on, first stage first; empty for a random start."""
-        if not arm.runs or arm.runs[0].parent_digest is None:
+        """The preparation that this arm's runs stand on, first stage first; empty for a random start, and for
+        a parent from elsewhere."""
+        first = arm.runs[0].parent_digest if arm.runs else None
+        if first is None or any(each.model_digest == first for each in self.origins):
             return []
         found = _ancestors(arm.runs[0], self.preparation)
         return found or list(self.preparation)
@@ -125,6 +129,7 @@ def group(records: Sequence[AnyRecord]) -> RunFolder:
     diverged = sorted(
         (record for record in records if isinstance(record, DivergedRecord)), key=lambda run: run.seed
     )
+    stores = tuple(record for record in records if isinstance(record, DataRecord))
     arms = {
         name: Arm(
             name,
@@ -136,11 +141,12 @@ def group(records: Sequence[AnyRecord]) -> RunFolder:
     }
     return RunFolder(
         experiment=experiment,
-        data={record.name: record for record in records if isinstance(record, DataRecord)},
+        data={record.name: record for record in stores},
         images=tuple(record for record in records if isinstance(record, ImagesRecord)),
         preparation=_ordered([run for run in runs if run.arm is None]),
         arms=arms,
         origins=tuple(record for record in records if isinstance(record, OriginRecord)),
+        stores=stores,
     )
 
 

@@ -1,0 +1,246 @@
+"""Which of several arms, told: the answer's sentences, and the tables behind them."""
+
+from __future__ import annotations
+
+from ..runfolder.runs import SCRATCH
+from ..statistics.estimates import BreakEven
+from .blocks import Block, Grid, Heading, Lines, numbers
+from .choice import ArmRow, Choice
+from .words import capital, estimate, ordinal, per_cent, points, seconds, times
+
+_COUNTS = {3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+def choice_answer(found: Choice, where: str) -> list[str]:
+    """Which one, and from when on; then what that rests on. where: what kind of test photos these are."""
+    best, others = found.rows[0], found.rows[1:]
+    rivals = [row for row in others if not found.pair(best.arm, row.arm).is_shown]
+    which = _several(found, [best, *rivals], where) if rivals else _one(found, where)
+    return [which, *_beyond(found), _times(found), *_fastest(found, rivals), *_unknown(found)]
+
+
+def choice_blocks(found: Choice) -> list[Block]:
+    """The table over arms, and every two of them."""
+    return [
+        Heading("Which one"),
+        _arms(found),
+        Lines(_arm_notes(found)),
+        _pairs(found),
+        Lines([_correction(found)]),
+    ]
+
+
+def choice_tiles(found: Choice) -> list[tuple[str, str, str]]:
+    """Of each arm, the most accurate first: how many photos right, and in what time."""
+    return [
+        (
+            way(found, row),
+            per_cent(row.accuracy.value),
+            f"in {seconds(row.first.value)}" + (f", again in {seconds(row.again.value)}" if row.again else "")
+            if row.first
+            else "no time",
+        )
+        for row in found.rows
+    ]
+
+
+def way(found: Choice, row: ArmRow) -> str:
+    """What an arm does, within a sentence."""
+    if row.parent is None:
+        return "training from scratch" if row.arm == SCRATCH else f"arm {row.arm}"
+    is_only = [other.parent for other in found.rows].count(row.parent) == 1
+    return f"transfer from parent {row.parent}" if is_only else f"arm {row.arm}"
+
+
+def _one(found: Choice, where: str) -> str:
+    best = found.rows[0]
+    text = (
+        f"{capital(way(found, best))} gets the most test photos right, "
+        f"{estimate(best.accuracy, per_cent)}{where}"
+    )
+    return f"{text}." if best.arm == SCRATCH else f"{text}, and {_pays(found, best)}."
+
+
+def _several(found: Choice, leaders: list[ArmRow], where: str) -> str:
+    """Where the runs cannot tell which is the most accurate: the cheapest of those that may be."""
+    names = _listed([f"{way(found, row)} ({estimate(row.accuracy, per_cent)})" for row in leaders], "or")
+    if any(row.runs < 2 for row in found.rows):
+        return f"One run an arm cannot tell which one gets the most test photos right{where}: {names}."
+    cannot = f"these runs cannot tell which gets the most test photos right{where}: {names}"
+    quick = _quickest(found, leaders)
+    if quick is None:
+        return f"{capital(cannot)}; nor which of them takes the least time."
+    pays = "" if quick.arm == SCRATCH else f", and {_pays(found, quick)}"
+    return f"{capital(way(found, quick))} takes the least time of those that may be best{pays}; {cannot}."
+
+
+def _beyond(found: Choice) -> list[str]:
+    """The best arm against each other one, where other photos are to be judged."""
+    best, shown, open_, unit = found.rows[0], [], [], "photos" if found.by_photo else "source classes"
+    for row in found.rows[1:]:
+        value = found.pair(best.arm, row.arm).beyond
+        if value.differs_from(0.0):
+            shown.append(f"{estimate(value, points)} points than {way(found, row)}")
+        elif value.has_interval:
+            open_.append(f"{way(found, row)} ({estimate(value, points)} points)")
+    told = (
+        [f"On other {unit} too {way(found, best)} is more accurate: by {_listed(shown, 'and')}."]
+        if shown
+        else []
+    )
+    if open_:
+        text = f"whether {way(found, best)} is more accurate than {_listed(open_, 'and')} on other {unit} too"
+        told.append(f"{capital(text)}, {found.rows[0].tested:,} test photos cannot tell.")
+    return told
+
+
+def _times(found: Choice) -> str:
+    told = []
+    for row in sorted(found.rows, key=lambda row: row.first.value if row.first else 0.0):
+        if row.first is not None:
+            kept = f" ({seconds(row.again.value)} again on the same photos)" if row.again else ""
+            told.append(f"{seconds(row.first.value)}{kept} by {way(found, row)}")
+    return f"A retraining takes {_listed(told, 'and')}." if told else "No uninterrupted run: no times."
+
+
+def _fastest(found: Choice, rivals: list[ArmRow]) -> list[str]:
+    """From when on the quickest arm pays, where that is not the one that the answer names."""
+    quick = _quickest(found, found.rows)
+    if quick is None or rivals or quick.arm in (SCRATCH, found.rows[0].arm):
+        return []
+    spent = quick.preparation_seconds
+    behind = "" if spent is None else f", preparation of {seconds(spent)} included"
+    return [f"{capital(way(found, quick))} is the quickest, and {_pays(found, quick)}{behind}."]
+
+
+def _unknown(found: Choice) -> list[str]:
+    names = [str(row.parent) for row in found.rows if row.parent and row.preparation_seconds is None]
+    return (
+        [f"What the making of {_listed(names, 'and')} took is not known, and not counted."] if names else []
+    )
+
+
+def _pays(found: Choice, row: ArmRow) -> str:
+    """From when on, against scratch: by features computed each time, else by kept ones."""
+    against = found.pair(row.arm, SCRATCH)
+    if row.pays_first is None or against.seconds_first is None:
+        return "whether it pays in time cannot be said"
+    if not against.seconds_first.differs_from(1.0):
+        return f"these runs cannot tell whether it pays in time{_kept(found, row)}"
+    if row.pays_first.low is None or not row.pays_first.has_interval:
+        return f"it takes longer than training from scratch{_kept(found, row)}"
+    return f"it pays against training from scratch {_from(row.pays_first)}"
+
+
+def _kept(found: Choice, row: ArmRow) -> str:
+    against = found.pair(row.arm, SCRATCH).seconds_again
+    even = row.pays_again
+    if even is None or even.high is None or against is None or not against.differs_from(1.0):
+        return ""
+    return f", but on the same photos again it pays {_from(even)}"
+
+
+def _from(even: BreakEven) -> str:
+    if even.high is None:
+        return f"from the {ordinal(even.low or 1)} retraining on at best, never at worst"
+    interval = f" ({even.low:,} to {even.high:,})" if even.low != even.high else ""
+    return f"from the {ordinal(even.first or 1)} retraining on{interval}"
+
+
+def _quickest(found: Choice, rows: list[ArmRow]) -> ArmRow | None:
+    """The arm that takes the least time, if that is told apart from all others of these."""
+    timed = sorted((row for row in rows if row.first), key=lambda row: row.first.value if row.first else 0.0)
+    if len(timed) < len(rows):
+        return None
+    ratios = [found.pair(timed[0].arm, row.arm).seconds_first for row in timed[1:]]
+    return timed[0] if all(ratio is not None and ratio.differs_from(1.0) for ratio in ratios) else None
+
+
+def _arms(found: Choice) -> Grid:
+    header = [
+        "arm",
+        "test\naccuracy",
+        "right, of\n" + f"{found.rows[0].tested:,}",
+        "retraining,\nfeatures anew",
+    ]
+    header += ["retraining,\nfeatures kept", "pays,\nanew", "pays,\nkept"]
+    rows = [
+        [
+            row.arm,
+            estimate(row.accuracy.bare, per_cent),
+            f"{row.right:.1f}",
+            *(estimate(value.bare, seconds) if value else "" for value in (row.first, row.again)),
+            *(_first_to_pay(even) if even else "" for even in (row.pays_first, row.pays_again)),
+        ]
+        for row in found.rows
+    ]
+    return numbers(header, rows)
+
+
+def _first_to_pay(even: BreakEven) -> str:
+    if not even.has_interval:
+        return f"{even.first:,}" if even.first is not None else "never"
+    first, low, high = (f"{n:,}" if n is not None else "never" for n in (even.first, even.low, even.high))
+    return first if low == high else f"{first} ({low} to {high})"
+
+
+def _pairs(found: Choice) -> Grid:
+    header = ["", "points,\nthese photos", "points,\nother photos too", "time,\nfeatures anew", "time,\nkept"]
+    if not found.by_photo:
+        header[2] = "points, other\nsource classes too"
+    rows = [
+        [
+            f"{pair.first} against {pair.second}",
+            *(estimate(value.bare, points) for value in (pair.here, pair.beyond)),
+            *(
+                estimate(value.bare, times) if value else ""
+                for value in (pair.seconds_first, pair.seconds_again)
+            ),
+        ]
+        for pair in found.pairs
+    ]
+    return numbers(header, rows)
+
+
+def _arm_notes(found: Choice) -> list[str]:
+    unit = "each photo as if independent of the others" if found.by_photo else "source class by source class"
+    fixed = [row.arm for row in found.rows if row.is_fixed]
+    return [
+        *(_start_told(row) for row in found.rows),
+        f"Accuracy: interval for other runs and other photos, {unit}.",
+        "Pays: the retraining from which on an arm has cost less time in all than training from scratch, "
+        "with features computed anew in each retraining, or in the first one alone and kept for the others.",
+        *(
+            [f"All runs of {_listed(fixed, 'and')} gave the same model: no seed matters there."]
+            if fixed
+            else []
+        ),
+    ]
+
+
+def _start_told(row: ArmRow) -> str:
+    size = f"; a network of {row.parameters:,} parameters" if row.parameters else ""
+    if row.parent is None:
+        return f"{row.arm} starts from random weights{size}."
+    knows = f", trained on {row.trained_on}" if row.trained_on else ""
+    spent = "unknown" if row.preparation_seconds is None else seconds(row.preparation_seconds)
+    return f"{row.arm} starts from {row.parent}{knows} (preparation: {spent}){size}."
+
+
+def _correction(found: Choice) -> str:
+    count = len(found.pairs)
+    return (
+        f"Arms are paired by seed: same photos, same round. Intervals of the {_count(count)} pairs are wider "
+        f"than 95 % (Bonferroni: {100 * (1 - 0.05 / count):.1f} % each), so that in each column all "
+        f"{_count(count)} hold together in 95 % of cases. Time: the first over the second, below 1 the first "
+        "is faster."
+    )
+
+
+def _count(number: int) -> str:
+    return _COUNTS.get(number, f"{number:,}")
+
+
+def _listed(parts: list[str], last: str) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"
