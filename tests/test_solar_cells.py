@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from photos import write_cells
 from typer.testing import CliRunner
 
 from benchgraft.cli import app, main
-from benchgraft.errors import DataError
-from benchgraft.experiment.images import package_folder
+from benchgraft.errors import ConfigError, DataError
+from benchgraft.experiment.bench import make_bench
+from benchgraft.experiment.images import judged_as, open_data, open_stage, package_folder
 from benchgraft.experiment.load import load
 from benchgraft.photos.readers import guess_format, open_source
 from benchgraft.runfolder.ledger import Ledger
-from benchgraft.runfolder.records import DataRecord, ImagesRecord, RunRecord
+from benchgraft.runfolder.records import DataRecord, ImagesRecord, OriginRecord, RunRecord
 from benchgraft.store.store import open_store
 from benchgraft.tasks.report import verify
 
@@ -33,6 +35,8 @@ test_per_class = 6
 stage3.recipe = { batch_size = 32, stop = { epochs = 1 } }
 scratch.recipe = { batch_size = 32, stop = { epochs = 1 } }
 """
+NEAR = ("0354", "0355", "0949", "0927")
+"""Photos of which two pairs are nearly the same picture at 100 pixels and at 224, or at one of them only."""
 COUNTS = {0.0: 60, 1.0: 60, 0.3333333333333333: 7, 0.6666666666666666: 3}
 
 
@@ -142,10 +146,17 @@ def test_the_experiment_runs_on_the_package_without_data(
     (site / "elpv_dataset" / "__init__.py").write_text("raise RuntimeError('not to be imported')\n")
     folder = _reproduce(tmp_path, site, monkeypatch)
     ledger = Ledger(folder)
-    (data,) = ledger.of_kind(DataRecord)
-    assert data.dropped_from_test
-    assert all("nearly the same picture as the" in image.reason for image in data.dropped_from_test)
-    assert {run.arm for run in ledger.of_kind(RunRecord)} == {None, "transfer", "scratch"}
+    small, large = ledger.of_kind(DataRecord)
+    assert (small.side, large.side) == (100, 224)
+    assert small.dropped_from_test == large.dropped_from_test != []
+    assert all("nearly the same picture as the" in image.reason for image in small.dropped_from_test)
+    runs = ledger.of_kind(RunRecord)
+    assert {run.arm for run in runs} == {None, "transfer", "scratch", "imagenet"}
+    assert [run.features for run in runs if run.arm == "imagenet"] == ["computed", "cached"]
+    (origin,) = ledger.of_kind(OriginRecord)
+    assert "efficientnet_lite0" in origin.origin
+    assert {run.parent_digest for run in runs if run.arm == "imagenet"} == {origin.model_digest}
+    assert len({images.digest for images in ledger.of_kind(ImagesRecord)}) == 1
     for images in ledger.of_kind(ImagesRecord):
         assert images.class_names == ["functional", "defective"]
         assert images.counts["train"] == {"functional": 24, "defective": 24}
@@ -171,6 +182,10 @@ def test_the_report_says_what_the_photos_show_and_judges_the_papers_claims(
     assert "it took about 12 times less" in text
     assert "as no rule names their class" in text
     assert "rotating fruit" not in text
+    assert "One run an arm cannot tell which one gets the most test photos right" in text
+    for row in ("| imagenet | ", "| transfer | ", "| scratch | ", "starts from imagenet, trained on ImageNet-1k"):
+        assert row in text
+    assert "What the making of imagenet took is not known, and not counted." in text
 
 
 @pytest.mark.parametrize("words", [["reproduce"], ["reproduce", "--dry-run"]])
@@ -189,6 +204,75 @@ def test_without_the_package_one_line_says_what_to_install(
         "pip install 'benchgraft[sample]'\n"
     )
     assert not list(tmp_path.rglob("ledger.jsonl"))
+
+
+def test_arms_of_two_sizes_are_tested_on_the_same_photos_though_the_gate_sees_them_differently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solar_cells: Path
+) -> None:
+    site = tmp_path / "site" / "elpv_dataset"
+    shutil.copytree(solar_cells, site / "data", ignore=lambda *_: ["images"])
+    (site / "data" / "images").mkdir()
+    (site / "__init__.py").touch()
+    lines = (solar_cells / "labels.csv").read_text().splitlines(keepends=True)
+    near = [line for line in lines if line.split()[0][-8:-4] in NEAR]
+    kept = [*near, *lines[::40]]
+    (site / "data" / "labels.csv").write_text("".join(dict.fromkeys(kept)))
+    for line in kept:
+        shutil.copy(solar_cells / line.split()[0], site / "data" / "images")
+    monkeypatch.syspath_prepend(site.parent)
+    (tmp_path / "few.toml").write_text(TINY)
+    experiment, bench = load(str(tmp_path / "few.toml")), make_bench(tmp_path / "run", tmp_path / "c")
+    alone = [
+        open_data("solar_cells", experiment.data["solar_cells"], None, bench.cache, bench.events, side)
+        for side in (100, 224)
+    ]
+    assert alone[0].dropped.images != alone[1].dropped.images
+    opened = [open_stage(experiment, stage, None, bench) for stage in ("stage3", "imagenet_head")]
+    assert [data.store.size for data, _, _ in opened] == [100, 224]
+    assert opened[0][0].dropped.images == opened[1][0].dropped.images == alone[0].dropped.images
+    assert opened[0][1].digest == opened[1][1].digest
+    with pytest.raises(DataError, match="does not hold the same images at 224 pixels as at 100"):
+        changed = replace(alone[0], store=replace(alone[0].store, keys=alone[0].store.keys[::-1]))
+        judged_as(alone[1], changed)
+
+
+@pytest.mark.parametrize(
+    ("parent", "said"),
+    [
+        ("imagnet", 'no parent is called "imagnet", and no model file\n  did you mean "imagenet"'),
+        ("timm/resnet18", 'parent "timm/resnet18": the weights of resnet18 are not here'),
+    ],
+)
+def test_a_parent_that_is_not_there_is_said_before_anything_is_begun(
+    parent: str,
+    said: str,
+    cells: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("benchgraft.networks.timm_weights.cached_weights", lambda _name: None)
+    monkeypatch.setattr("benchgraft.networks.timm_weights.downloaded_weights", lambda _name: "no network")
+    text = TINY.replace("[stages]", f'[stages]\nimagenet.model_file = "{parent}"')
+    if parent != "imagnet":
+        text += 'imagenet_head.freeze = ["stem", "layer*", "pool"]\n'
+    (tmp_path / "few.toml").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["benchgraft", "reproduce", "few.toml"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.rglob("ledger.jsonl"))
+
+
+def test_blocks_of_a_named_parent_are_checked_without_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchgraft.networks.parents.find_weights", lambda *_: pytest.fail("looked for"))
+    (tmp_path / "few.toml").write_text(TINY + 'imagenet_head.freeze = ["conv2d_*"]\n')
+    with pytest.raises(ConfigError, match=r"stages\.imagenet_head\.freeze.*conv2d_\*"):
+        load(str(tmp_path / "few.toml"))
 
 
 def _reproduce(place: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

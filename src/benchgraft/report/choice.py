@@ -1,4 +1,4 @@
-"""Which of several arms: accuracy, time and break-even of each, and every two of them against each other."""
+"""Which of several ways: accuracy, time and break-even of each, and every two of them against each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..statistics.estimates import (
 from .accuracy import answers_of, difference, is_of_same_images, over_sources
 from .speed import mean_seconds, same_machine, seconds_of
 
-LEAST_ARMS = 3
+LEAST_PARENTS = 2
 
 
 class ArmRow(Part):
@@ -100,13 +100,14 @@ class Choice(Part):
 
 
 def choice(folder: RunFolder) -> Choice | None:
-    """Of three arms or more that have runs, scratch among them, on the same test photos.
+    """Of scratch and transfer from several parents, on the same test photos, as far as they have runs.
 
     None for a study, which has a question of its own, and where there is no such choice.
     """
     arms = [arm for arm in folder.arms.values() if arm.runs]
     scratch = folder.scratch
-    if folder.experiment.config.get("study") or scratch not in arms or len(arms) < LEAST_ARMS:
+    parents = {arm.runs[0].parent_digest for arm in arms if arm is not scratch}
+    if folder.experiment.config.get("study") or scratch not in arms or len(parents) < LEAST_PARENTS:
         return None
     assert scratch is not None
     firsts = scratch.once_a_seed
