@@ -125,7 +125,10 @@ class PhotosRequest(RunRequest):
         Option("Pattern of blocks to freeze. Default: all but the head (paper_cnn: the dense layers)."),
     ] = None
     seed: Annotated[Seed, Option("Seed of head and order.")] = 0
-    fit: Annotated[Fit | None, Option("Photos not square: letterbox (default), stretch, crop.")] = None
+    fit: Annotated[
+        Fit | None,
+        Option("Photos not square: letterbox (default), stretch, crop; center: the middle 87.5 % alone."),
+    ] = None
     """How they are brought to the model's input; an update keeps the rule of its model."""
     damaged: Annotated[Damaged, Option("Photos that cannot be read: exclude (and name them) or refuse.")] = (
         "exclude"

@@ -6,7 +6,7 @@ makes them fair.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ..store.perceptual import fingerprints
 from ..store.split import refuse_overlap
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
+from ..training.feature_stream import FeatureStream
 from ..training.layer_laps import watch_layers
 from ..training.loop import Task, Trained
 from . import attempts
@@ -95,10 +96,17 @@ class _Begun:
     frozen: Frozen
 
 
-def run_stage(run: Run, images: StageImages, open_seconds: float, bench: Bench) -> StageRun:
+def run_stage(
+    run: Run,
+    images: StageImages,
+    open_seconds: float,
+    bench: Bench,
+    streamed: FeatureStream | None = None,
+) -> StageRun:
     """Carry out one stage once and write its model file; the record is the caller's to append.
 
-    open_seconds: what opening and selecting the stored images took; counted as `decode`.
+    open_seconds: what opening and selecting the stored images took; counted as `decode`. streamed: what
+    computed features for this run while the photos were decoded.
     Raises DataError if a validation or test image was trained on before, RunDivergedError (a DivergedError)
     if no attempt gave a model, FrozenMovedError if a freeze did not hold, Interrupted.
     """
@@ -106,6 +114,9 @@ def run_stage(run: Run, images: StageImages, open_seconds: float, bench: Bench) 
     begun = _begin(run, images, open_seconds, bench)
     model, clock = begun.model, begun.clock
     inputs = prepare_inputs(run, model, begun.frozen, images, bench, clock)
+    if streamed is not None and streamed.computed:
+        clock.add({"features": streamed.seconds})
+        inputs = replace(inputs, features="computed", computed=inputs.computed + streamed.computed)
     by = (inputs.engine or "torch").replace(" ", "-")
     mode = f"{'warm' if run.want_warm else 'cold'}-{inputs.cut or 'pixels'}-{by}"
     checkpoint_of = partial(_checkpoint, begun, mode)
