@@ -7,7 +7,7 @@ alike: see training/ridge.py. Of those that cannot be told from the best, the on
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from ..config.choices import Fit
-from ..config.parents import PARENTS, network_of
+from ..config.parents import PARENTS, is_name, network_of
 from ..config.requests import AdaptRequest
 from ..errors import ModelFileError, StorageError
 from ..files import digest_array, digest_bytes, write_whole
@@ -59,18 +59,31 @@ class Choice:
     """What was left out, and why."""
 
 
-def choose_parent(request: AdaptRequest, listed: Listed | None, bench: Bench) -> Choice:
+def has_choice(request: AdaptRequest) -> bool:
+    """Whether the parent is to be found, or at least how photos are fitted to the one that is named."""
+    if request.update is not None:
+        return False
+    parent = request.parent
+    is_real = parent is not None and is_name(parent) and network_of(parent) is not None
+    return parent is None or (is_real and request.fit is None)
+
+
+def choose_parent(request: AdaptRequest, listed: Callable[[], Listed | None], bench: Bench) -> Choice:
     """For these photos; where they were tried before, what was found then.
+
+    listed: lists them, see list_folder.
 
     Raises what reading photos and parents raises.
     """
-    sample = _sampled(listed) if listed else None
+    if request.parent:
+        start_of(request, bench.cache)  # one that cannot be used is told before any photo is looked at
+    photos = listed()
+    sample = _sampled(photos) if photos else None
     if sample is None:
-        return Choice(
-            REAL_PARENT, request.fit or "letterbox", None, ["parents were not tried: too few photos"]
-        )
+        notes = ["parents were not tried: too few photos"]
+        return Choice(request.parent or REAL_PARENT, request.fit or "letterbox", None, notes)
     started = time.perf_counter()
-    names, notes = _installed()
+    names, notes = ([request.parent], []) if request.parent else _installed()
     place = bench.cache / "choices" / f"{_key(request, sample, names, bench)}.json"
     try:
         record = ChoiceRecord.model_validate_json(place.read_bytes())
@@ -147,7 +160,7 @@ def _key(request: AdaptRequest, sample: _Sample, names: Sequence[str], bench: Be
     facts = [
         FORMAT,
         request.fit,
-        [[name, parent_place(name, None, bench.cache)] for name in names],
+        [[name, parent_place(name, request.weights, bench.cache)] for name in names],
         [digest_array(digests), digest_array(sample.labels)],
         None if sample.groups is None else digest_array(sample.groups),
         str(bench.device),

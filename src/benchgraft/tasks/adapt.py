@@ -26,7 +26,7 @@ from ..engines.engine import Engine
 from ..errors import ModelFileError, RequestError, RunFolderError, StorageError
 from ..experiment.account import Account, choose_place, is_this_run
 from ..experiment.bench import Bench, bench_for
-from ..experiment.choice import Choice, choose_parent
+from ..experiment.choice import Choice, choose_parent, has_choice
 from ..experiment.folder import (
     BATCH_SIZE,
     PHOTOS,
@@ -81,8 +81,8 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     bench = bench_for(request, Path())
     listed = functools.cache(lambda: list_folder(request, bench))
     choice = None
-    if request.parent is None and request.update is None:
-        choice = choose_parent(request, listed(), bench)
+    if has_choice(request):
+        choice = choose_parent(request, listed, bench)
         request = replace(request, parent=choice.parent, fit=choice.fit)
     job = _job(request, bench.cache, choice)
     stream = _stream(job, listed, bench)
