@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..config.experiment import ClassRules, DataConfig
 from ..config.requests import PhotosRequest
-from ..errors import DataError, RunFolderError
+from ..errors import DataError, Interrupted, RunFolderError
 from ..files import lock
 from ..photos.readers import guess_format, open_source
 from ..store.classes import StageImages, select
@@ -153,7 +153,12 @@ def _opened(config: DataConfig, start: Start, bench: Bench, stream: PhotoStream 
     level = old.card.white_level if start.is_updated else None
     side = old.card.network.side
     streaming = Streaming(stream.features.watch, stream.listing) if stream else None
-    opened = open_data(PHOTOS, config, None, bench.cache, bench.events, side, level, streaming)
+    try:
+        opened = open_data(PHOTOS, config, None, bench.cache, bench.events, side, level, streaming)
+    except (Interrupted, KeyboardInterrupt):
+        if stream:
+            stream.features.keep()
+        raise
     if stream:
         decoding = opened.store.decode_seconds - stream.features.seconds
         stream.features.close()

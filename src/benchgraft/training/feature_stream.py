@@ -46,7 +46,7 @@ class FeatureStream:
         while sum(len(ids) for ids, _ in self._waiting) >= self._batch_size:
             self._compute()
         if sum(len(ids) for ids, _ in self._done) >= SHARD:
-            self._keep()
+            self.keep()
         self.seconds += time.perf_counter() - started
 
     def close(self) -> None:
@@ -54,8 +54,15 @@ class FeatureStream:
         started = time.perf_counter()
         if any(len(ids) for ids, _ in self._waiting):
             self._compute()
-        self._keep()
+        self.keep()
         self.seconds += time.perf_counter() - started
+
+    def keep(self) -> None:
+        """Write what is computed: also where decoding was stopped, for whoever goes on."""
+        if self._opened is not None and self._done:
+            ids = np.concatenate([ids for ids, _ in self._done])
+            self._opened[0].keep(ids, np.concatenate([rows for _, rows in self._done]))
+            self._done = []
 
     def _compute(self) -> None:
         """One batch; a short one is filled up by repeating."""
@@ -67,9 +74,3 @@ class FeatureStream:
         rows = self._opened[1].compute(pixels[np.arange(self._batch_size) % len(pixels)])
         self._done.append((ids, np.asarray(rows[: len(ids)], np.float32)))
         self.computed += len(ids)
-
-    def _keep(self) -> None:
-        if self._opened is not None and self._done:
-            ids = np.concatenate([ids for ids, _ in self._done])
-            self._opened[0].keep(ids, np.concatenate([rows for _, rows in self._done]))
-            self._done = []
