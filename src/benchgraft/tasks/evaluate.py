@@ -23,7 +23,7 @@ from ..photos.readers import guess_format, open_source
 from ..report.answers import Bin, ClassFigures, EvaluationReport, Mistake
 from ..statistics.proportions import proportion
 from ..store.sides import GIVEN_TEST
-from ..store.store import Store, open_store
+from ..store.store import Store, Streaming, open_store
 from ..training.batches import pixel_rows
 from ..training.evaluate import evaluate as run_model
 
@@ -77,11 +77,14 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
 
 
 def _store(request: EvaluateRequest, file: ModelFile, events: Events) -> Store:
-    """The photos as the model takes them."""
+    """The photos as the model takes them. No pixels are kept: those to judge by are decoded in their turn."""
     source = open_source(guess_format(request.folder), request.folder)
     place = request.cache or default_cache()
     card = file.card
-    return open_store(source, place, card.network.side, events, card.fit, white_level=card.white_level)
+    level = card.white_level
+    return open_store(
+        source, place, card.network.side, events, card.fit, white_level=level, streaming=Streaming()
+    )
 
 
 def _labelled(
