@@ -18,7 +18,8 @@ from PIL import Image
 
 from benchgraft.photos.readers import open_source
 from benchgraft.store.overlap import nearest
-from benchgraft.store.perceptual import NEAR_BITS, fingerprints, perceptual_hashes
+from benchgraft.store.perceptual import NEAR_BITS, fingerprints
+from benchgraft.store.prints import perceptual_hashes
 from benchgraft.store.store import Store, open_store
 
 SAMPLE = 300

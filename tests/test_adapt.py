@@ -30,7 +30,9 @@ def adapted(tmp_path_factory):
     """A folder of photos, and what adapt made of it."""
     place = tmp_path_factory.mktemp("adapted")
     photos = write_photos(place / "photos", {"red": 50, "green": 50, "blue": 50})
-    return place, adapt(photos, place / "m.safetensors", cache=place / "cache", run_folder=place / "run")
+    return place, adapt(
+        photos, place / "m.safetensors", cache=place / "cache", run_folder=place / "run", parent="paper"
+    )
 
 
 def _copy(adapted, tmp_path: Path) -> tuple[Path, Path, Path]:
@@ -108,7 +110,9 @@ def test_refused_regression_keeps_the_old_file(adapted, tmp_path):
 def test_wrongly_sorted_photos_lead_the_list_of_suspects(tmp_path):
     photos = write_photos(tmp_path / "photos", {"red": 40, "green": 40})
     (photos / "red" / "0007.png").rename(photos / "green" / "wrong.png")
-    result = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    result = adapt(
+        photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", parent="paper"
+    )
     assert (result.suspects[0].key, result.suspects[0].likelier) == ("green/wrong.png", "red")
 
 
@@ -117,13 +121,15 @@ def test_features_are_opened_once(tmp_path, monkeypatch):
     open_features = FeatureCache.open
     monkeypatch.setattr(FeatureCache, "open", lambda *given: opened.append(1) or open_features(*given))
     photos = write_photos(tmp_path / "photos", {"red": 30, "green": 30})
-    adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", parent="paper")
     assert len(opened) == 1
 
 
 def test_small_and_uneven_classes_are_named(tmp_path):
     photos = write_photos(tmp_path / "photos", {"red": 80, "green": 7, "blue": 1})
-    result = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    result = adapt(
+        photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", parent="paper"
+    )
     text = "\n".join(result.notes)
     assert 'without a test photo, so that nothing can be said of this class: "blue" (1 in all)' in text
     assert "uneven" in text
@@ -133,7 +139,7 @@ def test_small_and_uneven_classes_are_named(tmp_path):
 def test_too_few_photos_are_refused_with_advice(tmp_path):
     photos = write_photos(tmp_path / "photos", {"red": 2, "green": 2})
     with pytest.raises(DataError, match=r"too few to set any aside"):
-        adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+        adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", parent="paper")
     assert not (tmp_path / "m").exists()
 
 
@@ -164,11 +170,11 @@ def test_photos_to_judge_by_that_the_parent_was_trained_on_are_refused_or_droppe
     shutil.copy(known, photos / "test" / "red" / "seen.png")
     where = {"parent": place / "m.safetensors", "cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
     with pytest.raises(DataError, match="among the training images"):
-        adapt(photos, tmp_path / "m", **where)
+        adapt(photos, tmp_path / "m", **where, parent="paper")
     assert not (tmp_path / "m").exists()
     rows = (tmp_path / "run" / "overlap.csv").read_text()
     assert "bytes,test,test/red/seen.png" in rows
-    done = adapt(photos, tmp_path / "m", overlap="drop-test", **where)
+    done = adapt(photos, tmp_path / "m", overlap="drop-test", **where, parent="paper")
     assert [image.key for image in done.dropped_from_test if image.key.startswith("test/")] == [
         "test/red/seen.png"
     ]
@@ -207,7 +213,11 @@ def test_a_photo_that_a_parent_or_its_parent_learned_from_is_found_though_saved_
     for path, name in zip(learned, ("of grandparent", "of parent"), strict=True):
         Image.open(path).save(photos / "test" / "red" / f"{name}.jpg", quality=75)
     done = adapt(
-        photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", **{how: model}
+        photos,
+        tmp_path / "m",
+        cache=tmp_path / "cache",
+        run_folder=tmp_path / "run",
+        **{how: model},
     )
     pairs = (tmp_path / "run" / "overlap.csv").read_text()
     for name in ("of grandparent", "of parent"):

@@ -20,7 +20,7 @@ from benchgraft.report.answers import (
     evaluated_blocks,
 )
 from benchgraft.report.blocks import Block, Grid, Heading, Lines, markdown, terminal
-from benchgraft.runfolder.records import ExcludedImage
+from benchgraft.runfolder.records import ChoiceRecord, ExcludedImage, TriedParent
 from benchgraft.statistics.proportions import proportion
 
 
@@ -37,6 +37,28 @@ def adapted() -> Adapted:
         model=Path("m.safetensors"),
         accuracy=proportion(9, 10),
         balanced_accuracy=0.9,
+        commonest=("green", 0.5),
+        parent="imagenet",
+        fit="crop",
+        choice=ChoiceRecord(
+            parent="imagenet",
+            fit="crop",
+            photos=256,
+            tried=[
+                TriedParent(
+                    parent=parent,
+                    fit="crop",
+                    balanced_accuracy=0.9 - difference,
+                    error=0.2 + difference,
+                    difference=difference,
+                    standard_error=0.01,
+                    megaflops=100.0,
+                    seconds=1.0,
+                )
+                for parent, difference in (("paper", 0.3), ("imagenet", 0.0))
+            ],
+            seconds=2.0,
+        ),
         classes=[
             ClassResult(name=name, train_images=1000, test_images=5, recall=proportion(4, 5))
             for name in names
@@ -67,11 +89,13 @@ def test_adapt_answers_with_its_accuracy_first_and_the_time_last(adapted: Adapte
     first, last = blocks[0], blocks[-1]
     assert isinstance(first, Lines) and isinstance(last, Lines)
     assert first.lines[0].startswith("m.safetensors: 90.00 % (")
-    assert last.lines == ["3.00 s: decoding photos 1.00 s, train 2.00 s; 7 epochs"]
+    assert first.lines[0].endswith('mean over classes 90.00 %; always "green": 50.00 %')
+    assert last.lines == ["5.00 s: trying parents 2.00 s, decoding photos 1.00 s, train 2.00 s; 7 epochs"]
 
 
 def test_classes_stand_in_a_table_untested_ones_too(adapted: Adapted) -> None:
-    (grid,) = [block for block in adapted_blocks(adapted) if isinstance(block, Grid)]
+    grid, tried = [block for block in adapted_blocks(adapted) if isinstance(block, Grid)]
+    assert [row[0] for row in tried.rows] == ["imagenet", "paper"]  # the best first
     assert [row[:3] for row in grid.rows] == [
         ["green", "1,000", "5"],
         ["red\nred", "1,000", "5"],

@@ -120,7 +120,9 @@ def test_opening_a_store_marks_it_used_and_a_removed_one_is_built_again(tmp_path
 
 def test_a_command_that_makes_a_store_says_in_one_line_on_stderr_what_it_pushed_out(tmp_path):
     photos = write_photos(tmp_path / "photos", {"red": 30, "green": 30})
-    made = adapt(photos, tmp_path / "m", cache=tmp_path / "other", run_folder=tmp_path / "run")
+    made = adapt(
+        photos, tmp_path / "m", cache=tmp_path / "other", run_folder=tmp_path / "run", parent="paper"
+    )
     old = _entry(tmp_path / "cache", "features", 1, 9)
     command = ["evaluate", str(made.model), str(photos), "--include-trained", "--json"]
     done = subprocess.run(

@@ -124,7 +124,13 @@ def test_a_second_attempt_gives_the_weights_of_a_run_that_began_with_its_rate(ph
     rate = ABSURD * attempts.SLOWER
     digests = []
     for name in ("again", "at once"):
-        done = adapt(photos, tmp_path / name, cache=tmp_path / "cache", run_folder=tmp_path / f"run {name}")
+        done = adapt(
+            photos,
+            tmp_path / name,
+            cache=tmp_path / "cache",
+            run_folder=tmp_path / f"run {name}",
+            parent="paper",
+        )
         digests.append(model_file.read(tmp_path / name).card.model_digest)
         assert any("diverged at first" in note for note in done.notes) == (name == "again")
         monkeypatch.setattr(folder, "LEARNING_RATES", folder.LEARNING_RATES | {"transfer": rate})
@@ -135,7 +141,7 @@ def test_a_second_attempt_gives_the_weights_of_a_run_that_began_with_its_rate(ph
 def test_a_run_killed_in_its_second_attempt_goes_on_in_that_attempt(photos, tmp_path, monkeypatch, step):
     _absurd(monkeypatch, "transfer", saved_by_second=True)
     cache = tmp_path / "cache"
-    adapt(photos, tmp_path / "whole", cache=cache, run_folder=tmp_path / "run of whole")
+    adapt(photos, tmp_path / "whole", cache=cache, run_folder=tmp_path / "run of whole", parent="paper")
     again = {"out": tmp_path / "killed", "cache": tmp_path / "other", "run_folder": tmp_path / "run"}
     with monkeypatch.context() as killed:
         killed.setattr(loop, "CHECKPOINT_EVERY_SECONDS", 0.0)
@@ -148,9 +154,9 @@ def test_a_run_killed_in_its_second_attempt_goes_on_in_that_attempt(photos, tmp_
 
         killed.setattr(loop._Run, "save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
-            adapt(photos, **again)
+            adapt(photos, **again, parent="paper")
     told: list[str] = []
-    adapt(photos, **again, say=told.append)
+    adapt(photos, **again, say=told.append, parent="paper")
     (whole,), (gone_on,) = (
         [run for run in Ledger(tmp_path / name).of_kind(RunRecord) if not run.given]
         for name in ("run of whole", "run")
@@ -176,7 +182,7 @@ def test_a_preparation_that_gives_no_model_ends_with_the_key_to_change(synthetic
 def test_adapt_that_gives_no_model_says_what_its_user_can_change(photos, tmp_path, monkeypatch):
     _absurd(monkeypatch, "transfer")
     with pytest.raises(DivergedError) as caught:
-        adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+        adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", parent="paper")
     assert "--seed" in str(caught.value)
     assert "learning_rate" not in str(caught.value)
     assert not (tmp_path / "m").exists()

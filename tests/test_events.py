@@ -58,7 +58,7 @@ def _where(folder: Path, **more: Any) -> dict[str, Any]:
 
 def test_a_listener_hears_tasks_epochs_the_run_and_its_record(photos, tmp_path):
     heard: list[Event] = []
-    made = adapt(photos, tmp_path / "m", **_where(tmp_path, listen=heard.append))
+    made = adapt(photos, tmp_path / "m", **_where(tmp_path, listen=heard.append), parent="paper")
     started = {event.task: event for event in heard if isinstance(event, TaskStarted)}
     wanted = ["read images", "decode images", "compare images", "features", "train"]
     assert [event.what for event in started.values()] == wanted
@@ -172,7 +172,7 @@ def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchgraft.tasks.adapt.STEPS", 20)
         patch.setattr(cuts, "choose_cut", lambda *_, **__: "max_pooling2d_3")
-        adapt(photos, folder / "m", **_where(folder))
+        adapt(photos, folder / "m", **_where(folder), parent="paper")
     return model_file.read(folder / "m").card.model_digest
 
 
@@ -186,12 +186,14 @@ def test_a_call_cancelled_from_another_thread_goes_on_later_to_the_same_model(
 ):
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     where = _where(tmp_path)
-    error = _cancelled(lambda **how: adapt(photos, tmp_path / "m", **where, **how), what, after)
+    error = _cancelled(
+        lambda **how: adapt(photos, tmp_path / "m", **where, **how, parent="paper"), what, after
+    )
     assert isinstance(error, Interrupted)
     assert not (tmp_path / "m").exists()
     assert len(list(tmp_path.rglob("checkpoints/*"))) == (what == "train")
     heard: list[Event] = []
-    made = adapt(photos, tmp_path / "m", **where, listen=heard.append)
+    made = adapt(photos, tmp_path / "m", **where, listen=heard.append, parent="paper")
     assert model_file.read(tmp_path / "m").card.model_digest == whole
     (run,) = (run for run in Ledger(tmp_path / "run").of_kind(RunRecord) if not run.given)
     assert run.segments == (2 if what == "train" else 1)
@@ -203,7 +205,7 @@ def test_a_call_cancelled_from_another_thread_goes_on_later_to_the_same_model(
 
 
 def test_a_task_in_a_thread_of_its_own_gives_the_model_that_it_gives_in_the_main_one(photos, tmp_path, whole):
-    thread = Thread(lambda: adapt(photos, tmp_path / "m", **_where(tmp_path)))
+    thread = Thread(lambda: adapt(photos, tmp_path / "m", **_where(tmp_path), parent="paper"))
     thread.start()
     thread.join()
     assert thread.error is None
@@ -212,7 +214,7 @@ def test_a_task_in_a_thread_of_its_own_gives_the_model_that_it_gives_in_the_main
 
 def test_a_task_that_is_cancelled_before_it_begins_does_nothing(photos, tmp_path, synthetic_data):
     (tmp_path / "tiny.toml").write_text(CHAIN)
-    adapt(photos, tmp_path / "m", **_where(tmp_path))
+    adapt(photos, tmp_path / "m", **_where(tmp_path), parent="paper")
     cancel = threading.Event()
     cancel.set()
     here, compared, prepared = (
@@ -220,7 +222,7 @@ def test_a_task_that_is_cancelled_before_it_begins_does_nothing(photos, tmp_path
         for name in ("here", "compared", "prepared")
     )
     calls: list[Callable[[], object]] = [
-        lambda: adapt(photos, tmp_path / "n", **here),
+        lambda: adapt(photos, tmp_path / "n", **here, parent="paper"),
         lambda: compare(photos, **compared),
         lambda: prepare(tmp_path / "tiny.toml", tmp_path / "n", data=synthetic_data, **prepared),
         lambda: evaluate(
@@ -237,4 +239,4 @@ def test_a_task_that_is_cancelled_before_it_begins_does_nothing(photos, tmp_path
 @pytest.mark.parametrize("name", ["cancel", "listen"])
 def test_what_cannot_be_asked_or_told_is_refused_at_once(name, photos):
     with pytest.raises(RequestError, match=f"^{name} is 3: give "):
-        adapt(photos, **{name: 3})
+        adapt(photos, **{name: 3}, parent="paper")

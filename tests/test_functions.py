@@ -45,7 +45,9 @@ def test_compare_keeps_or_drops_test_photos_that_the_parent_has_seen(tmp_path, m
     monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 5)
     photos = write_photos(tmp_path / "photos", {"red": 60, "green": 60})
     where = {"cache": tmp_path / "cache", "runs": 1}
-    parent = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "adapted")
+    parent = adapt(
+        photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "adapted", parent="paper"
+    )
     shutil.copytree(photos, tmp_path / "other")
     for path in sorted((tmp_path / "other").rglob("*.png"))[::2]:  # other photos go to other sides
         path.write_bytes(path.read_bytes() + b"changed")

@@ -57,7 +57,8 @@ OLD = b"what was there before"
 
 # Words of each command; what it writes is below disk/, what it reads beside it.
 COMMANDS = {
-    "adapt": "adapt photos --out disk/m.safetensors --run-folder disk/run --cache-dir disk/cache",
+    "adapt": "adapt photos --parent paper --out disk/m.safetensors --run-folder disk/run "
+    "--cache-dir disk/cache",
     "update": "adapt photos --update disk/model.safetensors --run-folder disk/run --cache-dir disk/cache",
     "compare": "compare photos --runs 1 --out disk/run --cache-dir disk/cache",
     "prepare": "prepare tiny.toml --data . --out disk/m.safetensors --run-folder disk/run"

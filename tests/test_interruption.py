@@ -47,7 +47,8 @@ recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
 """
 COMMANDS = {
     "reproduce": "reproduce tiny.toml --data . --out {0}/run --threads 1 --cache-dir {0}/cache",
-    "adapt": "adapt photos --out {0}/m.safetensors --run-folder {0}/run --threads 1 --cache-dir {0}/cache",
+    "adapt": "adapt photos --parent paper --out {0}/m.safetensors --run-folder {0}/run --threads 1 "
+    "--cache-dir {0}/cache",
 }
 SIGNALS = (signal.SIGINT, signal.SIGKILL)
 SECONDS = 120

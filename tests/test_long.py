@@ -51,6 +51,7 @@ def test_most_of_the_first_labels_to_check_are_the_wrong_ones(real_data, tmp_pat
         overlap="keep",
         cache=tmp_path / "cache",
         run_folder=tmp_path / "run",
+        parent="paper",
     )
     first = [suspect.key for suspect in done.suspects[: len(planted)]]
     assert sum("planted" in key for key in first) >= 0.6 * len(planted)

@@ -171,7 +171,17 @@ def test_both_commands_for_folders_take_drop_near(command, tmp_path, monkeypatch
         if number < 40:
             _write(path.with_stem(f"{number} again"), picture.point(lambda value: value ^ 1))
     where = {"adapt": ["--out", "m.safetensors", "--run-folder", "run"], "compare": ["--out", "run"]}
-    words = [command, "photos", "--overlap", "drop-near", "--cache-dir", "cache", *where[command]]
+    words = [
+        command,
+        "photos",
+        "--parent",
+        "paper",
+        "--overlap",
+        "drop-near",
+        "--cache-dir",
+        "cache",
+        *where[command],
+    ]
     words += ["--runs", "1"] if command == "compare" else []
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, words)

@@ -154,7 +154,13 @@ def model(tmp_path_factory) -> Path:
     photos = write_photos(folder / "photos", {"red": 30, "green": 30})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchgraft.tasks.adapt.STEPS", 1, raising=False)
-        adapt(photos, folder / "m.safetensors", cache=folder / "cache", run_folder=folder / "run")
+        adapt(
+            photos,
+            folder / "m.safetensors",
+            cache=folder / "cache",
+            run_folder=folder / "run",
+            parent="paper",
+        )
     return folder / "m.safetensors"
 
 
@@ -281,7 +287,13 @@ def test_depth_in_a_folder_with_a_split_follows_the_same_rule_but_for_groups_of_
 def test_a_folder_too_high_says_which_one_to_name(tmp_path):
     write_photos(tmp_path / "photos" / "inner", {"red": 3, "green": 3})
     with pytest.raises(DataError, match="only one class: inner") as error:
-        adapt(tmp_path / "photos", tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+        adapt(
+            tmp_path / "photos",
+            tmp_path / "m",
+            cache=tmp_path / "cache",
+            run_folder=tmp_path / "run",
+            parent="paper",
+        )
     said = f"if the folders in {tmp_path / 'photos' / 'inner'} are the classes, name that folder"
     assert said in error.value.details
 
@@ -367,6 +379,7 @@ def test_equal_bytes_in_two_classes_are_told_in_every_command(model, tmp_path, m
         cache=tmp_path / "cache",
         run_folder=tmp_path / "run",
         overlap="keep",
+        parent="paper",
     )
     wanted = (
         "3 photos are in more than one class, byte for byte, such as green/copy0.png = red/0000.png: "
@@ -537,6 +550,7 @@ def twelve_bits(tmp_path_factory) -> Path:
             cache=folder / "cache",
             run_folder=folder / "run",
             overlap="keep",
+            parent="paper",
         )
     assert any("read as 12-bit, 4,095 is white; this is part of the model" in note for note in made.notes)
     return folder

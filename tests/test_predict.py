@@ -29,7 +29,7 @@ def place(tmp_path_factory) -> Path:
     """A folder with a model of three classes (m.safetensors) and photos that it has not seen (new/)."""
     folder = tmp_path_factory.mktemp("predict")
     photos = write_photos(folder / "photos", {"red": 50, "green": 50, "blue": 50})
-    adapt(photos, folder / "m.safetensors", cache=folder / "cache", run_folder=folder / "run")
+    adapt(photos, folder / "m.safetensors", cache=folder / "cache", run_folder=folder / "run", parent="paper")
     write_photos(folder / "new", {"red": 20, "green": 20, "blue": 20}, start=500)
     return folder
 

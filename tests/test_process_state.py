@@ -111,7 +111,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photos(folder / "new", {"red": 80, "green": 80}, start=500)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchgraft.tasks.adapt.STEPS", 5)
-        adapt(folder / "photos", folder / "m.safetensors", cache=folder / "cache", run_folder=folder / "run")
+        adapt(
+            folder / "photos",
+            folder / "m.safetensors",
+            cache=folder / "cache",
+            run_folder=folder / "run",
+            parent="paper",
+        )
     return folder
 
 
@@ -128,7 +134,12 @@ def _prepare(place: Path, out: Path, data: Path, **how: Any) -> None:
 
 CALLS: dict[str, Callable[..., object]] = {
     "adapt": lambda place, out, _data, **how: adapt(
-        place / "photos", out / "m.safetensors", run_folder=out / "run", profile=True, **how
+        place / "photos",
+        out / "m.safetensors",
+        run_folder=out / "run",
+        profile=True,
+        **how,
+        parent="paper",
     ),
     "update": lambda place, out, _data, **how: adapt(
         place / "photos", out / "m", update=place / "m.safetensors", run_folder=out / "run", **how
@@ -161,7 +172,7 @@ def test_function_that_fails_leaves_the_process_as_it_was(
 def test_threads_asked_for_are_those_computed_with(place: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads() + 2
     where = {"cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
-    adapt(place / "photos", tmp_path / "m", threads=threads, **where)
+    adapt(place / "photos", tmp_path / "m", threads=threads, **where, parent="paper")
     runs = load_runs(tmp_path / "run").runs  # those of its ancestors come first
     assert runs.threads.tolist()[-1] == threads
 

@@ -114,12 +114,20 @@ def test_adapt_tells_it_on_stderr_and_its_json_stays_json(tmp_path):
         "--cache-dir",
         tmp_path / "c",
     ]
-    result = CliRunner().invoke(app, ["adapt", *map(str, [photos, *where]), "--profile", "--json"])
+    result = CliRunner().invoke(
+        app, ["adapt", *map(str, [photos, *where]), "--parent", "paper", "--profile", "--json"]
+    )
     assert result.exit_code == 0, result.output
     json.loads(result.stdout)
     assert "Where the time went" in result.stderr
     profile = _profile(tmp_path / "run")
     assert profile.decode_seconds["photos"] > 0
-    adapt(photos, tmp_path / "n.safetensors", run_folder=tmp_path / "again", cache=tmp_path / "c")
+    adapt(
+        photos,
+        tmp_path / "n.safetensors",
+        run_folder=tmp_path / "again",
+        cache=tmp_path / "c",
+        parent="paper",
+    )
     models = [model_file.read(tmp_path / f"{name}.safetensors").card.model_digest for name in "mn"]
     assert models[0] == models[1]

@@ -142,6 +142,8 @@ def _requests(draw: st.DrawFn, kind: Any) -> Any:
             given |= {"rename": None, "refuse_regression": False}
         else:
             given["parent"] = None
+        if given["parent"] is None and given["update"] is None:
+            given["freeze"] = None
     if given.get("parent") is None:
         given.pop("weights", None)
     return checked(kind, **given)
@@ -196,7 +198,7 @@ def test_compare_tells_where_the_pairs_are_as_adapt_does(tmp_path, monkeypatch):
     (photos / "test" / "red" / "again.png").write_bytes(known.read_bytes())
     said: list[str] = []
     made = compare("photos", runs=1, cache="cache", overlap="drop-test", say=said.append)
-    adapted = adapt("photos", cache="cache", overlap="drop-test")
+    adapted = adapt("photos", cache="cache", overlap="drop-test", parent="paper")
     place = Path("runs/compare-photos")
     assert made.run_folder == place
     assert (place / "overlap.csv").read_text() == Path("runs/adapt-photos/overlap.csv").read_text()
@@ -213,7 +215,7 @@ def test_a_result_can_be_written_as_json_whatever_its_files_are_called(tmp_path,
     monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 1)
     monkeypatch.chdir(tmp_path)
     photos = write_photos(tmp_path / "photo\udcffs", {"red": 20, "green": 20})
-    made = adapt(photos, cache="cache")
+    made = adapt(photos, cache="cache", parent="paper")
     assert made.model == Path("photo\udcffs.safetensors")
     assert r'"model":"photo\\xffs.safetensors"' in made.model_dump_json()
 

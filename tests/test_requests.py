@@ -35,7 +35,8 @@ def photos(tmp_path_factory) -> Path:
         ({"freeze": 3}, "freeze is 3: give a string, or several of them"),
         ({"freeze": ["conv2d_1", 3]}, "freeze is 3"),
         ({"freeze": []}, "freeze is empty"),
-        ({"freeze": "conv3d_*"}, '"conv3d_*" matches no block'),
+        ({"freeze": "conv2d_*"}, "freeze needs parent"),
+        ({"freeze": "conv3d_*", "parent": "paper"}, '"conv3d_*" matches no block'),
         ({"seed": -1}, "seed is -1"),
         ({"seed": "0"}, 'seed is "0", no whole number'),
         ({"seed": True}, "seed is True, no whole number"),
@@ -102,6 +103,7 @@ def test_one_path_and_one_pattern_stand_for_a_list_of_one(photos, tmp_path, monk
     made = adapt(
         photos,
         tmp_path / "m.safetensors",
+        parent="paper",
         freeze="[bc]*",
         seed=np.int64(3),
         cache=tmp_path / "cache",

@@ -33,7 +33,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr("benchgraft.tasks.adapt.STEPS", 5)
-        adapt(place / "a" / "photos", cache=place / "cache")
+        adapt(place / "a" / "photos", cache=place / "cache", parent="paper")
     return place
 
 
@@ -84,9 +84,9 @@ def test_photos_of_another_folder_of_the_same_name_replace_neither_model_nor_run
     before = (place / "photos.safetensors").read_bytes()
     account = (place / "runs" / "adapt-photos" / "ledger.jsonl").read_bytes()
     with pytest.raises(StorageError, match="is there already, and is no model of the photos in b/photos"):
-        adapt("b/photos", cache="cache")
+        adapt("b/photos", cache="cache", parent="paper")
     assert (place / "photos.safetensors").read_bytes() == before
-    made = adapt("b/photos", "other.safetensors", cache="cache")
+    made = adapt("b/photos", "other.safetensors", cache="cache", parent="paper")
     assert made.model == Path("other.safetensors")
     assert (place / "runs" / "adapt-photos" / "ledger.jsonl").read_bytes() == account
     assert (place / "runs" / "adapt-photos-2" / "ledger.jsonl").is_file()
@@ -103,14 +103,16 @@ def test_an_update_keeps_the_file_before_it(place):
 
 def test_a_file_that_the_user_names_is_kept_beside_its_successor(place):
     (place / "notes.safetensors").write_text("no model at all")
-    adapt("a/photos", "notes.safetensors", cache="cache")
+    adapt("a/photos", "notes.safetensors", cache="cache", parent="paper")
     assert (place / "notes.previous.safetensors").read_text() == "no model at all"
     assert model_file.read(place / "notes.safetensors").card.class_names == ["green", "red"]
 
 
 def test_a_run_folder_that_is_named_is_never_shared_by_two_runs(place):
     with pytest.raises(RunFolderError, match="holds the account of another run"):
-        adapt("a/photos", "m.safetensors", seed=1, cache="cache", run_folder="runs/adapt-photos")
+        adapt(
+            "a/photos", "m.safetensors", seed=1, cache="cache", run_folder="runs/adapt-photos", parent="paper"
+        )
     assert len([run for run in read(place / "runs" / "adapt-photos") if isinstance(run, RunRecord)]) > 0
     assert not (place / "m.safetensors").exists()
 
@@ -126,7 +128,7 @@ def test_an_update_with_a_folder_that_shares_no_class_is_refused(place):
 
 def test_compare_takes_what_adapt_takes_with_the_same_split(tmp_path):
     photos = write_photos(tmp_path / "photos", {"red": 60, "green": 7, "blue": 1})
-    one = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "one")
+    one = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "one", parent="paper")
     both = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "both")
     [data] = [data for data in both.summary.data if data.stage == "adapt"]
     assert data.images == one.images
@@ -147,7 +149,9 @@ def test_compare_speaks_of_the_users_photos_and_not_of_the_paper(tmp_path):
 def test_a_hundred_small_classes_give_two_notes_and_not_a_hundred(tmp_path):
     names = {f"class {number:03}": 4 for number in range(100)}
     photos = write_photos(tmp_path / "photos", names | {"red": 30})
-    made = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    made = adapt(
+        photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", parent="paper"
+    )
     small = [note for note in made.notes if "test photo" in note or "fewer than 10 photos" in note]
     assert len(small) == 2
     assert " more" in small[0]
@@ -174,7 +178,7 @@ def test_a_place_that_cannot_be_written_is_noticed_before_training(place, words,
     monkeypatch.setattr("benchgraft.tasks.adapt.run_stage", None)
     before = sorted(place.rglob("*"))
     with pytest.raises(UserError, match=said):
-        adapt("a/photos", cache="cache", **words)
+        adapt("a/photos", cache="cache", **words, parent="paper")
     assert sorted(place.rglob("*")) == before
 
 
@@ -182,21 +186,21 @@ def test_a_folder_whose_name_is_too_long_for_a_file_is_noticed_before_training(p
     monkeypatch.setattr("benchgraft.tasks.adapt.run_stage", None)
     (place / "a" / "photos").rename(place / ("x" * 250))
     with pytest.raises(UserError, match="255 at most"):
-        adapt("x" * 250, cache="cache")
+        adapt("x" * 250, cache="cache", parent="paper")
 
 
 def test_the_folder_above_is_called_by_its_own_name(place, monkeypatch):
     monkeypatch.chdir(place / "a" / "photos" / "red")
-    made = adapt("..", cache=place / "cache", run_folder=place / "run")
+    made = adapt("..", cache=place / "cache", run_folder=place / "run", parent="paper")
     assert made.model == Path("photos.safetensors")
 
 
 def test_the_same_command_again_gives_the_same_model_and_changes_nothing(place):
     write_photos(place / "b", {"blue": 30, "yellow": 30})
-    adapt("b", cache="cache")
+    adapt("b", cache="cache", parent="paper")
     before = {path: path.read_bytes() for path in place.rglob("runs/**/*") if path.is_file()}
     model = (place / "b.safetensors").read_bytes()
-    adapt("b", cache="cache")
+    adapt("b", cache="cache", parent="paper")
     assert {path: path.read_bytes() for path in place.rglob("runs/**/*") if path.is_file()} == before
     assert (place / "b.safetensors").read_bytes() == model
     assert not (place / "b.previous.safetensors").exists()

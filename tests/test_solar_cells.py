@@ -40,6 +40,12 @@ NEAR = ("0354", "0355", "0949", "0927")
 COUNTS = {0.0: 60, 1.0: 60, 0.3333333333333333: 7, 0.6666666666666666: 3}
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all: what ONNX Runtime computes the parent by takes seconds to be written."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def cells(tmp_path: Path) -> Path:
     return write_cells(tmp_path / "cells", {0.0: 3, 1.0: 2, 0.3333333333333333: 1, 0.6666666666666666: 1})
@@ -139,12 +145,12 @@ def test_the_package_holds_what_its_description_says(solar_cells: Path) -> None:
 
 
 def test_the_experiment_runs_on_the_package_without_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = tmp_path / "site"
     write_cells(site / "elpv_dataset" / "data", COUNTS, copies=20)
     (site / "elpv_dataset" / "__init__.py").write_text("raise RuntimeError('not to be imported')\n")
-    folder = _reproduce(tmp_path, site, monkeypatch)
+    folder = _reproduce(tmp_path, site, cache, monkeypatch)
     ledger = Ledger(folder)
     small, large = ledger.of_kind(DataRecord)
     assert (small.side, large.side) == (100, 224)
@@ -166,7 +172,7 @@ def test_the_experiment_runs_on_the_package_without_data(
 
 
 def test_the_report_says_what_the_photos_show_and_judges_the_papers_claims(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solar_cells: Path
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, solar_cells: Path
 ) -> None:
     site = tmp_path / "site" / "elpv_dataset" / "data"
     (site / "images").mkdir(parents=True)
@@ -175,7 +181,7 @@ def test_the_report_says_what_the_photos_show_and_judges_the_papers_claims(
     for line in lines:
         shutil.copy(solar_cells / line.split()[0], site / "images")
     (site.parent / "__init__.py").touch()
-    folder = _reproduce(tmp_path, site.parents[1], monkeypatch)
+    folder = _reproduce(tmp_path, site.parents[1], cache, monkeypatch)
     text = " ".join((folder / "tables.md").read_text().split())
     assert "photos of solar cells, not of fruit" in text
     assert "which solar module a cell is from" in text
@@ -183,7 +189,12 @@ def test_the_report_says_what_the_photos_show_and_judges_the_papers_claims(
     assert "as no rule names their class" in text
     assert "rotating fruit" not in text
     assert "One run an arm cannot tell which one gets the most test photos right" in text
-    for row in ("| imagenet | ", "| transfer | ", "| scratch | ", "starts from imagenet, trained on ImageNet-1k"):
+    for row in (
+        "| imagenet | ",
+        "| transfer | ",
+        "| scratch | ",
+        "starts from imagenet, trained on ImageNet-1k",
+    ):
         assert row in text
     assert "What the making of imagenet took is not known, and not counted." in text
 
@@ -275,7 +286,7 @@ def test_blocks_of_a_named_parent_are_checked_without_its_weights(
         load(str(tmp_path / "few.toml"))
 
 
-def _reproduce(place: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _reproduce(place: Path, site: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The run folder of the tiny experiment, where the package lies in `site`."""
     monkeypatch.syspath_prepend(site)
     (place / "few.toml").write_text(TINY)
@@ -286,7 +297,7 @@ def _reproduce(place: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         "--out",
         str(place / "run"),
         "--cache-dir",
-        str(place / "c"),
+        str(cache),
     ]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output

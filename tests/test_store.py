@@ -54,7 +54,7 @@ def test_store_is_found_again_without_reading_an_image(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = open_folder(folder, cache)
-    monkeypatch.setattr(store, "_pack", refuse)
+    monkeypatch.setattr(store, "hash_files", refuse)
     monkeypatch.setattr(Source, "samples", property(refuse))
 
     again = open_folder(folder, cache)

@@ -191,6 +191,7 @@ def test_a_cut_after_the_first_layer_ends_with_an_answer(tmp_path, short_trainin
             freeze=["conv2d_1"],
             cache=tmp_path / "cache",
             run_folder=tmp_path / "run",
+            parent="paper",
         )
     assert done.features_computed == 79
     assert not done.suspects
@@ -215,7 +216,9 @@ def test_whatever_goes_wrong_is_one_line(monkeypatch, error):
 def test_a_failed_search_never_costs_the_answer(tmp_path, monkeypatch, short_training):
     monkeypatch.setattr(suspects, "LANDMARKS", "many")
     photos = write_photos(tmp_path / "photos", {"red": 30, "green": 30})
-    done = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    done = adapt(
+        photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", parent="paper"
+    )
     assert (tmp_path / "m").exists()
     assert done.suspects == []
     (line,) = [note for note in done.notes if "labels to check" in note]
@@ -229,7 +232,7 @@ def test_without_cached_features_a_line_says_why_there_is_no_list_and_what_to_se
     said: list[str] = []
     photos = write_photos(tmp_path / "photos", {"red": 30, "green": 30})
     places = {"cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
-    done = adapt(photos, tmp_path / "m", say=said.append, **places)
+    done = adapt(photos, tmp_path / "m", say=said.append, **places, parent="paper")
     assert done.suspects == []
     (line,) = [note for note in done.notes if "labels to check" in note]
     for told in (line, *[each for each in said if "in every epoch" in each]):
@@ -242,7 +245,7 @@ def test_the_command_prints_the_first_ten_of_the_list(tmp_path, short_training, 
     photos = write_photos(tmp_path / "photos", {"red": 80, "green": 80})
     for number in range(12):
         (photos / "red" / f"{number:04}.png").rename(photos / "green" / f"wrong {number:04}.png")
-    options = ["--out", str(tmp_path / "m"), "--cache-dir", str(tmp_path / "cache")]
+    options = ["--parent", "paper", "--out", str(tmp_path / "m"), "--cache-dir", str(tmp_path / "cache")]
     done = CliRunner().invoke(app, ["adapt", str(photos), *options, "--run-folder", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()

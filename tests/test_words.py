@@ -77,7 +77,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / "photos" / name / "0000.png").rename(place / "photos" / name / RAW)
         (place / "photos" / name / "0001.png").rename(place / "photos" / name / BROKEN)
     program = "import sys; from elsewhere import call; call(sys.argv[1:])"
-    words = ("adapt", "photos", "--out", "m.safetensors", "--run-folder", "run", "--cache-dir", "cache")
+    words = (
+        "adapt",
+        "photos",
+        "--parent",
+        "paper",
+        "--out",
+        "m.safetensors",
+        "--run-folder",
+        "run",
+        "--cache-dir",
+        "cache",
+    )
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
         cwd=place,
@@ -276,7 +287,7 @@ def test_without_a_home_folder_every_command_has_a_cache(
         ("data", "check", "photos"),
         ("cache", "list"),
         ("evaluate", "m.safetensors", "photos", "--include-trained"),
-        ("adapt", "photos", "--out", "homeless.safetensors", "--run-folder", "homeless"),
+        ("adapt", "photos", "--parent", "paper", "--out", "homeless.safetensors", "--run-folder", "homeless"),
     ):
         caplog.clear()
         said = run(*words)

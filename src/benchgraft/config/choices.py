@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-Fit = Literal["letterbox", "stretch", "crop"]
-"""How photos that are not square are brought to a model's input."""
+Fit = Literal["letterbox", "stretch", "crop", "center"]
+"""How photos are brought to the square of a model's input; all but "center" leave a square photo whole."""
 Damaged = Literal["exclude", "refuse"]
 """What to do with photos that cannot be read: name them, or end the run."""
 Policy = Literal["refuse", "drop-test", "drop-near", "keep"]

@@ -125,7 +125,10 @@ class PhotosRequest(RunRequest):
         Option("Pattern of blocks to freeze. Default: all but the head (paper_cnn: the dense layers)."),
     ] = None
     seed: Annotated[Seed, Option("Seed of head and order.")] = 0
-    fit: Annotated[Fit | None, Option("Photos not square: letterbox (default), stretch, crop.")] = None
+    fit: Annotated[
+        Fit | None,
+        Option("Photos to squares: letterbox (default), stretch, crop, or center (the middle 87.5 %)."),
+    ] = None
     """How they are brought to the model's input; an update keeps the rule of its model."""
     damaged: Annotated[Damaged, Option("Photos that cannot be read: exclude (and name them) or refuse.")] = (
         "exclude"
@@ -155,6 +158,22 @@ class PhotosRequest(RunRequest):
 class AdaptRequest(PhotosRequest):
     """For `adapt`. Raises ValueError for values that do not go together."""
 
+    parent: Annotated[
+        AParent | None,
+        Option(
+            "What to transfer from: a name (see: benchgraft parents) or a model file. Default: the best of "
+            "those that are installed, by a trial."
+        ),
+    ] = None
+    """None tries each on some of the photos, see experiment/choice.py."""
+    fit: Annotated[
+        Fit | None,
+        Option(
+            "Photos to squares: letterbox, stretch, crop, or center (the middle 87.5 % alone). Default: "
+            "letterbox or a crop, by the same trial."
+        ),
+    ] = None
+    """For the paper's own parents letterbox, without a trial; an update keeps the rule of its model."""
     out: Annotated[
         AFile | None, Option("Model file to write. Default: FOLDER.safetensors, or the updated one.")
     ] = None
@@ -173,6 +192,8 @@ class AdaptRequest(PhotosRequest):
         super().__post_init__()
         if self.update is not None and self.parent is not None:
             raise ValueError("parent and update exclude each other: an updated model is its own parent")
+        if self.update is None and self.parent is None and self.freeze is not None:
+            raise ValueError("freeze needs parent: block names are those of one network")
         if self.update is None and self.rename:
             raise ValueError("rename needs update: it says what a class of the old model is called now")
         if self.update is None and self.refuse_regression:

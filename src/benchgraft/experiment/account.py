@@ -14,7 +14,14 @@ from ..errors import RunFolderError
 from ..names import printable, storable
 from ..networks import model_file
 from ..runfolder.ledger import FILE_NAME, Ledger, config_digest, now
-from ..runfolder.records import DataRecord, ExperimentRecord, ImagesRecord, OriginRecord, RunRecord
+from ..runfolder.records import (
+    ChoiceRecord,
+    DataRecord,
+    ExperimentRecord,
+    ImagesRecord,
+    OriginRecord,
+    RunRecord,
+)
 from ..store.classes import StageImages
 from .images import OpenedData, images_record
 
@@ -77,6 +84,11 @@ class Account:
             origin = printable(card.origin or "not stated")
             place = None if card.history else printable(given)
             self.ledger.append(OriginRecord(model_digest=first, origin=origin, place=place))
+
+    def tell_choice(self, choice: ChoiceRecord) -> None:
+        """Tell how the parent was found, once."""
+        if not self.ledger.of_kind(ChoiceRecord):
+            self.ledger.append(choice)
 
     def finished(self, stage: str) -> RunRecord | None:
         """The run of a stage that was carried out here, if its model is still there."""

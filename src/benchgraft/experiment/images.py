@@ -23,7 +23,7 @@ from ..store.overlap import apply_policy, find_overlap
 from ..store.perceptual import Fingerprints, fingerprints
 from ..store.sides import NOWHERE, TEST, TRAIN
 from ..store.split import Dropped, Sides, assign, drop_shared, group_keys
-from ..store.store import Store, open_store
+from ..store.store import Store, Streaming, open_store
 from ..store.varieties import held_out
 from .bench import Bench
 from .network import stage_network
@@ -100,20 +100,19 @@ def open_data(
     progress: Progress,
     side: int = PAPER.side,
     white_level: int | None = None,
+    streaming: Streaming | None = None,
 ) -> OpenedData:
     """Open the store, cut the split once for all stages, drop images that are not to be judged by: what
     training has too, as the configuration wants it, and what the configuration names.
 
     side: of the pictures that the network takes. white_level: of the model that is to be updated; None: found
-    from the photos.
+    from the photos. streaming: no pixels are kept.
     What the fingerprints cost is told with the decoding: like this it is done once for all runs.
     Raises DataError if training has an image to judge by too and that is to be refused.
     """
     start = time.perf_counter()
     source = open_source(config.format, data_folder(config, root))
-    store = open_store(
-        source, cache, side, progress, fit=config.fit, damaged=config.damaged, white_level=white_level
-    )
+    store = open_store(source, cache, side, progress, config.fit, config.damaged, white_level, streaming)
     store, prints = _with_prints(store, progress)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)

@@ -15,22 +15,21 @@ from torch import nn
 
 from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
 from ..config.experiment import Stage
-from ..engines.prefix import Prefix, prefix_of, wants_onnx
+from ..engines.prefix import Prefix, wants_onnx
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix
 from ..runfolder.ledger import Clock
 from ..store.classes import StageImages
 from ..store.sides import SPLITS
 from ..training import cuts, features
-from ..training.batches import Rows, rows_of, steps_per_epoch, with_views
+from ..training.batches import Rows, pixel_rows, rows_of, steps_per_epoch, with_views
 from ..training.cuts import Cut
 from ..training.features import FeatureCache, Features, Wanted, view_ids
 from .bench import Bench
 from .images import digests_of
+from .prefixes import EXAMPLES, cache_of, prefix_for
 from .run import Run
 
-EXAMPLES = 8
-"""Photos on which engines are compared when a graph is written."""
 DOES_NOT_PAY = "computing features anew takes no longer than reading them"
 FeatureMode = Literal["computed", "cached", "none"]
 
@@ -126,7 +125,7 @@ def compute_share(
 def _pixel_rows(run: Run, images: StageImages, bench: Bench) -> tuple[dict[str, Rows], dict[str, Rows]]:
     """(rows of each split, the same with the views that training takes)."""
     pixels = {
-        split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
+        split: pixel_rows(images.store.pixels, images.rows[split], images.labels[split], bench.device)
         for split in SPLITS
     }
     viewed = with_views(pixels["train"], digests_of(images, "train"), run.settings.recipe.augment)
@@ -146,26 +145,18 @@ def _cache_at(
     place: Path, cut: str, prefix: Prefix, frozen: Frozen, images: StageImages, run: Run
 ) -> FeatureCache:
     store, size = images.store, run.settings.recipe.batch_size
-    engine, look = prefix.engine_name, store.look
-    key = features.prefix_key(prefix.network, cut, frozen, engine, store.size, look, size)
-    return FeatureCache(place, key)
+    return cache_of(place, cut, prefix, frozen, store.size, store.look, size)
 
 
 def _prefix(
     model: Network, frozen: Frozen, blocks: list[str], train: Rows, bench: Bench, clock: Clock
 ) -> Prefix:
-    """The constant blocks with the engine that computes them; why not the faster one is said once."""
+    """The constant blocks with their engine."""
     if not wants_onnx(model):
         return Prefix(model, blocks, None)
-
-    def say(line: str) -> None:
-        if line not in bench.said:
-            bench.said.add(line)
-            bench.events.say(line)
-
     with clock.phase("features"):
-        example = train.take(torch.arange(EXAMPLES) % len(train)).cpu().numpy()
-        return prefix_of(model, frozen, blocks, example, bench.cache, bench.environment.threads, say)
+        photos = train.take(torch.arange(min(EXAMPLES, len(train)))).cpu().numpy()
+        return prefix_for(model, frozen, blocks, photos, bench)
 
 
 def _from_pixels(prefix: Prefix, rows: dict[str, Rows], clock: Clock, why: str | None) -> Inputs:

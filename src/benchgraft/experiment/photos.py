@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ..config.experiment import ClassRules, DataConfig
 from ..config.requests import PhotosRequest
-from ..errors import DataError, RunFolderError
+from ..errors import DataError, Interrupted, RunFolderError
 from ..files import lock
-from ..photos.readers import guess_format
+from ..photos.readers import guess_format, open_source
 from ..store.classes import StageImages, select
 from ..store.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
+from ..store.packing import Listing
 from ..store.sides import TEST, TRAIN
-from ..store.split import Dropped
+from ..store.split import Dropped, Sides, assign, group_keys
+from ..store.store import Streaming, list_photos
+from ..training.feature_stream import FeatureStream
 from .account import choose_place
 from .bench import Bench
-from .folder import PHOTOS, Start
+from .folder import PHOTOS, Start, are_uneven
 from .images import OpenedData, open_data, with_training
 
 OVERLAP = "overlap.csv"
@@ -45,16 +49,51 @@ class UserPhotos:
     """What all of this took, decoding apart."""
 
 
-def user_photos(request: PhotosRequest, start: Start, bench: Bench, default: Path) -> UserPhotos:
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """The photos of a folder before any is decoded, for what has to be known of them first."""
+
+    listing: Listing
+    sides: Sides
+    """Of each photo, before the leak gate, int8 (n,)."""
+    groups: npt.NDArray[np.uint64] | None
+    """Of each photo, where it was said what belongs together, (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoStream:
+    """Photos on their way from files to features, past any store of pixels."""
+
+    features: FeatureStream
+    listing: Callable[[], Listing]
+
+
+def list_folder(request: PhotosRequest, bench: Bench) -> Listed | None:
+    """None for CIFAR-100, whose images are no files. Raises DataError, ConfigError as opening them does."""
+    config = photos_config(request, None)
+    source = open_source(config.format, Path(config.folder))
+    if source.format == "cifar100":
+        return None
+    listing = list_photos(source, bench.cache, bench.events)
+    digests, keys = listing.digests, [sample.key for sample in source.samples]
+    groups = group_keys(keys, config.group_by, digests) if config.group_by else None
+    return Listed(listing, assign(digests, listing.given, config.validation, config.test, groups), groups)
+
+
+def user_photos(
+    request: PhotosRequest, start: Start, bench: Bench, default: Path, stream: PhotoStream | None = None
+) -> UserPhotos:
     """Open the photos, split them, and take out what the leak gate is to take out, with notes.
+
+    stream: takes them while they are decoded, and no pixels are kept.
 
     Raises DataError if they cannot be used, too few are left, or a photo to judge by was trained on and that
     is to be refused. All pairs that the gate found are left as overlap.csv then: in the run folder, `default`
     where the request names none.
     """
     started = time.perf_counter()
-    config = _config(request, start)
-    opened = _opened(config, start, bench)
+    config = photos_config(request, start)
+    opened = _opened(config, start, bench, stream)
     learned = _learned_by(start, opened)
     overlap = find_overlap(opened.store, opened.sides, opened.prints, [learned])
     try:
@@ -69,13 +108,14 @@ def user_photos(request: PhotosRequest, start: Start, bench: Bench, default: Pat
                     leave_pairs(overlap, place)
         raise
     opened = replace(opened, dropped=dropped)
+    elsewhere = opened.store.decode_seconds + (stream.features.seconds if stream else 0.0)
     return UserPhotos(
         config.model_copy(update={"leave_out": {image.key: image.reason for image in dropped.images}}),
         opened,
         images,
         overlap,
         [*overlap.lines(), *_class_notes(opened, images)],
-        time.perf_counter() - started - opened.store.decode_seconds,
+        time.perf_counter() - started - elsewhere,
     )
 
 
@@ -87,27 +127,42 @@ def leave_pairs(overlap: Overlap, folder: Path) -> list[str]:
     return [f"all pairs of photos that are equal or look alike: {folder / OVERLAP}"]
 
 
-def _config(request: PhotosRequest, start: Start) -> DataConfig:
-    """A user's folder as a data set: 10 % of the photos validate and 15 % test, where it does not say."""
-    folder, card = request.folder.absolute(), start.file.card
+def photos_config(request: PhotosRequest, start: Start | None) -> DataConfig:
+    """A user's folder as a data set: 10 % of the photos validate and 15 % test, where it does not say.
+
+    start: a model that is updated has rules of its own.
+    """
+    folder = request.folder.absolute()
+    card = start.file.card if start and start.is_updated else None
     return DataConfig(
         format=guess_format(folder),
         folder=str(folder),
         validation=0.1,
         test=0.15,
         every_class_trains=True,
-        fit=card.fit if start.is_updated else request.fit or "letterbox",
+        fit=card.fit if card else request.fit or "letterbox",
         damaged=request.damaged,
-        group_by=request.group_by or (card.group_by if start.is_updated else None),
+        group_by=request.group_by or (card.group_by if card else None),
         keep_overlap=request.overlap == "keep",
     )
 
 
-def _opened(config: DataConfig, start: Start, bench: Bench) -> OpenedData:
+def _opened(config: DataConfig, start: Start, bench: Bench, stream: PhotoStream | None) -> OpenedData:
     """With an update its photos stay where they were, and white in 16-bit grey stays what it was."""
     old = start.file
     level = old.card.white_level if start.is_updated else None
-    opened = open_data(PHOTOS, config, None, bench.cache, bench.events, old.card.network.side, level)
+    side = old.card.network.side
+    streaming = Streaming(stream.features.watch, stream.listing) if stream else None
+    try:
+        opened = open_data(PHOTOS, config, None, bench.cache, bench.events, side, level, streaming)
+    except (Interrupted, KeyboardInterrupt):
+        if stream:
+            stream.features.keep()
+        raise
+    if stream:
+        decoding = opened.store.decode_seconds - stream.features.seconds
+        stream.features.close()
+        opened = replace(opened, store=replace(opened.store, decode_seconds=decoding))
     bench.profiler.add_decoding(PHOTOS, opened.store.decode_seconds)
     if not start.is_updated:
         return opened
@@ -160,7 +215,7 @@ def _class_notes(opened: OpenedData, images: StageImages) -> list[str]:
             f"the figures of {_them(small)}"
         )
     trained = np.bincount(images.labels["train"])
-    if trained.max() >= 3 * trained.min():
+    if are_uneven(images.labels["train"]):
         notes.append(
             f"classes are uneven ({trained.min():,} to {trained.max():,} training photos): each photo is "
             "weighted by the inverse of its class's share; look at the mean over classes"

@@ -6,7 +6,8 @@ makes them fair.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network
 from ..networks.cost import costs_of
-from ..networks.freeze import Frozen, match_blocks
+from ..networks.freeze import Frozen, constant_prefix, match_blocks
 from ..networks.model_file import ModelCard, ModelFile
 from ..runfolder.ledger import Clock, dump_json, now
 from ..runfolder.profiling import LapClock
@@ -32,6 +33,7 @@ from ..store.perceptual import fingerprints
 from ..store.split import refuse_overlap
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate
+from ..training.feature_stream import FeatureStream
 from ..training.layer_laps import watch_layers
 from ..training.loop import Task, Trained
 from . import attempts
@@ -41,6 +43,7 @@ from .head import solve_head
 from .images import digests_of, keys_of
 from .inputs import Inputs, Share, compute_share, prepare_inputs
 from .network import asked_network, given_model
+from .prefixes import EXAMPLES, prefix_for
 from .run import Run
 
 
@@ -99,10 +102,17 @@ class _Begun:
     frozen: Frozen
 
 
-def run_stage(run: Run, images: StageImages, open_seconds: float, bench: Bench) -> StageRun:
+def run_stage(
+    run: Run,
+    images: StageImages,
+    open_seconds: float,
+    bench: Bench,
+    streamed: FeatureStream | None = None,
+) -> StageRun:
     """Carry out one stage once and write its model file; the record is the caller's to append.
 
-    open_seconds: what opening and selecting the stored images took; counted as `decode`.
+    open_seconds: what opening and selecting the stored images took; counted as `decode`. streamed: what
+    computed features for this run while the photos were decoded.
     Raises DataError if a validation or test image was trained on before, RunDivergedError (a DivergedError)
     if no attempt gave a model, FrozenMovedError if a freeze did not hold, Interrupted.
     """
@@ -110,6 +120,9 @@ def run_stage(run: Run, images: StageImages, open_seconds: float, bench: Bench) 
     begun = _begin(run, images, open_seconds, bench)
     model, clock = begun.model, begun.clock
     inputs = prepare_inputs(run, model, begun.frozen, images, bench, clock)
+    if streamed is not None and streamed.computed:
+        clock.add({"features": streamed.seconds})
+        inputs = replace(inputs, features="computed", computed=inputs.computed + streamed.computed)
     by = (inputs.engine or "torch").replace(" ", "-")
     mode = f"{'warm' if run.want_warm else 'cold'}-{inputs.cut or 'pixels'}-{by}"
     checkpoint_of = partial(_checkpoint, begun, mode)
@@ -143,6 +156,22 @@ def compute_features(run: Run, images: StageImages, bench: Bench, share: Share) 
     """Part of the features that a warm run of the stage will take from the cache; how many were computed."""
     begun = _begin(run, images, 0.0, bench)
     return compute_share(run, begun.model, begun.frozen, images, bench, share)
+
+
+def ready_engine(run: Run, images: StageImages, bench: Bench) -> float:
+    """Write what an engine needs of the parent alone, where it is not in the cache: the seconds that took.
+
+    Like the parent's own file it is made once, for all photos, and no run pays for it.
+    """
+    start = time.perf_counter()
+    model = _start(run, parent_file(run, bench), images.class_names).to(bench.device)
+    blocks = match_blocks(model.block_names, run.settings.freeze)
+    frozen = Frozen(model, blocks, run.settings.frozen_statistics)
+    constant = constant_prefix(model, frozen)
+    if constant:
+        photos = np.asarray(images.store.pixels[images.rows["train"][:EXAMPLES]])
+        prefix_for(model, frozen, constant, photos, bench)
+    return time.perf_counter() - start
 
 
 def _begin(run: Run, images: StageImages, open_seconds: float, bench: Bench) -> _Begun:

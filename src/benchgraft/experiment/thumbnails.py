@@ -41,7 +41,7 @@ def keep_thumbnails(
         return
     images, _ = open_images(stage)
     rows = images.rows["test"]
-    new = {record.test.keys[place]: _jpeg(images.store.pixels[rows[place]]) for place in missing}
+    new = {record.test.keys[place]: _jpeg(images.store.pixels[rows[[place]]][0]) for place in missing}
     kept = Thumbnails(images_digest=record.digest, jpeg=dict(sorted({**there, **new}.items())))
     write_whole(path, kept.model_dump_json())
 

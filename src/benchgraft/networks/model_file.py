@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..config.choices import Fit
 from ..config.network import NetworkSpec, of_settings
 from ..errors import ModelFileError, did_you_mean
 from ..files import digest_bytes, shipped_path, utf8_path, write_whole
@@ -50,7 +51,7 @@ class ModelCard(BaseModel):
     format: int = FORMAT
     stage: str
     class_names: Annotated[list[str], AfterValidator(lambda names: [class_name(name) for name in names])]
-    fit: Literal["letterbox", "stretch", "crop"] = "letterbox"
+    fit: Fit = "letterbox"
     """How a photo of another shape is brought to the square that the network takes."""
     white_level: int = Field(default=65535, ge=255, le=65535)
     """The value of 16-bit grey that becomes 255: one for the photos trained on and those to answer."""

@@ -12,6 +12,7 @@ Every conversion is named, so that the store can count it; none is silent, and n
     another size              "letterbox": scaled to fit the square, sides in proportion, the rest white
                               "stretch": both sides scaled to the square's
                               "crop": the middle square, scaled
+                              "center": the middle 87.5 % of each side of that square, scaled
 
 Beside conversions there are findings: what looks like a mistake, and is told by name of the photo.
 """
@@ -31,7 +32,9 @@ from .formats import Undecodable, alone_if_large, damage, open_image, pillow_war
 from .grey import FULL_RANGE, NoRangeError, in_eight_bits, keep_whole_values, states_white
 
 Pixels = npt.NDArray[np.uint8]
-FITS: tuple[Fit, ...] = ("letterbox", "stretch", "crop")
+FITS: tuple[Fit, ...] = ("letterbox", "stretch", "crop", "center")
+CENTER = 0.875
+"""Share of the side that "center" keeps: how ImageNet's photos are cut where networks are tested on them."""
 
 RULE_VERSION = 1
 """Part of every store's key: raise it when the same bytes would give other pixels."""
@@ -43,6 +46,7 @@ WHITE = (255, 255, 255)
 
 ONE_COLOUR = "nearly one colour"
 CLIPPED = "16-bit values above the white level"
+FILLED = "filled up with white"
 FINDINGS = (ONE_COLOUR, CLIPPED)
 """Of what `decode` names, what is no conversion: told by photo, not only counted."""
 FLAT = 15
@@ -84,7 +88,7 @@ def decode(raw: bytes, rule: Rule) -> tuple[Pixels, tuple[str, ...]]:
     """
     if not raw:
         raise Undecodable("empty file")
-    plain = _plain_jpeg(raw, rule.size)
+    plain = None if rule.fit == "center" else _plain_jpeg(raw, rule.size)
     if plain is not None:
         return plain, (ONE_COLOUR,) if _is_flat(plain) else ()
     with pillow_warnings_off():
@@ -127,7 +131,8 @@ def _decode(image: Image.Image, rule: Rule) -> tuple[Pixels, tuple[str, ...]]:
     is_wide = keep_whole_values(image) or image.mode.startswith("I")
     try:
         if image.format != "HEIF":  # whose draft would be the preview, another picture for all that we know
-            # A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8, never under twice the size wanted.
+            # A JPEG far larger than needed is decoded at 1/2, 1/4 or 1/8, never under twice the size wanted
+            # (1.75 times where "center" cuts it).
             image.draft(None, (2 * rule.size, 2 * rule.size))
         image.load()
     except Exception as error:
@@ -205,13 +210,13 @@ def _on_white(band: Image.Image) -> Image.Image:
 def _fitted(image: Image.Image, rule: Rule, conversions: list[str]) -> Image.Image:
     """Of the rule's size; a picture of nearly one colour is told before white is put around it."""
     scaled = image
-    if image.size != (rule.size, rule.size):
+    if image.size != (rule.size, rule.size) or rule.fit == "center":
         scaled = _SCALERS[rule.fit](image, rule.size, conversions)
     if _is_flat(np.asarray(scaled)):
         conversions.append(ONE_COLOUR)
     if scaled.size == (rule.size, rule.size):
         return scaled
-    conversions.append("filled up with white")
+    conversions.append(FILLED)
     ground = Image.new("RGB", (rule.size, rule.size), WHITE)
     ground.paste(scaled, ((rule.size - scaled.width) // 2, (rule.size - scaled.height) // 2))
     return ground
@@ -242,6 +247,14 @@ def _crop(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
     return image if shorter == size else _resize(image, (size, size), shorter, size, conversions)
 
 
+def _center(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+    conversions.append("cropped to the middle")
+    side = max(1, round(CENTER * min(image.size)))
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    return image if side == size else _resize(image, (size, size), side, size, conversions)
+
+
 def _resize(
     image: Image.Image, inner: tuple[int, int], side: int, size: int, conversions: list[str]
 ) -> Image.Image:
@@ -249,4 +262,4 @@ def _resize(
     return image.resize(inner, Image.Resampling.LANCZOS)
 
 
-_SCALERS = {"letterbox": _letterbox, "stretch": _stretch, "crop": _crop}
+_SCALERS = {"letterbox": _letterbox, "stretch": _stretch, "crop": _crop, "center": _center}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..config.choices import Fit
 from ..part import Part, Result
 from ..photos.scan import photos, some
-from ..runfolder.records import ExcludedImage, Phase
+from ..runfolder.records import ChoiceRecord, ExcludedImage, Phase
 from ..statistics.estimates import Estimate
 from .blocks import Block, Grid, Heading, Lines, numbers, said
 from .words import estimate, per_cent, seconds
@@ -75,6 +76,14 @@ class Adapted(Result):
     accuracy: Estimate
     balanced_accuracy: float
     """Mean recall of the classes that have test images."""
+    commonest: tuple[str, float]
+    """The class with most training images, and how often it is right to answer nothing else."""
+    parent: str
+    """What was transferred from; the old model after an update."""
+    fit: Fit
+    """How photos were brought to the model's input."""
+    choice: ChoiceRecord | None
+    """The parents that were tried; None where the parent was named, or is the old model."""
     classes: list[ClassResult]
     images: dict[str, int]
     """Split -> photos."""
@@ -154,7 +163,8 @@ def adapted_blocks(result: Adapted) -> list[Block]:
         Lines(
             [
                 f"{result.model}: {estimate(result.accuracy, per_cent)} right of {images['test']:,} photos "
-                f"that training never saw; mean over classes {per_cent(result.balanced_accuracy)}",
+                f"that training never saw; mean over classes {per_cent(result.balanced_accuracy)}; "
+                f'always "{result.commonest[0]}": {per_cent(result.commonest[1])}',
                 f"photos: {images['train']:,} train, {images['validation']:,} validation, {images['test']:,} "
                 f"test; {len(result.excluded):,} unusable; {result.decoded:,} decoded and "
                 f"{result.features_computed:,} featurised now, the others were there",
@@ -172,10 +182,40 @@ def adapted_blocks(result: Adapted) -> list[Block]:
                 for each in result.classes
             ],
         ),
+        *_tried(result.choice),
         *said([*_left_out([*result.excluded, *result.dropped_from_test]), *_notes(result.notes)]),
         *_changes(result.changes),
         *_suspects(result.suspects, sum(images.values())),
         Lines([_time_told(result)]),
+    ]
+
+
+def _tried(choice: ChoiceRecord | None) -> list[Block]:
+    """The parents, the best first."""
+    if choice is None:
+        return []
+    rows = [
+        [
+            each.parent,
+            each.fit,
+            per_cent(each.balanced_accuracy),
+            f"{each.error:.3f}",
+            "best" if not each.difference else f"+{each.difference:.3f} +- {each.standard_error:.3f}",
+            f"{each.megaflops:,.0f}",
+        ]
+        for each in sorted(choice.tried, key=lambda each: each.error)
+    ]
+    title = (
+        f"Parent {choice.parent}, photos by {choice.fit}: the cheapest of those not told from the best "
+        f"on {choice.photos:,} photos, none of them to test on"
+    )
+    return [
+        Heading(title),
+        Grid(
+            ["parent", "photos by", "mean over classes", "error", "to the best", "MFLOPs"],
+            rows,
+            frozenset(range(2, 6)),
+        ),
     ]
 
 
@@ -252,9 +292,11 @@ def _time_told(result: Adapted) -> str:
     spent = ", ".join(
         f"{name} {seconds(value)}" for name, value in result.seconds.items() if value >= LISTED_SECONDS
     )
-    whole = sum(result.seconds.values()) + result.decode_seconds
+    tried = result.choice.seconds if result.choice else 0.0
+    whole = sum(result.seconds.values()) + result.decode_seconds + tried
     how = f"{result.epochs} epochs" if result.epochs else "head solved on frozen features"
-    return f"{seconds(whole)}: decoding photos {seconds(result.decode_seconds)}, {spent}; {how}"
+    trying = f"trying parents {seconds(tried)}, " if tried else ""
+    return f"{seconds(whole)}: {trying}decoding photos {seconds(result.decode_seconds)}, {spent}; {how}"
 
 
 def _left_out(excluded: list[ExcludedImage]) -> list[str]:

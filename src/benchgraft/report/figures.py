@@ -130,7 +130,7 @@ def cost(summary: Summary) -> Picture | None:
     ]
     lines += [
         (row.arm, "cold", 0.0, row.first.value)
-        for row in (summary.choice.rows if summary.choice else [])
+        for row in (summary.ways.rows if summary.ways else [])
         if row.first and row.again and row.preparation_seconds is None
     ]
     for arm, variant, start, mean in lines:

@@ -19,9 +19,9 @@ from ..runfolder.runs import SCRATCH, Arm, RunFolder
 from ..statistics.proportions import proportion
 from . import words
 from .accuracy import AccuracyDifference
-from .choice import Choice
-from .choice_told import choice_answer
 from .speed import Payback, Speedup, is_told_apart
+from .ways import Ways
+from .ways_told import ways_answer
 from .words import bare_per_cent, bounds, capital, estimate, number, ordinal, per_cent, seconds, times
 
 
@@ -65,7 +65,7 @@ class Against(NamedTuple):
         )
 
 
-def answer(folder: RunFolder, against: Against, found: Choice | None = None) -> list[str]:
+def answer(folder: RunFolder, against: Against, found: Ways | None = None) -> list[str]:
     """Sentences, the most important first; of each transfer arm, by its cold runs where it has such.
 
     found: of three arms or more, which one; the answer then says that.
@@ -75,7 +75,7 @@ def answer(folder: RunFolder, against: Against, found: Choice | None = None) -> 
         return _alone(folder)
     given = [f"Preparation was {words.GIVEN}."] if any(p.preparation_given for p in against.paybacks) else []
     if found is not None:
-        return [*choice_answer(found, _where(folder, arms[0])), *given, words.parents_told(arms)]
+        return [*ways_answer(found, _where(folder, arms[0])), *given, words.parents_told(arms)]
     sentences = []
     for arm in arms:
         name = "Transfer" if len(arms) == 1 else f"Arm {arm.name}"

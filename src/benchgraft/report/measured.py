@@ -10,10 +10,10 @@ from ..statistics.significance import RunsNeeded, Significance
 from . import words
 from .accuracy import AccuracyDifference, RestMistakes
 from .blocks import Block, Grid, Heading, Lines, numbers
-from .choice_told import choice_blocks
 from .speed import Payback, TimeRatio
 from .study import StudyDifference, StudyRow, StudyStep, StudySummary
 from .summary import Spread, Summary, Table
+from .ways_told import ways_blocks
 from .words import VARIANT_TEXT, estimate, named, per_cent, points, seconds, times
 
 _FACTORS = ["epochs", "images\nan epoch", "cost\nan image"]
@@ -23,7 +23,7 @@ def measured(summary: Summary) -> list[Block]:
     """Of a study its tables; else speed-up, accuracy, break-even and how sure all of it is."""
     if summary.study:
         return study_blocks(summary.study)
-    which = choice_blocks(summary.choice) if summary.choice else []
+    which = ways_blocks(summary.ways) if summary.ways else []
     return [*which, *_speedups(summary), *_accuracy(summary), *_paybacks(summary), *_certainty(summary)]
 
 

@@ -14,11 +14,11 @@ from ..runfolder.records import Thumbnails
 from . import figures, figures_model, figures_study, sections, words
 from .accuracy import Mistake
 from .blocks import Grid, Heading, Lines
-from .choice_told import choice_tiles
 from .drawing import Picture
 from .measured import measured
 from .speed import is_told_apart
 from .summary import Summary
+from .ways_told import ways_tiles
 
 
 def page(
@@ -78,8 +78,8 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     if summary.study:
         return found
-    if summary.choice:
-        return choice_tiles(summary.choice)
+    if summary.ways:
+        return ways_tiles(summary.ways)
     speedup = next(iter(summary.speedups), None)
     if speedup is not None:
         rival = f"{words.seconds(speedup.scratch_seconds)} from scratch"

@@ -18,11 +18,11 @@ from ..statistics.estimates import Estimate, mean_interval, mean_time_interval, 
 from ..statistics.significance import FEWEST_RUNS_FOR_BOOTSTRAP, RunsNeeded, bootstrap_mean, runs_needed
 from . import accuracy, headline, provenance, speed, words
 from .accuracy import AccuracyDifference, Confusion, Mistake, RestMistakes
-from .choice import Choice, choice
 from .network import Network, networks
 from .provenance import LabelledImages, Provenance, StageData
 from .speed import Learning, Payback, Phases, Speedup
 from .study import StudySummary, study, study_answer
+from .ways import Ways, ways
 
 
 class RunRow(Part):
@@ -103,15 +103,15 @@ class Summary(Part):
     notes: list[str]
     study: StudySummary | None
     """The points of a study; None for a comparison of arms."""
-    choice: Choice | None = None
+    ways: Ways | None = None
     """Which of three arms or more; None where there are two, and for a study."""
 
     @model_serializer(mode="wrap")
-    def _as_before_choice(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without choice where there is none: reports of two arms stay as they were."""
+    def _as_before_ways(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ways where there is none: reports of two arms stay as they were."""
         fields: dict[str, Any] = handler(self)
-        if self.choice is None:
-            fields.pop("choice", None)
+        if self.ways is None:
+            fields.pop("ways", None)
         return fields
 
 
@@ -128,7 +128,7 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
         for arm in folder.arms.values()
     ]
     of_study = study(folder)
-    of_arms = choice(folder)
+    of_arms = ways(folder)
     told = study_answer(of_study) if of_study else headline.answer(folder, against, of_arms)
     return Summary(
         experiment=folder.experiment.name,
@@ -155,7 +155,7 @@ def summarise(folder: RunFolder, half_width: float | None = None) -> Summary:
         missing=_missing(folder),
         notes=_notes(folder),
         study=of_study,
-        choice=of_arms,
+        ways=of_arms,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..config.choices import Fit
+
 Phase = Literal["decode", "features", "train", "validate", "evaluate", "save", "other"]
 """What time goes into. `other` is what the total holds beyond the named phases, never a guess."""
 
@@ -229,8 +231,39 @@ class OriginRecord(Record):
     """Of its file; None where a model that was made of it was given, and it is not here itself."""
 
 
+class TriedParent(Record):
+    """A parent that was tried on a sample of the photos, each judged by a fit without it."""
+
+    parent: str
+    fit: Fit
+    balanced_accuracy: float
+    error: float
+    """Squared error over all classes, mean over classes: 0 for certainty."""
+    difference: float
+    """Of its error to the smallest one, by the same photos."""
+    standard_error: float
+    """Of the difference."""
+    megaflops: float
+    """For one photo."""
+    seconds: float
+    """That trying it took, decoding included."""
+
+
+class ChoiceRecord(Record):
+    """Which parent was taken for a folder of photos, and what else was tried."""
+
+    kind: Literal["choice"] = "choice"
+    parent: str
+    fit: Fit
+    photos: int
+    """Of the sample."""
+    tried: list[TriedParent]
+    seconds: float
+    """All of it; little where the cache had it."""
+
+
 AnyRecord = Annotated[
-    ExperimentRecord | DataRecord | ImagesRecord | RunRecord | DivergedRecord | OriginRecord,
+    ExperimentRecord | DataRecord | ImagesRecord | RunRecord | DivergedRecord | OriginRecord | ChoiceRecord,
     Field(discriminator="kind"),
 ]
 

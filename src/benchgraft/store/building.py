@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy.typing as npt
 
 from ..errors import DataError, Interrupted, UserError
 from ..files import storage_errors, write_folder_whole
-from ..photos.decode import RULE_VERSION
+from ..photos.decode import RULE_VERSION, Pixels
 from ..progress import Progress
 from ..runfolder.records import ExcludedImage
 from .packing import Pack
-from .reuse import JOURNAL, Journal, Known, known_in_leftovers, known_in_store
-from .rows import Written, write_rows
+from .reuse import JOURNAL, PRINTS, Journal, Known, known_in_leftovers, known_in_store
+from .rows import Watch, Written, stream_rows, write_rows
 
 FORMAT_VERSION = 1
 _LEFTOVER_SECONDS = 600
@@ -29,43 +30,56 @@ _JOURNALED_SECONDS = 7 * 86_400
 _SHOWN = 3
 
 
-def build(
-    pack: Pack,
-    stores: Path,
-    format: str,  # noqa: A002
-    place: str,
-    last_key: str,
-    progress: Progress,
-) -> int:
-    """Write a new store, which appears whole or not at all; how many images were decoded for it.
+@dataclass(frozen=True)
+class Building:
+    """Where stores are built, and from what."""
 
-    Stopped by the user or killed, it leaves a hidden folder from which the next build of its place goes on.
-    """
-    folder = stores / pack.key
-    with known_in_leftovers(stores, place) as (known, leftovers):
-        if last_key:
-            known = _known_before(pack, stores / last_key) | known
-        # The journal is closed, and with that its lock given up, when the folder has its final name: until
-        # then another process would take it for the leftover of a killed one, and remove it.
-        with (
-            storage_errors(folder),
-            contextlib.ExitStack() as held,
-            write_folder_whole(folder) as temporary,
-            storage_errors(folder),
-        ):
-            journal = held.enter_context(contextlib.closing(Journal(temporary, place)))
-            try:
-                written = write_rows(pack, known, temporary, journal, progress)
-            except (KeyboardInterrupt, Interrupted):
-                temporary.rename(temporary.with_name(f"{temporary.name}-stopped"))
-                raise
-            if not written.kept:
-                raise _nothing_usable(written.excluded)
-            _write_rest(pack, written, temporary, format)
-        for leftover in leftovers:
-            shutil.rmtree(leftover, ignore_errors=True)
-    _clear_leftovers(stores)
-    return written.decoded
+    stores: Path
+    format: str
+    place: str
+    """Whose half-built leftovers may be taken up: one folder under one rule."""
+    last_key: str
+    """Of the folder's last store under this rule; "": there is none."""
+
+    def build(self, pack: Pack, watch: Watch | None, progress: Progress) -> int:
+        """Write a new store, which appears whole or not at all; how many images were decoded for it.
+
+        watch: see Watch, where the store keeps no pixels.
+        Stopped by the user or killed, it leaves a hidden folder from which the next build goes on.
+        """
+        folder = self.stores / pack.key
+        with known_in_leftovers(self.stores, self.place) as (known, leftovers):
+            if self.last_key:
+                known = _known_before(pack, self.stores / self.last_key) | known
+            # The journal is closed, and with that its lock given up, when the folder has its final name:
+            # until then another process would take it for the leftover of a killed one, and remove it.
+            with (
+                storage_errors(folder),
+                contextlib.ExitStack() as held,
+                write_folder_whole(folder) as temporary,
+                storage_errors(folder),
+            ):
+                journal = Journal(temporary, self.place, pack.is_bare)
+                held.enter_context(contextlib.closing(journal))
+                try:
+                    if pack.is_bare:
+                        written = stream_rows(pack, known, journal, watch or _look_away, progress)
+                    else:
+                        written = write_rows(pack, known, temporary, journal, progress)
+                except (KeyboardInterrupt, Interrupted):
+                    temporary.rename(temporary.with_name(f"{temporary.name}-stopped"))
+                    raise
+                if not written.kept:
+                    raise _nothing_usable(written.excluded)
+                _write_rest(pack, written, temporary, self.format)
+            for leftover in leftovers:
+                shutil.rmtree(leftover, ignore_errors=True)
+        _clear_leftovers(self.stores)
+        return written.decoded
+
+
+def _look_away(_digests: npt.NDArray[np.uint64], _pixels: Pixels) -> None:
+    return
 
 
 def _known_before(pack: Pack, folder: Path) -> Known:
@@ -97,11 +111,15 @@ def _write_rest(pack: Pack, written: Written, folder: Path, format: str) -> None
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
+    if pack.is_bare:
+        for name, prints in zip(PRINTS, np.concatenate(written.prints).T, strict=True):
+            np.save(folder / f"{name}.npy", np.ascontiguousarray(prints))
     head = {
         "format_version": FORMAT_VERSION,
         "rule_version": RULE_VERSION,
         "key": pack.key,
         "format": format,
+        "has_pixels": not pack.is_bare,
         "size": pack.rule.size,
         "fit": pack.rule.fit,
         "white_level": pack.rule.white_level,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..config.choices import Fit
 from ..parallel import in_parallel, pieces
 from ..photos import cifar100
-from ..photos.decode import Pixels, Rule
+from ..photos.decode import Pixels, Rule, look_of
 from ..photos.formats import missing_reader
 from ..photos.grey import level_of, peak_of
 from ..photos.readers import Sample, Source
@@ -22,6 +22,8 @@ from ..progress import Progress
 from .reuse import Facts, Hashes, Seen, name_below
 from .sides import GIVEN
 
+BARE = " bare"
+"""In keys, of stores without pixels."""
 MAX_FILE_BYTES = 200_000_000
 """A larger file is left out unread."""
 _HASHED_AT_ONCE = 256
@@ -46,6 +48,8 @@ class Pack:
     """Row -> why its file cannot be read."""
     peaks: npt.NDArray[np.int32]
     """Largest value of each photo of 16-bit grey, 0 of all others: see grey.peak_of."""
+    is_bare: bool = False
+    """Whether the store keeps no pixels."""
     pixels: tuple[Pixels, ...] = ()
     """CIFAR-100: its parts, (n, 32, 32, 3)."""
 
@@ -55,20 +59,62 @@ class Pack:
         return int(self.peaks.max(initial=0))
 
 
-def hash_files(
-    source: Source,
-    size: int,
-    progress: Progress,
-    fit: Fit = "letterbox",
-    earlier: Hashes | None = None,
-    white_level: int | None = None,
-) -> Pack:
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The files of a source and what their bytes say: nothing is decoded, and no rule is chosen yet."""
+
+    source: Source
+    seen: list[Seen]
+    """One for each sample; of nothing where it is unreadable."""
+    unreadable: dict[int, str]
+    """Sample -> why its file cannot be read."""
+
+    @property
+    def digests(self) -> npt.NDArray[np.uint64]:
+        """As a store has them, uint64 (n,)."""
+        return _first_eight([seen.sha256 for seen in self.seen])
+
+    @property
+    def given(self) -> npt.NDArray[np.int8]:
+        """As a store has them, int8 (n,)."""
+        return np.array([GIVEN[sample.given] for sample in self.source.samples], np.int8)
+
+    @property
+    def _peaks(self) -> npt.NDArray[np.int32]:
+        return np.array([seen.peak for seen in self.seen], np.int32)
+
+    def rule(self, size: int, fit: Fit = "letterbox", white_level: int | None = None) -> Rule:
+        """For these photos. white_level: None finds it from those of 16-bit grey."""
+        level = level_of(int(self._peaks.max(initial=0))) if white_level is None else white_level
+        return Rule(size, fit, level)
+
+    def look(self, fit: Fit, white_level: int | None = None) -> str:
+        """As a store of them has it, for keys of features."""
+        return look_of(fit, self.rule(1, fit, white_level).white_level, bool(self._peaks.any()))
+
+    def pack(
+        self, size: int, fit: Fit = "letterbox", white_level: int | None = None, is_bare: bool = False
+    ) -> Pack:
+        """Under one rule. white_level: None finds it. is_bare: for a store without pixels."""
+        rule = self.rule(size, fit, white_level)
+        sha256, peaks = [seen.sha256 for seen in self.seen], self._peaks
+        return _pack_of(self.source.samples, sha256, self.unreadable, peaks, rule, is_bare)
+
+    def hashes(self) -> Hashes:
+        """What the next opening of the same folder need not read again."""
+        files: dict[bytes, tuple[Facts, Seen]] = {}
+        for row, sample in enumerate(self.source.samples):
+            if sample.file is not None and row not in self.unreadable:
+                files[name_below(self.source.root, sample.path)] = (sample.file.facts, self.seen[row])
+        return Hashes(files)
+
+
+def hash_files(source: Source, progress: Progress, earlier: Hashes | None = None) -> Listing:
     """Read every file once for its SHA-256, but for those that `earlier` has with the same size and times.
 
-    white_level: None finds it from the photos of 16-bit grey, which are decoded for it.
+    Photos of 16-bit grey are decoded, for their largest value.
     """
-    samples = source.samples
-    paths = [sample.path for sample in samples]
+    paths = [sample.path for sample in source.samples]
     seen = _known(source, earlier or Hashes())
     new = [row for row, known in enumerate(seen) if known is None]
     unreadable: dict[int, str] = {}
@@ -80,20 +126,7 @@ def hash_files(
                 if reason:
                     unreadable[row] = reason
             advance(len(part))
-    whole = [found or _NOTHING_SEEN for found in seen]
-    peaks = np.array([found.peak for found in whole], np.int32)
-    level = level_of(int(peaks.max(initial=0))) if white_level is None else white_level
-    return _pack_of(samples, [found.sha256 for found in whole], unreadable, peaks, Rule(size, fit, level))
-
-
-def hashes_of(source: Source, pack: Pack) -> Hashes:
-    """What the next opening of the same folder need not read again."""
-    files: dict[bytes, tuple[Facts, Seen]] = {}
-    for row, sample in enumerate(source.samples):
-        if sample.file is not None and row not in pack.unreadable:
-            seen = Seen(pack.sha256[row], int(pack.peaks[row]))
-            files[name_below(source.root, sample.path)] = (sample.file.facts, seen)
-    return Hashes(pack.key, files)
+    return Listing(source, [found or _NOTHING_SEEN for found in seen], unreadable)
 
 
 def _known(source: Source, earlier: Hashes) -> list[Seen | None]:
@@ -109,6 +142,7 @@ def _pack_of(
     unreadable: dict[int, str],
     peaks: npt.NDArray[np.int32],
     rule: Rule,
+    is_bare: bool,
 ) -> Pack:
     class_names = sorted({sample.class_name for sample in samples})
     number = {name: label for label, name in enumerate(class_names)}
@@ -116,8 +150,11 @@ def _pack_of(
     given = np.array([GIVEN[sample.given] for sample in samples], np.int8)
     keys = [sample.key for sample in samples]
     return Pack(
-        key=_content_key(rule.text(bool(peaks.any())), keys, class_names, labels, given, sha256),
+        key=_content_key(
+            rule.text(bool(peaks.any())) + BARE * is_bare, keys, class_names, labels, given, sha256
+        ),
         rule=rule,
+        is_bare=is_bare,
         keys=keys,
         class_names=class_names,
         labels=labels,

@@ -1,14 +1,8 @@
-"""Fingerprints of a store's images: equal pixels, and pictures that look the same. Computed once, kept there.
-
-The perceptual hash is 64 bits, the signs of the lowest frequencies of the grey image: the image is averaged
-to 32 x 32 and transformed (DCT), and the coefficients are taken along the diagonals, without the first, which
-is brightness. Saving again as JPEG or at another size turns few of them; see NEAR_BITS.
-"""
+"""Fingerprints of a store's images: equal pixels, and pictures that look the same. Computed once, kept."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -22,7 +16,9 @@ from ..errors import StorageError
 from ..files import write_whole
 from ..photos.decode import RULE_VERSION, Pixels
 from ..progress import NoProgress, Progress
-from .reuse import PIXELS
+from .on_demand import OnDemand
+from .prints import PRINTED_PIXELS, prints_of
+from .reuse import PIXELS, PRINTS
 from .split import Digests, find_rows
 from .store import Store
 
@@ -31,12 +27,6 @@ NEAR_BITS = 2
 
 Measured by benchmarks/near_duplicates.py, see docs/photos.md.
 """
-_FILES = ("pixel_digests", "perceptual")
-_BLOCK_PIXELS = 640_000
-"""64 images of 100 x 100: their floats stay near the cores; ten times as many take three times as long."""
-_SIDE = 32
-_FLAT = 0.05
-"""Coefficients below it, in grey levels, are rounding: a blank image has the hash 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +49,9 @@ def fingerprints(store: Store, progress: Progress | None = None) -> Fingerprints
     is_new = _carry_over(store, pixels, perceptual)
     with (progress or NoProgress()).track(int(is_new.sum()), "compare images") as advance:
         for rows, block in _blocks(store, is_new):
-            pixels[rows] = [_digest(image) for image in block]
-            perceptual[rows] = perceptual_hashes(block)
+            pixels[rows], perceptual[rows] = prints_of(block).T
             advance(len(rows))
-    for name, array in zip(_FILES, (pixels, perceptual), strict=True):
+    for name, array in zip(PRINTS, (pixels, perceptual), strict=True):
         stream = io.BytesIO()
         np.save(stream, array)
         with contextlib.suppress(StorageError):  # a read-only cache: computed again next time
@@ -107,49 +96,20 @@ def _decodes_alike(folder: Path, store: Store) -> bool:
 
 def _kept(folder: Path, count: int) -> tuple[Digests, Digests] | None:
     """Both arrays that lie beside a store of so many images."""
-    pixels, perceptual = (_read(folder / f"{name}.npy") for name in _FILES)
+    pixels, perceptual = (_read(folder / f"{name}.npy") for name in PRINTS)
     if pixels is None or perceptual is None or not len(pixels) == len(perceptual) == count:
         return None
     return pixels, perceptual
 
 
-def perceptual_hashes(pixels: Pixels) -> Digests:
-    """uint64 (n,) of uint8 (n, size, size, 3), all of them in memory at once as floats."""
-    size = pixels.shape[1]
-    transform = _transform(size)
-    # Grey and lines in one product: colours are the innermost axis, and both are linear.
-    of_colours = np.kron(transform, np.array([0.299, 0.587, 0.114], np.float32))
-    across = pixels.reshape(-1, 3 * size).astype(np.float32) @ of_colours.T
-    down = across.reshape(len(pixels), size, -1).transpose(0, 2, 1) @ transform.T
-    order = _low_frequencies()
-    values = np.stack([down[:, column, row] for row, column in order], axis=1)
-    whole = np.packbits(values > _FLAT, axis=1)
-    return np.ascontiguousarray(whole).view(">u8").reshape(-1).astype(np.uint64)
-
-
-def _low_frequencies() -> list[tuple[int, int]]:
-    places = sorted(
-        ((row, column) for row in range(_SIDE) for column in range(_SIDE)), key=lambda p: (sum(p), p)
-    )
-    return places[1:65]
-
-
-def _transform(size: int) -> npt.NDArray[np.float32]:
-    """(frequencies, size): averages a line of `size` pixels to 32 cells and transforms it."""
-    edges = np.linspace(0, size, _SIDE + 1)
-    pixel = np.arange(size)
-    # The part of each pixel that lies in each cell: min of the right edges less max of the left ones.
-    inside = np.minimum(pixel + 1, edges[1:, None]) - np.maximum(pixel, edges[:-1, None])
-    average = np.clip(inside, 0, None) * _SIDE / size
-    frequencies = 1 + max(max(place) for place in _low_frequencies())
-    cell = np.arange(_SIDE)
-    cosines = np.cos(np.pi * (2 * cell + 1) * np.arange(frequencies)[:, None] / (2 * _SIDE)) / _SIDE
-    return np.asarray(cosines @ average, np.float32)
-
-
 def _blocks(store: Store, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.NDArray[np.int64], Pixels]]:
     """(rows, their pixels), a block at a time, by plain reads: a map's would stay in the process's memory."""
-    count = max(1, _BLOCK_PIXELS // store.size**2)
+    count = max(1, PRINTED_PIXELS // store.size**2)
+    if isinstance(store.pixels, OnDemand):
+        rows = np.flatnonzero(wanted)
+        for part in (rows[start : start + count] for start in range(0, len(rows), count)):
+            yield part, store.pixels[part]
+        return
     with (store.folder / PIXELS).open("rb") as file:
         np.lib.format.read_magic(file)
         np.lib.format.read_array_header_1_0(file)
@@ -163,10 +123,6 @@ def _blocks(store: Store, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.N
             if file.readinto(block.data.cast("B")) != block.nbytes:
                 raise StorageError(f"{store.folder / PIXELS} is shorter than it was", "run again")
             yield start + inside, block[inside]
-
-
-def _digest(image: Pixels) -> int:
-    return int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "big")
 
 
 def _read(path: Path) -> Digests | None:

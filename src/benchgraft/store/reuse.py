@@ -1,7 +1,7 @@
 """What earlier work on a folder is worth: hashes of files that did not change, pixels of images seen before.
 
-stores/seen/PLACE.npz   for one folder and rule: size, times and SHA-256 of every file, the largest value of
-                        those of 16-bit grey, and its last store
+stores/seen/PLACE.npz   for one folder: size, times and SHA-256 of every file, and the largest value of those
+                        of 16-bit grey
 rows.jsonl in a store   what its rows of pixels were made from, written with them, stretch by stretch; it
                         stands in the folder of a build that was killed as well
 """
@@ -25,6 +25,8 @@ from filelock import lock_descriptor
 from ..files import write_whole
 
 PIXELS = "pixels.npy"
+PRINTS = ("pixel_digests", "perceptual")
+"""Names of the arrays of fingerprints beside a store: see prints.py."""
 JOURNAL = "rows.jsonl"
 Facts = tuple[int, int, int]
 """Size in bytes, mtime and ctime in ns."""
@@ -39,6 +41,8 @@ class Earlier(NamedTuple):
     converted: tuple[str, ...]
     reason: str
     """Empty if the image can be used."""
+    prints: tuple[int, int] | None = None
+    """Its fingerprints, where the store keeps no pixels."""
 
 
 Known = dict[bytes, Earlier]
@@ -57,8 +61,6 @@ class Seen(NamedTuple):
 class Hashes:
     """The files of one folder as they were last time."""
 
-    key: str = ""
-    """Key of the store that they led to."""
     files: dict[bytes, tuple[Facts, Seen]] = field(default_factory=dict)
     """Path below the folder -> facts and what was seen."""
 
@@ -74,15 +76,13 @@ def read_hashes(path: Path) -> Hashes:
         with np.load(path, allow_pickle=False) as arrays:
             names = arrays["names"].tobytes().split(b"\0")
             facts, sha256 = arrays["facts"].tolist(), arrays["sha256"].tobytes()
-            key = arrays["key"].tobytes().decode("ascii")
             if "peaks" not in arrays:  # of an earlier version: the files are read once more
-                return Hashes(key)
+                return Hashes()
             peaks = arrays["peaks"].tolist()
         digests = [sha256[start : start + 32] for start in range(0, len(sha256), 32)]
         rows = zip(names, facts, digests, peaks, strict=True)
         return Hashes(
-            key,
-            {name: ((fact[0], fact[1], fact[2]), Seen(digest, peak)) for name, fact, digest, peak in rows},
+            {name: ((fact[0], fact[1], fact[2]), Seen(digest, peak)) for name, fact, digest, peak in rows}
         )
     except Exception:  # zipfile and numpy raise whatever they stumble on in a damaged file
         return Hashes()
@@ -93,7 +93,6 @@ def write_hashes(path: Path, hashes: Hashes) -> None:
     stream = io.BytesIO()
     np.savez(
         stream,
-        key=np.frombuffer(hashes.key.encode("ascii"), np.uint8),
         names=np.frombuffer(b"\0".join(hashes.files), np.uint8),  # no file name holds a zero byte
         facts=np.array([facts for facts, _ in hashes.files.values()], np.int64).reshape(-1, 3),
         sha256=np.frombuffer(b"".join(seen.sha256 for _, seen in hashes.files.values()), np.uint8),
@@ -103,18 +102,19 @@ def write_hashes(path: Path, hashes: Hashes) -> None:
 
 
 class Journal:
-    """Says, beside a growing pixels.npy, what each stretch of its rows was made from.
+    """Says, beside a growing pixels.npy, or in its place, what each stretch of its rows was made from.
 
     Locked while it is written, so that another process can tell a build that goes on from one that was
     killed. The checksum is for the crash of a whole machine, which may keep the line and lose the pixels.
     """
 
-    def __init__(self, folder: Path, place: str) -> None:
+    def __init__(self, folder: Path, place: str, is_bare: bool = False) -> None:
+        """is_bare: there is no pixels.npy; fingerprints stand in the lines instead."""
         self._file: TextIO = (folder / JOURNAL).open("w", encoding="ascii")
         with contextlib.suppress(OSError):  # a file system without locks: the build is then never taken over
             lock_descriptor(self._file.fileno(), blocking=False)
         try:
-            self._write({"place": place})
+            self._write({"place": place, "is_bare": is_bare})
         except OSError:
             with contextlib.suppress(OSError):
                 self._file.close()
@@ -125,15 +125,21 @@ class Journal:
         pixels: npt.NDArray[np.uint8],
         kept: Sequence[tuple[bytes, tuple[str, ...]]],
         excluded: Sequence[tuple[bytes, str]],
+        prints: npt.NDArray[np.uint64] | None = None,
     ) -> None:
-        """`pixels` are in the file: one row for each (SHA-256, conversions) of `kept`."""
-        self._write(
-            {
-                "kept": [[sha256.hex(), list(converted)] for sha256, converted in kept],
-                "excluded": [[sha256.hex(), reason] for sha256, reason in excluded],
-                "crc32": zlib.crc32(pixels.data) if pixels.size else 0,
-            }
-        )
+        """`pixels` are in the file: one row for each (SHA-256, conversions) of `kept`.
+
+        prints: in a journal without pixels, uint64 (n, 2), of the same rows.
+        """
+        line: dict[str, Any] = {
+            "kept": [[sha256.hex(), list(converted)] for sha256, converted in kept],
+            "excluded": [[sha256.hex(), reason] for sha256, reason in excluded],
+        }
+        if prints is None:
+            line["crc32"] = zlib.crc32(pixels.data) if pixels.size else 0
+        else:
+            line["prints"] = prints.tolist()
+        self._write(line)
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -148,9 +154,10 @@ def known_in_store(folder: Path) -> Known:
     """The images of a finished store; none if it was built by a version without a journal."""
     try:
         with (folder / JOURNAL).open(encoding="ascii") as lines:
-            next(lines)
+            if json.loads(next(lines)).get("is_bare"):
+                return _known_bare(lines)
             return _known(folder / PIXELS, lines, is_checked=False)
-    except (OSError, StopIteration):
+    except (OSError, ValueError, AttributeError, StopIteration):
         return {}
 
 
@@ -166,9 +173,11 @@ def known_in_leftovers(stores: Path, place: str) -> Iterator[tuple[Known, list[P
         for folder in sorted(stores.glob(".*")):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 lines = held.enter_context((folder / JOURNAL).open(encoding="ascii"))
-                is_ours = json.loads(next(lines, "{}"))["place"] == place
-                if is_ours and lock_descriptor(lines.fileno(), blocking=False):
-                    known.update(_known(folder / PIXELS, lines, is_checked=True))
+                head = json.loads(next(lines, "{}"))
+                if head["place"] == place and lock_descriptor(lines.fileno(), blocking=False):
+                    is_bare = head.get("is_bare")
+                    found = _known_bare(lines) if is_bare else _known(folder / PIXELS, lines, is_checked=True)
+                    known.update(found)
                     folders.append(folder)
         yield known, folders
 
@@ -190,6 +199,20 @@ def _known(path: Path, lines: TextIO, *, is_checked: bool) -> Known:
                 offset += row_bytes
             for sha256, reason in line["excluded"]:
                 known[bytes.fromhex(sha256)] = Earlier(path, 0, (), reason)
+    return known
+
+
+def _known_bare(lines: TextIO) -> Known:
+    """The same where no pixels are kept, up to the first line that is broken."""
+    known: Known = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        for text in lines:
+            line = json.loads(text)
+            for (sha256, converted), (pixels, perceptual) in zip(line["kept"], line["prints"], strict=True):
+                prints = int(pixels), int(perceptual)
+                known[bytes.fromhex(sha256)] = Earlier(Path(), 0, tuple(converted), "", prints)
+            for sha256, reason in line["excluded"]:
+                known[bytes.fromhex(sha256)] = Earlier(Path(), 0, (), reason)
     return known
 
 

@@ -1,5 +1,7 @@
 """From a pack to rows of pixels on disk, in order: decoded in parallel, or copied from earlier work.
 
+Or, for a store without pixels, to fingerprints, each photo shown on the way to whoever watches.
+
 A photo that cannot be read is left out, by name and with its reason; none takes its place.
 """
 
@@ -7,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import DataError, StorageError
 from ..parallel import in_parallel
@@ -21,11 +24,16 @@ from ..photos.formats import Undecodable, pillow_warnings_off
 from ..progress import Progress
 from ..runfolder.records import ExcludedImage
 from .packing import Pack
+from .prints import prints_of
 from .reuse import JOURNAL, PIXELS, Earlier, Journal, Known
 
 DECODED_AT_ONCE = 64
 COPIED_BYTES = 8_000_000
 _PACKED_AT_ONCE = 4096
+
+
+Watch = Callable[[npt.NDArray[np.uint64], Pixels], None]
+"""Is shown content digests, uint64 (n,), and pixels, uint8 (n, size, size, 3), of photos just decoded."""
 
 
 @dataclass
@@ -40,11 +48,13 @@ class Written:
     """Finding -> the rows of the store that it is told of."""
     decoded: int = 0
     """Images that were decoded, or tried; the others were copied."""
+    prints: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    """Where no pixels are kept: fingerprints of the kept rows, uint64 (n, 2), piece by piece."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Some rows: pixels of the kept ones, C order."""
+    """Some rows: pixels of the kept ones, C order; none where they were known and are not kept."""
 
     pixels: Pixels
     kept: list[int]
@@ -52,6 +62,8 @@ class _Piece:
     """For each kept row."""
     excluded: list[tuple[int, str]]
     decoded: int
+    prints: npt.NDArray[np.uint64] | None = None
+    """For a store without pixels, uint64 (n, 2)."""
 
 
 def write_rows(pack: Pack, known: Known, folder: Path, journal: Journal, progress: Progress) -> Written:
@@ -79,11 +91,26 @@ def write_rows(pack: Pack, known: Known, folder: Path, journal: Journal, progres
     return written
 
 
+def stream_rows(pack: Pack, known: Known, journal: Journal, watch: Watch, progress: Progress) -> Written:
+    """Show every photo that is not known to `watch`, in order, and keep what is known of it then."""
+    written = Written()
+    with progress.track(len(pack.keys), "decode images") as advance:
+        for piece in _pieces_of(pack, known):
+            if piece.decoded and piece.kept:
+                watch(pack.digests[piece.kept], piece.pixels)
+            _note(journal, pack, piece)
+            _count(written, pack, piece)
+            assert piece.prints is not None
+            written.prints.append(piece.prints)
+            advance(len(piece.kept) + len(piece.excluded))
+    return written
+
+
 def _note(journal: Journal, pack: Pack, piece: _Piece) -> None:
     kept = [(pack.sha256[row], how) for row, how in zip(piece.kept, piece.converted, strict=True)]
     # A file that could not be read has no content to know again: it is tried anew each time.
     excluded = [(pack.sha256[row], why) for row, why in piece.excluded if row not in pack.unreadable]
-    journal.add(piece.pixels, kept, excluded)
+    journal.add(piece.pixels, kept, excluded, piece.prints)
 
 
 def _count(written: Written, pack: Pack, piece: _Piece) -> None:
@@ -129,7 +156,9 @@ def _stretches(pack: Pack, known: Known) -> Iterator[list[int]]:
 
 def _some(pack: Pack, known: Known, rows: list[int]) -> _Piece:
     earlier = [known[pack.sha256[row]] for row in rows if pack.sha256[row] in known]
-    return _copy_some(pack, rows, earlier) if earlier else _decode_some(pack, rows)
+    if not earlier:
+        return _decode_some(pack, rows)
+    return _recall_some(rows, earlier) if pack.is_bare else _copy_some(pack, rows, earlier)
 
 
 def _decode_some(pack: Pack, rows: Sequence[int]) -> _Piece:
@@ -147,7 +176,8 @@ def _decode_some(pack: Pack, rows: Sequence[int]) -> _Piece:
         else:
             kept.append(row)
             conversions.append(converted)
-    return _Piece(pixels[: len(kept)], kept, conversions, excluded, len(rows))
+    pixels = pixels[: len(kept)]
+    return _Piece(pixels, kept, conversions, excluded, len(rows), prints_of(pixels) if pack.is_bare else None)
 
 
 def _same_bytes(pack: Pack, row: int) -> bytes:
@@ -172,12 +202,27 @@ def _copy_some(pack: Pack, rows: Sequence[int], earlier: Sequence[Earlier]) -> _
             end += 1
         _read_into(pixels[start:end], first)
         start = end
+    return _earlier_piece(pixels, rows, earlier)
+
+
+def _recall_some(rows: Sequence[int], earlier: Sequence[Earlier]) -> _Piece:
+    prints = np.array([item.prints for item in earlier if not item.reason], np.uint64).reshape(-1, 2)
+    return _earlier_piece(np.empty((0, 0, 0, 3), np.uint8), rows, earlier, prints)
+
+
+def _earlier_piece(
+    pixels: Pixels,
+    rows: Sequence[int],
+    earlier: Sequence[Earlier],
+    prints: npt.NDArray[np.uint64] | None = None,
+) -> _Piece:
     return _Piece(
         pixels,
         kept=[row for row, item in zip(rows, earlier, strict=True) if not item.reason],
-        converted=[item.converted for item in usable],
+        converted=[item.converted for item in earlier if not item.reason],
         excluded=[(row, item.reason) for row, item in zip(rows, earlier, strict=True) if item.reason],
         decoded=0,
+        prints=prints,
     )
 
 

@@ -2,7 +2,7 @@
 
 A store is a folder `CACHE/stores/KEY`:
 
-    pixels.npy   uint8 (N, H, W, 3) RGB, rows in key order
+    pixels.npy   uint8 (N, H, W, 3) RGB, rows in key order; not where nothing trains on pixels, see Streaming
     labels.npy   int32 (N,), index into class_names
     given.npy    int8 (N,): 0 train, 1 test, 2 validation, -1 the data set does not say
     digests.npy  uint64 (N,): first 8 bytes, big endian, of the SHA-256 of the image's bytes
@@ -24,6 +24,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,12 @@ from ..photos.grey import FULL_RANGE
 from ..photos.readers import Source
 from ..progress import NoProgress, Progress
 from ..runfolder.records import ExcludedImage
-from .building import FORMAT_VERSION, build, digest_of, first_of
+from .building import FORMAT_VERSION, Building, digest_of, first_of
 from .findings import findings_of
-from .packing import Pack, hash_files, hashes_of, pack_cifar100
+from .on_demand import OnDemand
+from .packing import BARE, Listing, Pack, hash_files, pack_cifar100
 from .reuse import PIXELS, Hashes, read_hashes, write_hashes
+from .rows import Watch
 
 LARGEST_SIZE = 1024
 _SEEN_VERSION = 2
@@ -62,8 +65,9 @@ class Store:
     format: str
     folder: Path
     size: int
-    pixels: npt.NDArray[np.uint8]
-    """uint8 (N, size, size, 3), mapped copy-on-write: torch wants it writable; nothing is written back."""
+    pixels: npt.NDArray[np.uint8] | OnDemand
+    """uint8 (N, size, size, 3), mapped copy-on-write: torch wants it writable; nothing is written back. Or
+    the photos themselves, of which `pixels[rows]` decodes some."""
     class_names: list[str]
     """Source classes, sorted; one whose images are all excluded stays in the list."""
     labels: npt.NDArray[np.int32]
@@ -99,6 +103,15 @@ class Store:
         return look_of(self.fit, self.white_level, self.grey16_peak > 0)
 
 
+@dataclass(frozen=True)
+class Streaming:
+    """Photos are decoded, shown to `watch`, and forgotten: the store keeps all but the pixels."""
+
+    watch: Watch = lambda _digests, _pixels: None
+    listing: Callable[[], Listing] | None = None
+    """Of the source, where whoever opens the store has one (list_photos); asked for only if it is needed."""
+
+
 class _DamagedError(Exception):
     """A store folder that is not whole; the message is what is wrong."""
 
@@ -111,8 +124,9 @@ def open_store(
     fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
     white_level: int | None = None,
+    streaming: Streaming | None = None,
 ) -> Store:
-    """The store of `source`, found under `cache` or built there.
+    """The store of `source`, found under `cache` or built there; with `streaming` one with pixels serves too.
 
     `size` is the side in pixels that a network takes, see stored_size; `fit` the way of photos that are
     not square (CIFAR-100's are). Images that cannot be decoded are left out and
@@ -124,7 +138,8 @@ def open_store(
     size = stored_size(source.format, size)
     if source.format == "cifar100":
         fit = "letterbox"
-    store = _find_or_build(source, Path(cache) / "stores", size, fit, white_level, progress or NoProgress())
+    wanted = _Wanted(source, size, fit, white_level, None if source.format == "cifar100" else streaming)
+    store = _find_or_build(wanted, Path(cache) / "stores", progress or NoProgress())
     if white_level is not None:  # the model's stays, also where no photo needs it today
         store = replace(store, white_level=white_level)
     store = replace(store, notes=store.notes + findings_of(store, is_level_given=white_level is not None))
@@ -137,33 +152,69 @@ def open_store(
     return store
 
 
-def _find_or_build(
-    source: Source, stores: Path, size: int, fit: Fit, white_level: int | None, progress: Progress
-) -> Store:
+def list_photos(source: Source, cache: Path, progress: Progress | None = None) -> Listing:
+    """The files of a source, each read unless it is as it was last time. Not for CIFAR-100."""
+    return hash_files(source, progress or NoProgress(), read_hashes(_hashes_place(source, cache / "stores")))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What open_store is asked for."""
+
+    source: Source
+    size: int
+    fit: Fit
+    white_level: int | None
+    streaming: Streaming | None
+
+    def seen(self, stores: Path, is_streamed: bool) -> Path:
+        """Where the key of the store is kept that files of these names, sizes and times led to."""
+        rule = f"{_SEEN_VERSION} {self.source.signature} {self.size} {self.fit} {self.white_level}"
+        return stores / "seen" / _sha256(rule + BARE * is_streamed)
+
+    @property
+    def place(self) -> str:
+        """One folder under one rule, whatever lies in it today."""
+        rule = Rule(self.size, self.fit).text(is_wide=False) + BARE * (self.streaming is not None)
+        return _sha256(f"{self.source.format} {rule} {self.source.root.resolve()}")
+
+    def pack(self, stores: Path, progress: Progress) -> tuple[Pack, Hashes]:
+        """What there is to store, with the content key; bytes are read, nothing is decoded yet."""
+        if self.source.format == "cifar100":
+            return pack_cifar100(self.source, self.size), Hashes()
+        if self.streaming and self.streaming.listing:
+            listing = self.streaming.listing()
+        else:
+            listing = list_photos(self.source, stores.parent, progress)
+        pack = listing.pack(self.size, self.fit, self.white_level, self.streaming is not None)
+        return pack, listing.hashes()
+
+
+def _find_or_build(wanted: _Wanted, stores: Path, progress: Progress) -> Store:
     limit = limit_bytes()  # a wrong one is told before the work, not after it
-    rule = f"{_SEEN_VERSION} {source.signature} {size} {fit} {white_level}"
-    seen = stores / "seen" / hashlib.sha256(rule.encode()).hexdigest()
+    source, streaming = wanted.source, wanted.streaming
     notes = list(source.notes)
-    key = _read_key(seen)
-    if key is not None:
-        store = _open_or_clear(stores / key, key, notes)
+    for is_streamed in (False, True)[: 1 if streaming is None else 2]:
+        key = _read_key(wanted.seen(stores, is_streamed))
+        store = _open_or_clear(stores / key, key, notes, source) if key is not None else None
         if store is not None:
             return replace(store, notes=notes, reused=_all_images(store))
     started = time.perf_counter()
-    place = _place(source, Rule(size, fit).text(is_wide=False))
-    last = stores / "seen" / f"{place}.npz"
-    hashes = read_hashes(last)
-    pack = _pack(source, size, progress, fit, hashes, white_level)
-    store = _open_or_clear(stores / pack.key, pack.key, notes)
+    pack, hashes = wanted.pack(stores, progress)
+    last = stores / "seen" / wanted.place
+    store = _open_or_clear(stores / pack.key, pack.key, notes, source)
     decoded = 0
     if store is None:
-        at_level = f"{place} {pack.rule.white_level}" if pack.peak else place
-        decoded = build(pack, stores, source.format, at_level, hashes.key, progress)
-        store = _open_built(stores / pack.key, pack.key)
+        at_level = f"{wanted.place} {pack.rule.white_level}" if pack.peak else wanted.place
+        watch = streaming.watch if streaming else None
+        building = Building(stores, source.format, at_level, _read_key(last) or "")
+        decoded = building.build(pack, watch, progress)
+        store = _open_built(stores / pack.key, pack.key, source)
         make_room(stores.parent, limit)
     # Only now: a signature must never lead to a store that is not there yet.
     # And not where a file could not be read, which is tried anew each time.
-    _remember(None if pack.unreadable else seen, last, hashes_of(source, pack))
+    seen = [last] if pack.unreadable else [last, wanted.seen(stores, streaming is not None)]
+    _remember(seen, pack.key, _hashes_place(source, stores), hashes)
     return replace(
         store,
         notes=notes,
@@ -173,9 +224,12 @@ def _find_or_build(
     )
 
 
-def _place(source: Source, rule: str) -> str:
-    """One folder under one rule, whatever lies in it today."""
-    return hashlib.sha256(os.fsencode(f"{source.format} {rule} {source.root.resolve()}")).hexdigest()
+def _hashes_place(source: Source, stores: Path) -> Path:
+    return stores / "seen" / f"{_sha256(f'{source.format} {source.root.resolve()}')}.npz"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()
 
 
 def _all_images(store: Store) -> int:
@@ -192,15 +246,6 @@ def stored_size(format: str, side: int) -> int:  # noqa: A002
     return cifar100.SIDE if format == "cifar100" else side
 
 
-def _pack(
-    source: Source, size: int, progress: Progress, fit: Fit, hashes: Hashes, white_level: int | None
-) -> Pack:
-    """What there is to store, with the content key; bytes are read, nothing is decoded yet."""
-    if source.format == "cifar100":
-        return pack_cifar100(source, size)
-    return hash_files(source, size, progress, fit, hashes, white_level)
-
-
 def _read_key(seen: Path) -> str | None:
     try:
         key = seen.read_text(encoding="ascii").strip()
@@ -209,23 +254,23 @@ def _read_key(seen: Path) -> str | None:
     return key if len(key) == 64 and key.isalnum() else None
 
 
-def _remember(seen: Path | None, last: Path, hashes: Hashes) -> None:
+def _remember(seen: Sequence[Path], key: str, place: Path, hashes: Hashes) -> None:
     try:
-        if seen is not None:
-            write_whole(seen, hashes.key + "\n")
+        for path in seen:
+            write_whole(path, key + "\n")
         if hashes.files:
-            write_hashes(last, hashes)
+            write_hashes(place, hashes)
     except StorageError:
         # A read-only cache serves the store all the same; the files are then hashed at each opening.
         return
 
 
-def _open_or_clear(folder: Path, key: str, notes: list[str]) -> Store | None:
+def _open_or_clear(folder: Path, key: str, notes: list[str], source: Source) -> Store | None:
     """The store if it is whole; None if there is none, or if it was damaged and had to be removed."""
     if not os.path.lexists(folder):  # not Path.exists(), which raises where a parent cannot be searched
         return None
     try:
-        return _open(folder, key)
+        return _open(folder, key, source)
     except _DamagedError as damage:
         notes.append(f"the store {key[:12]} was damaged ({damage}) and is built again")
     with storage_errors(folder):
@@ -236,9 +281,9 @@ def _open_or_clear(folder: Path, key: str, notes: list[str]) -> Store | None:
     return None
 
 
-def _open_built(folder: Path, key: str) -> Store:
+def _open_built(folder: Path, key: str, source: Source) -> Store:
     try:
-        return _open(folder, key)
+        return _open(folder, key, source)
     except _DamagedError as damage:
         raise StorageError(
             f"the store {folder} was written but cannot be read back: {damage}",
@@ -246,12 +291,21 @@ def _open_built(folder: Path, key: str) -> Store:
         ) from None
 
 
-def _open(folder: Path, key: str) -> Store:
+def _pixels(folder: Path, head: Mapping[str, Any], source: Source) -> npt.NDArray[np.uint8] | OnDemand:
+    if head.get("has_pixels", True):
+        pixels: npt.NDArray[np.uint8] = np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)
+        return pixels
+    digests = np.load(folder / "digests.npy", allow_pickle=False)
+    level = head["white_level"] if head["grey16_peak"] else FULL_RANGE
+    return OnDemand(source, head["keys"], digests, Rule(int(head["size"]), head["fit"], level))
+
+
+def _open(folder: Path, key: str, source: Source) -> Store:
     try:
         head: dict[str, Any] = json.loads((folder / "store.json").read_bytes())
         if head["format_version"] != FORMAT_VERSION or head["key"] != key:
             raise _DamagedError("store.json is of another store")
-        pixels = np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)
+        pixels = _pixels(folder, head, source)
         hold(folder, pixels)  # before the checks: they find out whether it was removed until now
         for name, length in head["bytes"].items():
             if (folder / name).stat().st_size != length:
@@ -262,7 +316,7 @@ def _open(folder: Path, key: str) -> Store:
         count, size = len(head["keys"]), int(head["size"])
         grey16_peak = head.get("grey16_peak", 0)
         if pixels.shape != (count, size, size, 3) or pixels.dtype != np.uint8:
-            raise _DamagedError(f"pixels.npy has shape {pixels.shape}")
+            raise _DamagedError(f"the pixels have shape {pixels.shape}")
         return Store(
             key=key,
             format=head["format"],

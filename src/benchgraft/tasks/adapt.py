@@ -7,7 +7,9 @@ output rows go by class name, and both models are compared on the photos that th
 
 from __future__ import annotations
 
+import functools
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -20,20 +22,44 @@ from ..config.options import AdaptOptions
 from ..config.requests import AdaptRequest
 from ..config.words import command_line
 from ..engines.device import threads_put_back
+from ..engines.engine import Engine
 from ..errors import ModelFileError, RequestError, RunFolderError, StorageError
 from ..experiment.account import Account, choose_place, is_this_run
 from ..experiment.bench import Bench, bench_for
-from ..experiment.folder import PHOTOS, STAGE, Start, epochs_for, folder_experiment, start_of
-from ..experiment.photos import UserPhotos, leave_pairs, user_photos
+from ..experiment.choice import Choice, choose_parent, has_choice
+from ..experiment.folder import (
+    BATCH_SIZE,
+    PHOTOS,
+    STAGE,
+    Start,
+    are_uneven,
+    epochs_for,
+    folder_experiment,
+    start_of,
+)
+from ..experiment.photos import (
+    Listed,
+    PhotoStream,
+    UserPhotos,
+    leave_pairs,
+    list_folder,
+    photos_config,
+    user_photos,
+)
+from ..experiment.prefixes import cache_of, frozen_parent
 from ..experiment.run import Run
 from ..experiment.stage import StageRun, run_stage
 from ..files import check_target, lock, name_of, shipped_path, write_kept
 from ..names import resolve_renames
 from ..networks import model_file
+from ..photos.decode import Pixels
 from ..report.answers import Adapted, ClassChange
 from ..report.profile import leave_profile
 from ..report.words import retried
 from ..runfolder.seal import seal
+from ..store.packing import Listing
+from ..training.feature_stream import FeatureStream
+from ..training.features import FeatureCache
 from .adapted import adapted
 from .regression import class_changes, compare_models, refuse_worse
 from .suspects import suspects_of
@@ -53,8 +79,14 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     request = checked(AdaptRequest, folder=folder, out=out, **options)
     # Where the run takes place is known when its photos are: the same command may go on with another's.
     bench = bench_for(request, Path())
-    job = _job(request, bench.cache)
-    photos = user_photos(job.request, job.start, bench, job.default_place)
+    listed = functools.cache(lambda: list_folder(request, bench))
+    choice = None
+    if has_choice(request):
+        choice = choose_parent(request, listed, bench)
+        request = replace(request, parent=choice.parent, fit=choice.fit)
+    job = _job(request, bench.cache, choice)
+    stream = _stream(job, listed, bench)
+    photos = user_photos(job.request, job.start, bench, job.default_place, stream)
     _refuse_to_replace(job, photos)
     if job.start.is_updated:
         changed = class_changes(job.request, job.start.file, job.rename, photos)
@@ -64,7 +96,7 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     if bench.folder not in (job.default_place, job.request.run_folder):
         bench.events.say(f"{job.default_place} holds another run; the account of this one: {bench.folder}")
     with lock(bench.folder):
-        made = _adapt(job, photos, experiment, bench)
+        made = _adapt(job, photos, experiment, bench, stream.features if stream else None)
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.events.say)
     return made
 
@@ -80,9 +112,33 @@ class _Job:
     """Name of a class in the old model -> its name now."""
     default_place: Path
     """The run folder where none is named and no other run has it."""
+    choice: Choice | None
+    """How the parent was found; None: it was named, or is the model to update."""
 
 
-def _job(request: AdaptRequest, cache: Path) -> _Job:
+def _stream(job: _Job, listed: Callable[[], Listed | None], bench: Bench) -> PhotoStream | None:
+    """For a head on frozen features, which needs no pixels; None: they are kept, and trained on."""
+    if not job.start.is_solved:
+        return None
+    card, request = job.start.file.card, job.request
+
+    def listing() -> Listing:
+        found = listed()
+        assert found is not None  # CIFAR-100 is never streamed
+        return found.listing
+
+    def start(photos: Pixels) -> tuple[FeatureCache, Engine]:
+        prefix, frozen = frozen_parent(job.start, photos, bench)
+        fit = photos_config(request, job.start).fit
+        look = listing().look(fit, card.white_level if job.start.is_updated else None)
+        cut = prefix.cuts[-1]
+        cache = cache_of(bench.cache, cut, prefix, frozen, card.network.side, look, BATCH_SIZE)
+        return cache, prefix.engine(cut)
+
+    return PhotoStream(FeatureStream(start, BATCH_SIZE), listing)
+
+
+def _job(request: AdaptRequest, cache: Path, choice: Choice | None) -> _Job:
     """Raises ModelFileError for a parent that cannot be used, RequestError for what does not fit to it."""
     start = start_of(request, cache, request.update)
     card = start.file.card
@@ -96,7 +152,9 @@ def _job(request: AdaptRequest, cache: Path) -> _Job:
     check_target(target)
     default = Path("runs") / f"adapt-{name_of(request.folder)}"
     check_target(request.run_folder or default, is_folder=True, option="--run-folder")
-    return _Job(request, start, target, resolve_renames(request.rename or (), card.class_names), default)
+    return _Job(
+        request, start, target, resolve_renames(request.rename or (), card.class_names), default, choice
+    )
 
 
 def _refuse_to_replace(job: _Job, photos: UserPhotos) -> None:
@@ -118,7 +176,10 @@ def _refuse_to_replace(job: _Job, photos: UserPhotos) -> None:
 def _experiment(job: _Job, photos: UserPhotos) -> Experiment:
     steps = UPDATE_STEPS if job.start.is_updated else STEPS
     epochs = epochs_for(steps, len(photos.images.rows["train"]))
-    return folder_experiment(photos.config, job.start, epochs, seed=job.request.seed, rename=job.rename)
+    is_uneven = are_uneven(photos.images.labels["train"])
+    return folder_experiment(
+        photos.config, job.start, epochs, seed=job.request.seed, rename=job.rename, is_uneven=is_uneven
+    )
 
 
 def _place(job: _Job, photos: UserPhotos, experiment: Experiment) -> Path:
@@ -131,15 +192,24 @@ def _place(job: _Job, photos: UserPhotos, experiment: Experiment) -> Path:
     )
 
 
-def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench) -> Adapted:
+def _adapt(
+    job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench, streamed: FeatureStream | None
+) -> Adapted:
     images = photos.images
     account = Account(bench.folder)
     account.begin(experiment, _command(job, photos, bench.folder))
     account.take(job.start.name)
+    if job.choice and job.choice.record:
+        account.tell_choice(job.choice.record)
     account.tell_data(photos.opened)
     account.tell_images(STAGE, PHOTOS, images)
-    notes = [*photos.opened.store.notes, *photos.notes, *leave_pairs(photos.overlap, bench.folder)]
-    done, path = _trained(experiment, photos, bench, account)
+    notes = [
+        *(job.choice.notes if job.choice else []),
+        *photos.opened.store.notes,
+        *photos.notes,
+        *leave_pairs(photos.overlap, bench.folder),
+    ]
+    done, path = _trained(experiment, photos, bench, account, streamed)
     run = done.record
     notes += retried(run)
     changes: list[ClassChange] = []
@@ -157,11 +227,17 @@ def _adapt(job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench) 
     suspects = suspects_of(done.inputs, images)
     if suspects.why_none:
         notes.append(f"no list of labels to check: {suspects.why_none}")
-    return adapted(job.target, run, photos, suspects.found, notes, changes)
+    record = job.choice.record if job.choice else None
+    parent = job.start.parent or job.start.name
+    return adapted(job.target, run, photos, parent, record, suspects.found, notes, changes)
 
 
 def _trained(
-    experiment: Experiment, photos: UserPhotos, bench: Bench, account: Account
+    experiment: Experiment,
+    photos: UserPhotos,
+    bench: Bench,
+    account: Account,
+    streamed: FeatureStream | None,
 ) -> tuple[StageRun, Path]:
     """The run and its model file. Where this folder has it already, it is only repeated, and nothing changes.
 
@@ -170,7 +246,7 @@ def _trained(
     run = Run(experiment, STAGE, "transfer", experiment.seed, want_warm=True)
     finished = account.finished(STAGE)
     if finished is None:
-        done = run_stage(run, photos.images, photos.seconds, bench)
+        done = run_stage(run, photos.images, photos.seconds, bench, streamed)
         account.ledger.append(done.record)
         return done, bench.folder / done.record.model_file
     with tempfile.TemporaryDirectory() as aside:

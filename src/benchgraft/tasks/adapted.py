@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..experiment.photos import UserPhotos
 from ..report.answers import Adapted, ClassChange, ClassResult, Suspect
-from ..runfolder.records import RunRecord
+from ..runfolder.records import ChoiceRecord, RunRecord
 from ..statistics.by_source import accuracy_by_source
 from ..statistics.estimates import Estimate
 from ..statistics.proportions import proportion
@@ -22,6 +22,8 @@ def adapted(
     model: Path,
     run: RunRecord,
     photos: UserPhotos,
+    parent: str,
+    choice: ChoiceRecord | None,
     suspects: list[Suspect],
     notes: list[str],
     changes: list[ClassChange],
@@ -45,6 +47,10 @@ def adapted(
         model=model,
         accuracy=_accuracy(right, images, photos.config.group_by),
         balanced_accuracy=float(np.mean(recalls)),
+        commonest=_commonest(trained, labels, images.class_names),
+        parent=parent,
+        fit=photos.config.fit,
+        choice=choice,
         classes=classes,
         images={split: len(images.rows[split]) for split in SPLITS},
         excluded=opened.store.excluded,
@@ -58,6 +64,13 @@ def adapted(
         notes=notes,
         changes=changes,
     )
+
+
+def _commonest(
+    trained: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], names: list[str]
+) -> tuple[str, float]:
+    label = int(trained.argmax())
+    return names[label], float((labels == label).mean())
 
 
 def _accuracy(right: npt.NDArray[np.bool_], images: StageImages, group_by: str | None) -> Estimate:

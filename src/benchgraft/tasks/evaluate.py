@@ -23,8 +23,8 @@ from ..photos.readers import guess_format, open_source
 from ..report.answers import Bin, ClassFigures, EvaluationReport, Mistake
 from ..statistics.proportions import proportion
 from ..store.sides import GIVEN_TEST
-from ..store.store import Store, open_store
-from ..training.batches import rows_of
+from ..store.store import Store, Streaming, open_store
+from ..training.batches import pixel_rows
 from ..training.evaluate import evaluate as run_model
 
 BATCH_SIZE = 64
@@ -51,7 +51,7 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
         rows, labels = rows[~trained], labels[~trained]
     if not len(rows):
         raise _nothing_left(file, unknown, int(trained.sum()))
-    pixels = rows_of(store.pixels, rows, labels, chosen)
+    pixels = pixel_rows(store.pixels, rows, labels, chosen)
     result = run_model(model_file.load(file).to(chosen), pixels, BATCH_SIZE)
     confusion = _confusion(labels, result.predicted, len(file.card.class_names))
     classes = _classes(file.card.class_names, confusion)
@@ -77,11 +77,14 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
 
 
 def _store(request: EvaluateRequest, file: ModelFile, events: Events) -> Store:
-    """The photos as the model takes them."""
+    """The photos as the model takes them. No pixels are kept: those to judge by are decoded in their turn."""
     source = open_source(guess_format(request.folder), request.folder)
     place = request.cache or default_cache()
     card = file.card
-    return open_store(source, place, card.network.side, events, card.fit, white_level=card.white_level)
+    level = card.white_level
+    return open_store(
+        source, place, card.network.side, events, card.fit, white_level=level, streaming=Streaming()
+    )
 
 
 def _labelled(

@@ -19,7 +19,7 @@ from ..report.answers import ClassChange
 from ..runfolder.seal import seal
 from ..statistics.proportions import sign_test
 from ..store.classes import StageImages
-from ..training.batches import rows_of
+from ..training.batches import pixel_rows
 from ..training.evaluate import evaluate
 
 BATCH_SIZE = 64
@@ -69,7 +69,7 @@ def compare_models(
     if not len(rows):
         return []
     result = evaluate(
-        model_file.load(old).to(device), rows_of(images.store.pixels, rows, labels, device), BATCH_SIZE
+        model_file.load(old).to(device), pixel_rows(images.store.pixels, rows, labels, device), BATCH_SIZE
     )
     names = np.array([rename.get(name, name) for name in old.card.class_names])
     given = np.array(images.class_names)[labels]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,19 @@ RELEASED_IMAGES = 2048
 images, in order over the whole store, maps several images with each that it reads."""
 
 
+class Photos(Protocol):
+    """Photos that are decoded when they are wanted: see store.on_demand."""
+
+    def __getitem__(self, rows: npt.NDArray[np.int64], /) -> npt.NDArray[np.uint8]:
+        """uint8 (n, H, W, 3) of these rows."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Images or features of some rows of an array, with labels.
 
-    array: uint8 pixels (N, H, W, 3), float32 features (N, H, W, C) or (N, F); may be memory-mapped.
+    array: uint8 pixels (N, H, W, 3), float32 features (N, H, W, C) or (N, F); may be memory-mapped; empty
+    where `photos` stand for it.
     index: int64 (views, n), the rows of `array` that take part. labels: int64 (n,).
     """
 
@@ -39,13 +47,17 @@ class Rows:
     device: torch.device
     memory: mmap.mmap | None = None
     """What `array` is mapped from."""
+    photos: Photos | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, positions: Tensor, view: int = 0) -> Tensor:
         """Inputs at these positions (int64, CPU); feature maps come as (n, C, H, W), channels last."""
-        batch = torch.index_select(self.array, 0, self.index[view % len(self.index)][positions])
+        index = self.index[view % len(self.index)][positions]
+        if self.photos is not None:
+            return torch.from_numpy(self.photos[index.numpy()]).to(self.device)
+        batch = torch.index_select(self.array, 0, index)
         if batch.dim() == 4 and batch.dtype != torch.uint8:
             batch = batch.permute(0, 3, 1, 2)
         return batch.to(self.device)
@@ -95,6 +107,19 @@ def rows_of(
     )
 
 
+def pixel_rows(
+    pixels: npt.NDArray[np.uint8] | Photos,
+    index: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    device: torch.device,
+) -> Rows:
+    """Rows over the pixels of a store, or over photos that are decoded when they are wanted. index: (n,)."""
+    if isinstance(pixels, np.ndarray):
+        return rows_of(pixels, index, labels, device)
+    places, empty = torch.from_numpy(index[None]), torch.empty(0, dtype=torch.uint8)
+    return Rows(empty, places, torch.from_numpy(labels), device, photos=pixels)
+
+
 def with_views(rows: Rows, digests: npt.NDArray[np.uint64], augmentation: Augmentation) -> Rows:
     """The same pixel rows with the views of `augmentation`, if it has any."""
     if augmentation.view_count == 1:
@@ -105,6 +130,7 @@ def with_views(rows: Rows, digests: npt.NDArray[np.uint64], augmentation: Augmen
         rows.labels,
         rows.device,
         rows.memory,
+        rows.photos,
         digests=digests,
         augmentation=augmentation,
     )

@@ -29,7 +29,16 @@ from ..engines.engine import Engine
 from ..engines.prefix import described
 from ..engines.torch_ import stored
 from ..errors import RunFolderError, StorageError
-from ..files import LOCK, allocate, digest_array, digest_bytes, lock, storage_errors, write_whole
+from ..files import (
+    LOCK,
+    allocate,
+    digest_array,
+    digest_bytes,
+    lock,
+    storage_errors,
+    write_folder_whole,
+    write_whole,
+)
 from ..networks.contract import Network
 from ..networks.freeze import Frozen
 from ..progress import Progress
@@ -164,16 +173,31 @@ class FeatureCache:
                 shutil.rmtree(folder, ignore_errors=True)
         return Features(array, computed)
 
+    def ids(self) -> npt.NDArray[np.uint64]:
+        """Of all images that have features here, (n,)."""
+        found = [there for _, there in self._there()]
+        return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+    def keep(self, ids: npt.NDArray[np.uint64], rows: npt.NDArray[np.float32]) -> None:
+        """Features that were computed elsewhere, one row for each id. Raises StorageError."""
+        place = self._place(ids)
+        with storage_errors(place), write_folder_whole(place) as folder:
+            np.save(folder / "features.npy", rows)
+            np.save(folder / "ids.npy", ids)
+            (folder / "features.json").write_text(json.dumps({"digest": digest_array(rows)}))
+
+    def _there(self) -> Iterator[tuple[Path, npt.NDArray[np.uint64]]]:
+        """Every array with the images that it has."""
+        for folder in sorted(self._folder.glob("[0-9a-f]*")):
+            with contextlib.suppress(OSError, ValueError):
+                yield folder, np.load(folder / "ids.npy", allow_pickle=False)
+
     def _place(self, ids: npt.NDArray[np.uint64]) -> Path:
         return self._folder / digest_array(ids)
 
     def _overlaps(self, ids: npt.NDArray[np.uint64]) -> list[_Old]:
         """Stored arrays that have some of these images, each one that those before it have not."""
-        found: list[tuple[int, Path, npt.NDArray[np.uint64]]] = []
-        for folder in sorted(self._folder.glob("[0-9a-f]*")):
-            with contextlib.suppress(OSError, ValueError):
-                there = np.load(folder / "ids.npy", allow_pickle=False)
-                found.append((int(np.isin(ids, there).sum()), folder, there))
+        found = [(int(np.isin(ids, there).sum()), folder, there) for folder, there in self._there()]
         olds: list[_Old] = []
         missing = ids
         for _, folder, there in sorted(found, key=lambda each: -each[0]):

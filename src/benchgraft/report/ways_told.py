@@ -5,13 +5,13 @@ from __future__ import annotations
 from ..runfolder.runs import SCRATCH
 from ..statistics.estimates import BreakEven
 from .blocks import Block, Grid, Heading, Lines, numbers
-from .choice import ArmRow, Choice
+from .ways import ArmRow, Ways
 from .words import capital, estimate, ordinal, per_cent, points, seconds, times
 
 _COUNTS = {3: "three", 4: "four", 5: "five", 6: "six"}
 
 
-def choice_answer(found: Choice, where: str) -> list[str]:
+def ways_answer(found: Ways, where: str) -> list[str]:
     """Which one, and from when on; then what that rests on. where: what kind of test photos these are."""
     best, others = found.rows[0], found.rows[1:]
     rivals = [row for row in others if not found.pair(best.arm, row.arm).is_shown]
@@ -19,7 +19,7 @@ def choice_answer(found: Choice, where: str) -> list[str]:
     return [which, *_beyond(found), _times(found), *_fastest(found, rivals), *_unknown(found)]
 
 
-def choice_blocks(found: Choice) -> list[Block]:
+def ways_blocks(found: Ways) -> list[Block]:
     """The table over arms, and every two of them."""
     return [
         Heading("Which one"),
@@ -30,7 +30,7 @@ def choice_blocks(found: Choice) -> list[Block]:
     ]
 
 
-def choice_tiles(found: Choice) -> list[tuple[str, str, str]]:
+def ways_tiles(found: Ways) -> list[tuple[str, str, str]]:
     """Of each arm, the most accurate first: how many photos right, and in what time."""
     return [
         (
@@ -44,7 +44,7 @@ def choice_tiles(found: Choice) -> list[tuple[str, str, str]]:
     ]
 
 
-def way(found: Choice, row: ArmRow) -> str:
+def way(found: Ways, row: ArmRow) -> str:
     """What an arm does, within a sentence."""
     if row.parent is None:
         return "training from scratch" if row.arm == SCRATCH else f"arm {row.arm}"
@@ -52,7 +52,7 @@ def way(found: Choice, row: ArmRow) -> str:
     return f"transfer from parent {row.parent}" if is_only else f"arm {row.arm}"
 
 
-def _one(found: Choice, where: str) -> str:
+def _one(found: Ways, where: str) -> str:
     best = found.rows[0]
     text = (
         f"{capital(way(found, best))} gets the most test photos right, "
@@ -61,7 +61,7 @@ def _one(found: Choice, where: str) -> str:
     return f"{text}." if best.arm == SCRATCH else f"{text}, and {_pays(found, best)}."
 
 
-def _several(found: Choice, leaders: list[ArmRow], where: str) -> str:
+def _several(found: Ways, leaders: list[ArmRow], where: str) -> str:
     """Where the runs cannot tell which is the most accurate: the cheapest of those that may be."""
     names = _listed([f"{way(found, row)} ({estimate(row.accuracy, per_cent)})" for row in leaders], "or")
     if any(row.runs < 2 for row in found.rows):
@@ -74,7 +74,7 @@ def _several(found: Choice, leaders: list[ArmRow], where: str) -> str:
     return f"{capital(way(found, quick))} takes the least time of those that may be best{pays}; {cannot}."
 
 
-def _beyond(found: Choice) -> list[str]:
+def _beyond(found: Ways) -> list[str]:
     """The best arm against each other one, where other photos are to be judged."""
     best, shown, open_, unit = found.rows[0], [], [], "photos" if found.by_photo else "source classes"
     for row in found.rows[1:]:
@@ -94,7 +94,7 @@ def _beyond(found: Choice) -> list[str]:
     return told
 
 
-def _times(found: Choice) -> str:
+def _times(found: Ways) -> str:
     told = []
     for row in sorted(found.rows, key=lambda row: row.first.value if row.first else 0.0):
         if row.first is not None:
@@ -103,7 +103,7 @@ def _times(found: Choice) -> str:
     return f"A retraining takes {_listed(told, 'and')}." if told else "No uninterrupted run: no times."
 
 
-def _fastest(found: Choice, rivals: list[ArmRow]) -> list[str]:
+def _fastest(found: Ways, rivals: list[ArmRow]) -> list[str]:
     """From when on the quickest arm pays, where that is not the one that the answer names."""
     quick = _quickest(found, found.rows)
     if quick is None or rivals or quick.arm in (SCRATCH, found.rows[0].arm):
@@ -113,14 +113,14 @@ def _fastest(found: Choice, rivals: list[ArmRow]) -> list[str]:
     return [f"{capital(way(found, quick))} is the quickest, and {_pays(found, quick)}{behind}."]
 
 
-def _unknown(found: Choice) -> list[str]:
+def _unknown(found: Ways) -> list[str]:
     names = [str(row.parent) for row in found.rows if row.parent and row.preparation_seconds is None]
     return (
         [f"What the making of {_listed(names, 'and')} took is not known, and not counted."] if names else []
     )
 
 
-def _pays(found: Choice, row: ArmRow) -> str:
+def _pays(found: Ways, row: ArmRow) -> str:
     """From when on, against scratch: by features computed each time, else by kept ones."""
     against = found.pair(row.arm, SCRATCH)
     if row.pays_first is None or against.seconds_first is None:
@@ -132,7 +132,7 @@ def _pays(found: Choice, row: ArmRow) -> str:
     return f"it pays against training from scratch {_from(row.pays_first)}"
 
 
-def _kept(found: Choice, row: ArmRow) -> str:
+def _kept(found: Ways, row: ArmRow) -> str:
     against = found.pair(row.arm, SCRATCH).seconds_again
     even = row.pays_again
     if even is None or even.high is None or against is None or not against.differs_from(1.0):
@@ -147,7 +147,7 @@ def _from(even: BreakEven) -> str:
     return f"from the {ordinal(even.first or 1)} retraining on{interval}"
 
 
-def _quickest(found: Choice, rows: list[ArmRow]) -> ArmRow | None:
+def _quickest(found: Ways, rows: list[ArmRow]) -> ArmRow | None:
     """The arm that takes the least time, if that is told apart from all others of these."""
     timed = sorted((row for row in rows if row.first), key=lambda row: row.first.value if row.first else 0.0)
     if len(timed) < len(rows):
@@ -156,7 +156,7 @@ def _quickest(found: Choice, rows: list[ArmRow]) -> ArmRow | None:
     return timed[0] if all(ratio is not None and ratio.differs_from(1.0) for ratio in ratios) else None
 
 
-def _arms(found: Choice) -> Grid:
+def _arms(found: Ways) -> Grid:
     header = [
         "arm",
         "test\naccuracy",
@@ -184,7 +184,7 @@ def _first_to_pay(even: BreakEven) -> str:
     return first if low == high else f"{first} ({low} to {high})"
 
 
-def _pairs(found: Choice) -> Grid:
+def _pairs(found: Ways) -> Grid:
     header = ["", "points,\nthese photos", "points,\nother photos too", "time,\nfeatures anew", "time,\nkept"]
     if not found.by_photo:
         header[2] = "points, other\nsource classes too"
@@ -202,7 +202,7 @@ def _pairs(found: Choice) -> Grid:
     return numbers(header, rows)
 
 
-def _arm_notes(found: Choice) -> list[str]:
+def _arm_notes(found: Ways) -> list[str]:
     unit = "each photo as if independent of the others" if found.by_photo else "source class by source class"
     fixed = [row.arm for row in found.rows if row.is_fixed]
     return [
@@ -227,7 +227,7 @@ def _start_told(row: ArmRow) -> str:
     return f"{row.arm} starts from {row.parent}{knows} (preparation: {spent}){size}."
 
 
-def _correction(found: Choice) -> str:
+def _correction(found: Ways) -> str:
     count = len(found.pairs)
     return (
         f"Arms are paired by seed: same photos, same round. Intervals of the {_count(count)} pairs are wider "

@@ -82,7 +82,7 @@ class PairRow(Part):
         return is_always or self.here.differs_from(0.0) or self.beyond.differs_from(0.0)
 
 
-class Choice(Part):
+class Ways(Part):
     """All arms, the one that got most test photos right first."""
 
     rows: list[ArmRow]
@@ -99,10 +99,10 @@ class Choice(Part):
         return next(pair for pair in self.pairs if {pair.first, pair.second} == {one, other})
 
 
-def choice(folder: RunFolder) -> Choice | None:
+def ways(folder: RunFolder) -> Ways | None:
     """Of scratch and transfer from several parents, on the same test photos, as far as they have runs.
 
-    None for a study, which has a question of its own, and where there is no such choice.
+    None for a study, which has a question of its own, and where there are no such ways.
     """
     arms = [arm for arm in folder.arms.values() if arm.runs]
     scratch = folder.scratch
@@ -116,7 +116,7 @@ def choice(folder: RunFolder) -> Choice | None:
     rows = [_row(folder, arm, scratch) for arm in arms]
     rows.sort(key=lambda row: -row.right)
     places = list(combinations([folder.arms[row.arm] for row in rows], 2))
-    return Choice(
+    return Ways(
         rows=rows,
         pairs=[_pair(folder, *two, len(places)) for two in places],
         by_photo=_sources(over_sources(folder, firsts)) is None,

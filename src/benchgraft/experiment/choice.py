@@ -1,0 +1,284 @@
+"""Which of the parents that are installed suits these photos? Each is tried with a head on frozen features.
+
+The trial is on a sample of the photos to train and validate on, never on those to test on, and on all parents
+alike: see training/ridge.py. Of those that cannot be told from the best, the one that is cheapest to run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from ..config.choices import Fit
+from ..config.parents import PARENTS, is_name, network_of
+from ..config.requests import AdaptRequest
+from ..errors import ModelFileError, StorageError
+from ..files import digest_array, digest_bytes, write_whole
+from ..networks.cost import megaflops
+from ..networks.parents import find_weights, parent_place
+from ..parallel import in_parallel, pieces
+from ..photos.decode import FILLED, Pixels, decode
+from ..photos.formats import Undecodable, pillow_warnings_off
+from ..runfolder.ledger import dump_json
+from ..runfolder.records import ChoiceRecord, TriedParent
+from ..store.mixing import mixed
+from ..store.packing import Listing
+from ..store.sides import TRAIN, VALIDATION
+from ..training.batches import rows_of
+from ..training.features import Wanted
+from ..training.ridge import LeftOut, difference, leave_out
+from .bench import Bench
+from .folder import BATCH_SIZE, REAL_PARENT, Start, start_of
+from .photos import Listed
+from .prefixes import cache_of, frozen_parent
+
+FORMAT = 1
+"""Of choices in the cache."""
+SAMPLE, LARGEST_SAMPLE = 256, 1024
+"""Photos that parents are tried on; more where there are many classes: PER_CLASS of each."""
+PER_CLASS = 10
+TOLD_APART = 1.645
+"""Standard errors: a larger difference has one sign with 95 %."""
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A parent, how photos are fitted to it, and what else was tried."""
+
+    parent: str
+    fit: Fit
+    record: ChoiceRecord | None
+    """None: nothing could be tried."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out, and why."""
+
+
+def has_choice(request: AdaptRequest) -> bool:
+    """Whether the parent is to be found, or at least how photos are fitted to the one that is named."""
+    if request.update is not None:
+        return False
+    parent = request.parent
+    is_real = parent is not None and is_name(parent) and network_of(parent) is not None
+    return parent is None or (is_real and request.fit is None)
+
+
+def choose_parent(request: AdaptRequest, listed: Callable[[], Listed | None], bench: Bench) -> Choice:
+    """For these photos; where they were tried before, what was found then.
+
+    listed: lists them, see list_folder.
+
+    Raises what reading photos and parents raises.
+    """
+    if request.parent:
+        start_of(request, bench.cache)  # one that cannot be used is told before any photo is looked at
+    photos = listed()
+    sample = _sampled(photos) if photos else None
+    if sample is None:
+        notes = ["parents were not tried: too few photos"]
+        return Choice(request.parent or REAL_PARENT, request.fit or "letterbox", None, notes)
+    started = time.perf_counter()
+    names, notes = ([request.parent], []) if request.parent else _installed()
+    place = bench.cache / "choices" / f"{_key(request, sample, names, bench)}.json"
+    try:
+        record = ChoiceRecord.model_validate_json(place.read_bytes())
+        record = record.model_copy(update={"seconds": time.perf_counter() - started})
+    except (OSError, ValidationError):
+        record = _Trial(request, sample, bench).run(names, started)
+        try:
+            write_whole(place, record.model_dump_json())
+        except StorageError:
+            notes = [*notes, "the choice of the parent could not be kept in the cache"]
+    return Choice(record.parent, record.fit, record, notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Photos that parents are tried on: files of the listing, with their labels from 0, and groups."""
+
+    listing: Listing
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.uint64] | None
+
+    def of(self, places: npt.NDArray[np.intp]) -> _Sample:
+        """Some of them."""
+        groups = None if self.groups is None else self.groups[places]
+        return _Sample(self.listing, self.rows[places], self.labels[places], groups)
+
+
+def _sampled(listed: Listed) -> _Sample | None:
+    """Photos of each class, the first by a number drawn from their content; None where they are too few.
+
+    New photos therefore change the sample little, and photos of equal bytes count once.
+    """
+    listing = listed.listing
+    digests = listing.digests
+    usable = np.isin(listed.sides, (TRAIN, VALIDATION))
+    usable[list(listing.unreadable)] = False
+    rows = np.flatnonzero(usable)
+    rows = rows[np.unique(digests[rows], return_index=True)[1]]
+    rows = rows[np.argsort(mixed(digests[rows], 0), kind="stable")]
+    names = np.array([sample.class_name for sample in listing.source.samples])[rows]
+    classes, labels = np.unique(names, return_inverse=True)
+    if len(classes) < 2:
+        return None
+    size = min(max(SAMPLE, PER_CLASS * len(classes)), LARGEST_SAMPLE)
+    # The first of every class, then the second of every class, and so on: as even as the photos allow.
+    turn = np.zeros(len(rows), np.int64)
+    for label in range(len(classes)):
+        turn[labels == label] = np.arange(np.sum(labels == label))
+    taken = np.sort(np.lexsort((np.arange(len(rows)), turn))[:size])
+    if len(taken) <= len(classes):
+        return None
+    groups = None if listed.groups is None else listed.groups[rows[taken]]
+    return _Sample(listing, rows[taken], labels[taken].astype(np.int64), groups)
+
+
+def _installed() -> tuple[list[str], list[str]]:
+    """Names of the parents whose weights are here, the one with which fits are tried first; what is not."""
+    names, missing = [], []
+    for name in PARENTS:
+        network = network_of(name)
+        try:
+            if network is not None:
+                find_weights(name, network, None, may_download=False)
+            names.append(name)
+        except ModelFileError as error:
+            missing.append(f'parent "{name}" was not tried, its weights are not here: {error.details[0]}')
+    return sorted(names, key=lambda name: name != REAL_PARENT), missing
+
+
+def _key(request: AdaptRequest, sample: _Sample, names: Sequence[str], bench: Bench) -> str:
+    """64 hex digits of all that the choice depends on."""
+    digests = sample.listing.digests[sample.rows]
+    facts = [
+        FORMAT,
+        request.fit,
+        [[name, parent_place(name, request.weights, bench.cache)] for name in names],
+        [digest_array(digests), digest_array(sample.labels)],
+        None if sample.groups is None else digest_array(sample.groups),
+        str(bench.device),
+        bench.environment.threads,
+        bench.environment.versions,
+    ]
+    return digest_bytes(dump_json(facts).encode())
+
+
+@dataclass(frozen=True, eq=False)
+class _Entrant:
+    """A parent with a fit, and how it did."""
+
+    told: TriedParent
+    left_out: LeftOut
+
+
+class _Trial:
+    """Of parents on one sample."""
+
+    def __init__(self, request: AdaptRequest, sample: _Sample, bench: Bench) -> None:
+        self._request, self._sample, self._bench = request, sample, bench
+        self._pixels: dict[tuple[int, Fit], Pixels] = {}
+
+    def run(self, names: Sequence[str], started: float) -> ChoiceRecord:
+        """Fits are tried with the first parent, the others with the fit that does best there."""
+        first, *others = (self._start(name) for name in names)
+        entrants = [self._try(first, fit) for fit in self._fits(first)]
+        fit = _cheapest(entrants).told.fit
+        entrants += [self._try(start, fit) for start in others]
+        chosen, best = _cheapest(entrants).told, _best(entrants)
+        tried = []
+        for each in entrants:
+            worse, error = difference(each.left_out, best.left_out)
+            tried.append(each.told.model_copy(update={"difference": worse, "standard_error": error}))
+        return ChoiceRecord(
+            parent=chosen.parent,
+            fit=chosen.fit,
+            photos=len(self._sample.rows),
+            tried=tried,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _start(self, name: str) -> Start:
+        return start_of(replace(self._request, parent=name, freeze=None), self._bench.cache)
+
+    def _fits(self, first: Start) -> list[Fit]:
+        """The whole picture, and a crop: of square pictures their middle. Drops what cannot be decoded."""
+        side = first.file.card.network.side
+        asked = self._request.fit
+        pixels, is_whole, has_white = self._decoded(side, asked or "letterbox")
+        if not is_whole.all():
+            self._sample = self._sample.of(np.flatnonzero(is_whole))
+        self._pixels[side, asked or "letterbox"] = pixels
+        return [asked] if asked else ["letterbox", "crop" if has_white else "center"]
+
+    def _decoded(self, side: int, fit: Fit) -> tuple[Pixels, npt.NDArray[np.bool_], bool]:
+        """Pixels of those that can be decoded; which these are, (n,); whether any got white around it."""
+        listing = self._sample.listing
+        rule = listing.rule(side, fit)
+        samples = listing.source.samples
+
+        def decoded(rows: Sequence[int]) -> list[tuple[Pixels, tuple[str, ...]] | None]:
+            found: list[tuple[Pixels, tuple[str, ...]] | None] = []
+            for row in rows:
+                try:
+                    found.append(decode(samples[row].path.read_bytes(), rule))
+                except (Undecodable, OSError):
+                    found.append(None)
+            return found
+
+        with pillow_warnings_off():
+            parts = in_parallel(decoded, pieces(self._sample.rows.tolist(), _AT_ONCE))
+            photos = [photo for part in parts for photo in part]
+        kept = [photo for photo in photos if photo is not None]
+        shape = (0, side, side, 3)
+        pixels = np.stack([pixels for pixels, _ in kept]) if kept else np.empty(shape, np.uint8)
+        has_white = any(FILLED in conversions for _, conversions in kept)
+        return pixels, np.array([photo is not None for photo in photos]), has_white
+
+    def _try(self, start: Start, fit: Fit) -> _Entrant:
+        """One parent: its features of the sample, which the cache keeps, judged."""
+        started = time.perf_counter()
+        bench, sample, network = self._bench, self._sample, start.file.card.network
+        if (network.side, fit) not in self._pixels:
+            self._pixels[network.side, fit] = self._decoded(network.side, fit)[0]
+        pixels = self._pixels[network.side, fit]
+        prefix, frozen = frozen_parent(start, pixels, bench)
+        cut = prefix.cuts[-1]
+        look = sample.listing.look(fit)
+        cache = cache_of(bench.cache, cut, prefix, frozen, network.side, look, BATCH_SIZE)
+        rows = rows_of(pixels, np.arange(len(pixels)), sample.labels, bench.device)
+        wanted = [Wanted(rows, sample.listing.digests[sample.rows])]
+        features = cache.compute(prefix.engine(cut), wanted, BATCH_SIZE, True, bench.events).array
+        left_out = leave_out(features.reshape(len(pixels), -1), sample.labels, sample.groups)
+        told = TriedParent(
+            parent=str(start.parent),
+            fit=fit,
+            balanced_accuracy=left_out.balanced_accuracy,
+            error=left_out.error,
+            difference=0.0,
+            standard_error=0.0,
+            megaflops=megaflops(prefix.network),
+            seconds=time.perf_counter() - started,
+        )
+        return _Entrant(told, left_out)
+
+
+def _best(entrants: Sequence[_Entrant]) -> _Entrant:
+    return min(entrants, key=lambda each: each.left_out.error)
+
+
+def _cheapest(entrants: Sequence[_Entrant]) -> _Entrant:
+    """Of those that are not told from the best; at the same cost, the whole picture before a crop."""
+    best = _best(entrants)
+    equal = []
+    for each in entrants:
+        worse, error = difference(each.left_out, best.left_out)
+        if worse <= TOLD_APART * error:
+            equal.append(each)
+    return min(equal, key=lambda each: (each.told.megaflops, each.told.fit != "letterbox", each.told.error))
