@@ -6,7 +6,9 @@ test of two equal arms. Two arms: times are log-normal (sd 5 % and 20 % of the m
 accuracies normal; n = 3, 5, 10, 30 runs an arm. Source classes: 10, 20, 30, 100 of them, of 2 to 20 images
 each, each with its own difficulty (beta distributed); beside the report's interval stand the percentiles of
 the same bootstrap, and the interval that takes images as independent. Both at once, as claims are judged: 60
-source classes, and runs that are all a little better or worse. Where no interval is given, none is counted;
+source classes, and runs that are all a little better or worse. Three arms in pairs, on 400 photos in two
+classes, one arm the same in every run, and rounds that slow all arms down: how often the corrected intervals
+of all three pairs hold the truth together. Where no interval is given, none is counted;
 the share of experiments with one stands in brackets if it is not all.
 
     python benchmarks/coverage.py [--repeats 4000] [--json FILE]
@@ -17,6 +19,7 @@ Writes a Markdown table; with --json also the figures.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchgraft.statistics import estimates
+from benchgraft.statistics import estimates, pairs
 from benchgraft.statistics.by_source import accuracy_by_source, accuracy_difference_by_source
 from benchgraft.statistics.estimates import Estimate, Floats
 from benchgraft.statistics.significance import permutation_test
@@ -172,6 +175,39 @@ def over_both(repeats: int) -> Iterator[tuple[str, int, Rate]]:
             yield name, runs, rate(results)
 
 
+def over_pairs(repeats: int) -> Iterator[tuple[str, int, Rate]]:
+    """Three arms, of which the first gives the same answers in every run; all three pairs at once."""
+    mean, spread, photos, lost = 0.82, 2.0, 400, (0.0, 0.09, 0.12)
+    truth = [mean * (1 - share) for share in lost]
+    for runs in RUNS:
+        generator = np.random.default_rng(runs)
+        found: dict[str, list[bool | None]] = {}
+        for _ in range(repeats):
+            chance = generator.beta(mean * spread, (1 - mean) * spread, photos)
+            right = []
+            for share in lost:
+                kept = 1 - generator.beta(share * spread, (1 - share) * spread, photos) if share else 1.0
+                shifts = 1 + generator.normal(0, 0.015, (runs, 1))
+                right.append(generator.random((runs, photos)) < chance * kept * shifts)
+            right[0][:] = generator.random(photos) < chance
+            slow = lognormal(generator, 1.0, 0.2, runs)
+            times = [np.multiply(slow, lognormal(generator, 6.0, sd, runs)) for sd in (0.02, 0.05, 0.1)]
+            both, alone, ratios = [], [], []
+            for one, other in itertools.combinations(range(3), 2):
+                here = pairs.paired_difference(*(right[arm].mean(axis=1).tolist() for arm in (one, other)))
+                apart = right[one].mean(axis=0) - right[other].mean(axis=0)
+                beyond = pairs.over_both(here, pairs.over_photos(apart))
+                both.append(holds(pairs.corrected(beyond, 3), truth[one] - truth[other]))
+                alone.append(holds(pairs.corrected(here, 3), truth[one] - truth[other]))
+                ratio = pairs.paired_ratio(times[one].tolist(), times[other].tolist())
+                ratios.append(holds(pairs.corrected(ratio, 3, is_ratio=True), 1.0))
+            found.setdefault("accuracy of three pairs, runs and photos", []).append(all(both))
+            found.setdefault("accuracy of three pairs, runs alone", []).append(all(alone))
+            found.setdefault("time of three pairs", []).append(all(ratios))
+        for name, results in found.items():
+            yield name, runs, rate(results)
+
+
 def two_models(
     generator: Generator, sources: int, mean: float, spread: float
 ) -> tuple[list[str], Floats, Floats]:
@@ -244,14 +280,15 @@ def main() -> None:
     times = list(over_times(options.repeats))
     runs = list(over_runs(options.repeats))
     both = list(over_both(max(1, options.repeats // 4)))
+    three = list(over_pairs(options.repeats))
     # a bootstrap for each repeat: fewer of them
     sources = list(over_sources(max(1, options.repeats // 4)))
-    tables = [("runs", times), ("runs", runs), ("source classes", sources), ("runs", both)]
+    tables = [("runs", times), ("runs", runs), ("source classes", sources), ("runs", both), ("runs", three)]
     print("\n\n".join(markdown("interval", unit, figures) for unit, figures in tables))
     if options.json:
         rows = [
             {"interval": name, "size": size, **value._asdict()}
-            for name, size, value in [*times, *runs, *sources, *both]
+            for name, size, value in [*times, *runs, *sources, *both, *three]
         ]
         options.json.write_text(json.dumps({"repeats": options.repeats, "rows": rows}, indent=1) + "\n")
 

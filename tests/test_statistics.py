@@ -15,6 +15,7 @@ from scipy import stats
 from benchgraft.statistics import estimates
 from benchgraft.statistics.by_source import FEWEST_SOURCES, accuracy_by_source, accuracy_difference_by_source
 from benchgraft.statistics.estimates import Estimate, Floats
+from benchgraft.statistics.pairs import corrected, over_both, over_photos, paired_difference, paired_ratio
 from benchgraft.statistics.proportions import proportion, sign_test
 
 TIMES = st.lists(st.floats(0.1, 1000), min_size=2, max_size=12)
@@ -256,3 +257,50 @@ def test_functions_do_not_wait_for_what_only_reports_need() -> None:
     script = "import sys, benchgraft.tasks.adapt; print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# --- in pairs -----------------------------------------------------------------------------------------------
+
+
+def test_a_paired_difference_is_scipys() -> None:
+    first, second = [0.91, 0.87, 0.93, 0.90], [0.85, 0.86, 0.88, 0.89]
+    found = paired_difference(first, second)
+    expected = stats.ttest_rel(first, second).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_what_both_times_of_a_pair_have_in_common_falls_out_of_their_ratio() -> None:
+    base = np.array([1.0, 1.3, 0.8, 1.1, 0.9])
+    exact = paired_ratio(list(6 * base), list(2 * base))
+    assert exact.value == pytest.approx(3)
+    assert exact.standard_error == pytest.approx(0, abs=1e-9)
+    noisy = paired_ratio(list(6 * base * [1.02, 0.98, 1.01, 0.99, 1.0]), list(2 * base))
+    apart = estimates.ratio_of_means(list(6 * base * [1.02, 0.98, 1.01, 0.99, 1.0]), list(2 * base))
+    assert noisy.value == apart.value
+    assert noisy.low is not None and apart.low is not None and noisy.low > apart.low
+
+
+def test_pairs_and_ratios_of_one_run_have_no_interval() -> None:
+    assert paired_difference([0.9], [0.8]).why_none == "one run an arm: no interval"
+    assert paired_ratio([3.0], [2.0]).why_none == "one run an arm: no interval"
+    with pytest.raises(ValueError, match="positive"):
+        paired_ratio([1.0, 0.0], [1.0, 1.0])
+
+
+def test_bonferroni_is_the_interval_at_one_less_a_part_of_five_per_cent() -> None:
+    values = [0.91, 0.87, 0.93, 0.90]
+    found = corrected(estimates.mean_interval(values), 3)
+    low, high = stats.t.interval(1 - 0.05 / 3, 3, np.mean(values), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    ratio = paired_ratio([2.0, 2.2, 1.9], [1.0, 1.2, 1.0])
+    assert corrected(ratio, 1, is_ratio=True).low == pytest.approx(ratio.low)
+    assert corrected(estimates.mean_interval([0.9]), 3) == estimates.mean_interval([0.9])
+
+
+def test_runs_that_are_all_the_same_leave_the_interval_to_the_photos() -> None:
+    photos = over_photos(np.array([1.0, 0.0, 1.0, 1.0, 0.5]))
+    assert over_both(estimates.mean_interval([0.7, 0.7, 0.7]), photos) == photos
+    both = over_both(estimates.mean_interval([0.6, 0.7, 0.8]), photos)
+    assert both.high is not None and photos.high is not None
+    assert both.standard_error > photos.standard_error  # type: ignore[operator]
+    assert over_both(estimates.mean_interval([0.7]), photos).why_none == "one run: no interval"

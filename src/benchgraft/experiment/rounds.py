@@ -110,7 +110,7 @@ class Comparison:
             self._carry_out(stage, None, seed)
 
     def _ready(self, arm: str, stage: str) -> None:
-        """What an arm's engine needs of its parent, before any clock runs; the paper's network needs nothing."""
+        """What an arm's engine needs of its parent, before any clock runs; of the paper's network nothing."""
         parent = self._experiment.stages[stage].parent
         is_prepared = parent is not None and self._experiment.arm_of(parent) is None
         network = stage_network(self._experiment, stage, self._bench.cache)

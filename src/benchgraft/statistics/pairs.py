@@ -40,7 +40,7 @@ def paired_ratio(first: Sequence[float], second: Sequence[float]) -> Estimate:
         return Estimate(value=top / bottom, method=method, why_none=_ONE)
     apart = [one / top - other / bottom for one, other in zip(first, second, strict=True)]
     logs = student(math.log(top / bottom), _error(apart), len(apart) - 1, method)
-    return _of_logs(logs)
+    return _of_logs(logs, top / bottom)
 
 
 def over_photos(right: Floats) -> Estimate:
@@ -75,7 +75,7 @@ def corrected(value: Estimate, comparisons: int, is_ratio: bool = False) -> Esti
     half = float(special.stdtrit(value.degrees_of_freedom, level)) * value.standard_error
     centre = math.log(value.value) if is_ratio else value.value
     wider = value.model_copy(update={"value": centre, "low": centre - half, "high": centre + half})
-    return _of_logs(wider) if is_ratio else wider
+    return _of_logs(wider, value.value) if is_ratio else wider
 
 
 def _error(values: Sequence[float]) -> float:
@@ -85,7 +85,7 @@ def _error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
-def _of_logs(logs: Estimate) -> Estimate:
-    """The ratio whose logarithm this is; the standard error stays that of the logarithm."""
+def _of_logs(logs: Estimate, value: float) -> Estimate:
+    """The ratio with the bounds of its logarithm; the standard error stays that of the logarithm."""
     low, high = (None if bound is None else math.exp(bound) for bound in (logs.low, logs.high))
-    return logs.model_copy(update={"value": math.exp(logs.value), "low": low, "high": high})
+    return logs.model_copy(update={"value": value, "low": low, "high": high})
