@@ -152,7 +152,7 @@ def test_the_experiment_runs_on_the_package_without_data(
     (site / "elpv_dataset" / "__init__.py").write_text("raise RuntimeError('not to be imported')\n")
     folder = _reproduce(tmp_path, site, cache, monkeypatch)
     ledger = Ledger(folder)
-    small, large = ledger.of_kind(DataRecord)
+    large, small = ledger.of_kind(DataRecord)
     assert (small.side, large.side) == (100, 224)
     assert small.dropped_from_test == large.dropped_from_test != []
     assert all("nearly the same picture as the" in image.reason for image in small.dropped_from_test)

@@ -80,11 +80,11 @@ def _beyond(found: Ways) -> list[str]:
     for row in found.rows[1:]:
         value = found.pair(best.arm, row.arm).beyond
         if value.differs_from(0.0):
-            shown.append(f"{estimate(value, points)} points than {way(found, row)}")
+            shown.append(f"than {way(found, row)} by {estimate(value, points)} points")
         elif value.has_interval:
             open_.append(f"{way(found, row)} ({estimate(value, points)} points)")
     told = (
-        [f"On other {unit} too {way(found, best)} is more accurate: by {_listed(shown, 'and')}."]
+        [f"On other {unit} too {way(found, best)} is more accurate, {_listed(shown, 'and')}."]
         if shown
         else []
     )
