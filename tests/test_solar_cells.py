@@ -42,7 +42,7 @@ COUNTS = {0.0: 60, 1.0: 60, 0.3333333333333333: 7, 0.6666666666666666: 3}
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all: what ONNX Runtime computes the parent by takes seconds to be written."""
+    """One for all: what is made of the parent is made once."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -152,7 +152,7 @@ def test_the_experiment_runs_on_the_package_without_data(
     (site / "elpv_dataset" / "__init__.py").write_text("raise RuntimeError('not to be imported')\n")
     folder = _reproduce(tmp_path, site, cache, monkeypatch)
     ledger = Ledger(folder)
-    large, small = ledger.of_kind(DataRecord)
+    small, large = ledger.of_kind(DataRecord)
     assert (small.side, large.side) == (100, 224)
     assert small.dropped_from_test == large.dropped_from_test != []
     assert all("nearly the same picture as the" in image.reason for image in small.dropped_from_test)

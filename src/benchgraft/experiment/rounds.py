@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..config.experiment import Experiment
-from ..config.network import PAPER
 from ..errors import ConfigError, DivergedError, FrozenMovedError
 from ..files import lock, shipped_path
 from ..photos.readers import open_source
@@ -27,14 +26,11 @@ from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
 from .images import OpenedData, data_folder, open_stage
 from .jobs import Job, Site
-from .network import given_model, stage_network
+from .network import given_model
 from .run import Run
-from .stage import ready_engine
 from .thumbnails import keep_thumbnails
 
 LEAST_ROUNDS = 3
-TOLD_SECONDS = 2.0
-"""What takes less is not worth a line."""
 
 
 class Comparison:
@@ -54,8 +50,6 @@ class Comparison:
             for number in range(self._experiment.parents):
                 for stage in self._experiment.preparation:
                     self._prepare(stage, self._experiment.seed + number)
-            for arm, stage in self._experiment.arms.items():
-                self._ready(arm, stage)
             self._rounds()
             for stage in dict.fromkeys(self._experiment.arms.values()):
                 keep_thumbnails(self._bench.folder, self._ledger, stage, self._images)
@@ -108,18 +102,6 @@ class Comparison:
             self._bench.events.say(f"{stage}: {given}, {known}")
         elif not any((run.stage, run.seed) == (stage, seed) for run in self._ledger.of_kind(RunRecord)):
             self._carry_out(stage, None, seed)
-
-    def _ready(self, arm: str, stage: str) -> None:
-        """What an arm's engine needs of its parent, before any clock runs; of the paper's network nothing."""
-        parent = self._experiment.stages[stage].parent
-        is_prepared = parent is not None and self._experiment.arm_of(parent) is None
-        network = stage_network(self._experiment, stage, self._bench.cache)
-        if not is_prepared or network.family == PAPER.family:
-            return
-        images, _ = self._images(stage)
-        seconds = ready_engine(Run(self._experiment, stage, arm, self._experiment.seed), images, self._bench)
-        if seconds > TOLD_SECONDS:
-            self._bench.events.say(f"{arm}: its network made ready in {seconds:.1f} s, once for all runs")
 
     def _rounds(self) -> None:
         experiment = self._experiment

@@ -6,7 +6,6 @@ makes them fair.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network
 from ..networks.cost import costs_of
-from ..networks.freeze import Frozen, constant_prefix, match_blocks
+from ..networks.freeze import Frozen, match_blocks
 from ..networks.model_file import ModelCard, ModelFile
 from ..runfolder.ledger import Clock, dump_json, now
 from ..runfolder.profiling import LapClock
@@ -43,7 +42,6 @@ from .head import solve_head
 from .images import digests_of, keys_of
 from .inputs import Inputs, Share, compute_share, prepare_inputs
 from .network import asked_network, given_model
-from .prefixes import EXAMPLES, prefix_for
 from .run import Run
 
 
@@ -156,22 +154,6 @@ def compute_features(run: Run, images: StageImages, bench: Bench, share: Share) 
     """Part of the features that a warm run of the stage will take from the cache; how many were computed."""
     begun = _begin(run, images, 0.0, bench)
     return compute_share(run, begun.model, begun.frozen, images, bench, share)
-
-
-def ready_engine(run: Run, images: StageImages, bench: Bench) -> float:
-    """Write what an engine needs of the parent alone, where it is not in the cache: the seconds that took.
-
-    Like the parent's own file it is made once, for all photos, and no run pays for it.
-    """
-    start = time.perf_counter()
-    model = _start(run, parent_file(run, bench), images.class_names).to(bench.device)
-    blocks = match_blocks(model.block_names, run.settings.freeze)
-    frozen = Frozen(model, blocks, run.settings.frozen_statistics)
-    constant = constant_prefix(model, frozen)
-    if constant:
-        photos = np.asarray(images.store.pixels[images.rows["train"][:EXAMPLES]])
-        prefix_for(model, frozen, constant, photos, bench)
-    return time.perf_counter() - start
 
 
 def _begin(run: Run, images: StageImages, open_seconds: float, bench: Bench) -> _Begun:
