@@ -17,7 +17,7 @@ from test_networks import CLASSES, FAMILIES, _pixels, _spec
 from benchgraft.cache import clear, entries
 from benchgraft.config.network import PAPER, NetworkSpec
 from benchgraft.engines import prefix as prefixes
-from benchgraft.engines.graph import graph_of
+from benchgraft.engines.graph import graph_of, traced_graph_of
 from benchgraft.engines.onnx_ import OnnxEngine
 from benchgraft.engines.prefix import TOLERANCE, prefix_of
 from benchgraft.engines.torch_ import EngineBlock, TorchEngine
@@ -56,7 +56,7 @@ def test_engines_agree_at_every_cut_and_each_gives_a_photo_the_same_bits_in_any_
     network = build(_spec(family), CLASSES, seed=1).eval()
     pixels = _pixels(network.spec, 32).numpy()
     first, rest = split_at(network, cut)
-    ours, theirs = OnnxEngine(graph_of(first, pixels[:2], "features", {}), 1), TorchEngine(first)
+    ours, theirs = OnnxEngine(traced_graph_of(first, pixels[:3], "features"), 1), TorchEngine(first)
     features, expected = ours.compute(pixels), theirs.compute(pixels)
     assert features.dtype == expected.dtype and features.shape == expected.shape
     assert np.abs(features - expected).max() <= TOLERANCE * np.abs(expected).max()
@@ -89,7 +89,8 @@ def test_the_paper_s_network_is_computed_by_pytorch(tmp_path):
 
 def test_a_graph_is_written_once_for_the_same_weights_and_kept_in_the_cache(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(prefixes, "graph_of", lambda *given: written.append(1) or graph_of(*given))
+    traced = prefixes.traced_graph_of
+    monkeypatch.setattr(prefixes, "traced_graph_of", lambda *given: written.append(1) or traced(*given))
     found = _prefix(tmp_path)
     (entry,) = entries(tmp_path)
     assert (entry.kind, entry.is_held) == ("graphs", True)
@@ -105,6 +106,18 @@ def test_a_graph_is_written_once_for_the_same_weights_and_kept_in_the_cache(tmp_
     assert written == [1, 1]
     del found, again
     assert entry.folder in [each.folder for each in clear(tmp_path)]
+
+
+def test_where_the_quicker_exporter_is_wrong_or_gone_the_other_one_writes_the_graph(tmp_path, monkeypatch):
+    def gone(*_given: Any) -> bytes:
+        raise AttributeError("module 'torch.onnx' has no such exporter any more")
+
+    quick = _prefix(tmp_path / "quick")
+    monkeypatch.setattr(prefixes, "traced_graph_of", gone)
+    slow = _prefix(tmp_path / "slow")
+    assert slow.engine_name == quick.engine_name
+    pixels = _pixels(quick.network.spec, 5).numpy()
+    assert np.abs(quick.onnx.compute(pixels) - slow.onnx.compute(pixels)).max() < 1e-4
 
 
 def test_a_damaged_graph_is_written_again(tmp_path):
@@ -138,9 +151,10 @@ def test_a_network_without_a_true_graph_is_computed_by_pytorch(fault, tmp_path, 
         if fault == "no graph":
             raise RuntimeError("an operator has no counterpart\nand much more")
         other = build(_spec("mobilenetv3_small_100"), CLASSES, seed=2).eval()
-        return graph_of(split_at(other, other.block_names[1])[0], *rest)
+        return graph_of(split_at(other, other.block_names[1])[0], *rest[:2], {})
 
-    monkeypatch.setattr(prefixes, "graph_of", broken)
+    for exporter in ("graph_of", "traced_graph_of"):
+        monkeypatch.setattr(prefixes, exporter, broken)
     said: list[str] = []
     assert _prefix(tmp_path, said=said).engine_name.startswith("torch ")
     (line,) = said

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -25,7 +27,8 @@ from benchgraft.events import TaskAdvanced, TaskStarted
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file, timm_weights
 from benchgraft.networks.build import build, resolved
-from benchgraft.networks.cost import block_costs, megaflops
+from benchgraft.networks.cost import block_costs, megaflops, with_head
+from benchgraft.networks.freeze import Frozen
 from benchgraft.networks.model_file import tensor_digest
 from benchgraft.networks.parents import parent_place
 from benchgraft.networks.weights import read_state
@@ -378,3 +381,37 @@ def test_operations_are_those_that_torch_counts(name):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.to("meta")(pixels)  # where the products of attention are seen, which a CPU does in one
     assert counted == pytest.approx(counter.get_total_flops() / 1e6)
+
+
+def test_a_network_that_sleeps_is_the_same_network(tiny, tmp_path):
+    """For a head on cached features nothing but names, costs and tensors is wanted: they are the same."""
+    place = Path(parent_place(f"timm/{TINY}", tiny, tmp_path))
+    file = model_file.read(place)
+    asleep, awake = model_file.load(file, is_dormant=True), model_file.load(file)
+    assert asleep.block_names == awake.block_names
+    assert model_file.state_digest(asleep) == model_file.state_digest(awake) == file.card.model_digest
+    blocks = asleep.block_names[:-1]
+    assert Frozen(asleep, blocks).digest == Frozen(awake, blocks).digest
+    pixels = torch.randint(0, 256, (3, 160, 160, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(asleep.eval()(pixels), awake.eval()(pixels))
+    fresh = [model_file.start_from(file, 5, seed=2, is_dormant=each) for each in (True, False)]
+    assert len({model_file.state_digest(each) for each in fresh}) == 1
+    assert with_head(file.card.blocks, 5) == block_costs(fresh[1])
+
+
+def test_a_head_on_features_that_are_there_needs_no_timm(adapted, photos, tmp_path):
+    place, options, _ = adapted
+    program = (
+        "import sys; from benchgraft import adapt; "
+        f"adapt({str(photos)!r}, {str(tmp_path / 'm')!r}, parent={options['parent']!r}, "
+        f"weights={str(options['weights'])!r}, cache={str(options['cache'])!r}, "
+        f"run_folder={str(tmp_path / 'run')!r}); "
+        "print('timm' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    assert (
+        model_file.read(tmp_path / "m").card.model_digest
+        == model_file.read(place / "m.safetensors").card.model_digest
+    )

@@ -28,16 +28,18 @@ from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, tensor_digest
 from ..runfolder.ledger import dump_json
 from .engine import Engine
-from .graph import NEEDED, graph_of, writers
+from .graph import NEEDED, graph_of, traced_graph_of, writers
 from .onnx_ import OnnxEngine, runtime_version
 from .torch_ import EngineBlock, TorchEngine
 
-FORMAT = 1
+FORMAT = 2
 """Of graphs in the cache."""
 TOLERANCE = 2e-5
 """Largest difference of features between engines, over the largest feature. Of five families of timm at every
 cut, 96 pixels: at most 5e-6."""
 OUTPUT = "features"
+TRACED = 3
+"""Photos of the example that a graph is traced with; it is compared on all of them, which are more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +152,7 @@ def _onnx_engine(
     if content is not None:
         engine = _engine(content, threads)
     else:
-        layers = split_at(network, cut)[0].eval()
-        content = _written(layers, example)
-        engine = _engine(content, threads)
-        _refuse_another_answer(engine, TorchEngine(layers), example)
+        content, engine = _made(split_at(network, cut)[0].eval(), example, threads)
         _keep(place, content)
     hold(place, engine)
     return engine
@@ -182,6 +181,19 @@ def _keep(place: Path, content: bytes) -> None:
     with contextlib.suppress(OSError, StorageError), write_folder_whole(place) as folder:
         (folder / "graph.onnx").write_bytes(content)
         (folder / "graph.json").write_text(json.dumps({"digest": digest_bytes(content)}))
+
+
+def _made(layers: nn.Sequential, example: npt.NDArray[np.uint8], threads: int) -> tuple[bytes, OnnxEngine]:
+    """A graph and its engine, compared with PyTorch, by the exporter that is quicker, or by the other one."""
+    with contextlib.suppress(Exception):  # of many kinds, see traced_graph_of
+        content = traced_graph_of(layers, example[:TRACED], OUTPUT)
+        engine = _engine(content, threads)
+        _refuse_another_answer(engine, TorchEngine(layers), example)
+        return content, engine
+    content = _written(layers, example)
+    engine = _engine(content, threads)
+    _refuse_another_answer(engine, TorchEngine(layers), example)
+    return content, engine
 
 
 def _written(layers: nn.Sequential, example: npt.NDArray[np.uint8]) -> bytes:

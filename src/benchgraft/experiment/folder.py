@@ -17,7 +17,6 @@ from ..config.recipe import Recipe, Stop
 from ..config.requests import PhotosRequest
 from ..files import SHIPPED
 from ..networks import model_file, paper_cnn
-from ..networks.build import block_names
 from ..networks.freeze import match_blocks
 from ..networks.model_file import ModelFile
 from ..networks.parents import parent_place
@@ -60,8 +59,7 @@ class Start:
     @property
     def is_solved(self) -> bool:
         """Whether all but the head is frozen of a network that is not the paper's: then it is solved."""
-        network = self.file.card.network
-        names = list(block_names(network))
+        network, names = self.file.card.network, list(self.file.card.block_names)
         return network.family != PAPER.family and match_blocks(names, self.freeze) == names[:-1]
 
 
@@ -69,7 +67,7 @@ def _default_freeze(parent: ModelFile) -> tuple[str, ...]:
     """Patterns: of the paper's network all but the dense layers, of others all but the head."""
     if parent.card.network.family == PAPER.family:
         return paper_cnn.CONVOLUTIONAL
-    return tuple(block_names(parent.card.network)[:-1])
+    return tuple(parent.card.block_names[:-1])
 
 
 def start_of(request: PhotosRequest, cache: Path, update: Path | None = None) -> Start:
@@ -83,7 +81,7 @@ def start_of(request: PhotosRequest, cache: Path, update: Path | None = None) ->
     name = _place(update) if update else parent_place(asked, weights, cache)
     file = model_file.read(Path(name))
     freeze = request.freeze or _default_freeze(file)
-    match_blocks(block_names(file.card.network), freeze, "freeze")
+    match_blocks(file.card.block_names, freeze, "freeze")
     return Start(name, file, freeze, update is not None, asked if is_name(asked) else name, weights)
 
 

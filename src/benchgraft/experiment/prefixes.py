@@ -46,6 +46,6 @@ def cache_of(
 
 def frozen_parent(start: Start, photos: npt.NDArray[np.uint8], bench: Bench) -> tuple[Prefix, Frozen]:
     """What is constant of a parent while the rest trains. photos: as for prefix_for, at the parent's side."""
-    model = model_file.load(start.file).to(bench.device)
+    model = model_file.load(start.file, is_dormant=start.is_solved).to(bench.device)
     frozen = Frozen(model, match_blocks(model.block_names, start.freeze))
     return prefix_for(model, frozen, constant_prefix(model, frozen), photos, bench), frozen

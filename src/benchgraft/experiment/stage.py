@@ -21,12 +21,12 @@ from ..files import digest_bytes, shipped_path
 from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network
-from ..networks.cost import costs_of
+from ..networks.cost import costs_of, with_head
 from ..networks.freeze import Frozen, match_blocks
 from ..networks.model_file import ModelCard, ModelFile
 from ..runfolder.ledger import Clock, dump_json, now
 from ..runfolder.profiling import LapClock
-from ..runfolder.records import DivergedRecord, RunRecord
+from ..runfolder.records import BlockRecord, DivergedRecord, RunRecord
 from ..store.classes import StageImages
 from ..store.perceptual import fingerprints
 from ..store.split import refuse_overlap
@@ -285,8 +285,16 @@ def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation
         "frozen": frozen.tensor_names,
         "frozen_digest": frozen.digest,
         "network": model.spec.name,
-        "blocks": costs_of(model.spec.model_dump_json(), model.class_count),
+        "blocks": _blocks(begun),
     }
+
+
+def _blocks(begun: _Begun) -> list[BlockRecord]:
+    """As the parent's file says them, but for the head; else by a pass through the network."""
+    model, parent = begun.model, begun.parent
+    if parent is not None and model.spec == parent.card.network and parent.card.blocks:
+        return with_head(parent.card.blocks, model.class_count)
+    return costs_of(model.spec.model_dump_json(), model.class_count)
 
 
 def _images_a_step(begun: _Begun, inputs: Inputs) -> int:
@@ -317,7 +325,8 @@ def _start(run: Run, parent: ModelFile | None, class_names: list[str]) -> Networ
         if stage.carry_over
         else {}
     )
-    return model_file.start_from(parent, len(class_names), run.seed, spec, carried)
+    is_dormant = stage.recipe.optimizer == "logistic"  # nothing but the head trains
+    return model_file.start_from(parent, len(class_names), run.seed, spec, carried, is_dormant)
 
 
 def _identity(begun: _Begun, mode: str, tried: Stage) -> str:

@@ -44,6 +44,22 @@ class Input(nn.Module):
         return torch.tensor(values, dtype=image.dtype, device=image.device)[:, None, None]
 
 
+class Head(nn.Module):
+    """Dropout and the classifier."""
+
+    def __init__(self, classifier: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, features) to (N, classes)."""
+        if self.dropout > 0:
+            x = functional.dropout(x, p=self.dropout, training=self.training)
+        scores: Tensor = self.classifier(x)
+        return scores
+
+
 class Network(nn.Sequential):
     """A network as a chain: `input`, then its blocks in order, the last of them the head."""
 

@@ -59,6 +59,19 @@ def costs_of(described: str, class_count: int) -> list[BlockRecord]:
     return block_costs(build(NetworkSpec.model_validate_json(described), class_count, None))
 
 
+def with_head(blocks: list[BlockRecord], class_count: int) -> list[BlockRecord]:
+    """The same blocks with a linear head for so many classes in place of the last."""
+    *others, head = blocks
+    features = others[-1].output[-1]
+    parameters = class_count * (features + (head.parameters > head.output[-1] * features))
+    own = {
+        "output": [class_count],
+        "parameters": parameters,
+        "megaflops": 2 * class_count * features / 1e6,
+    }
+    return [*others, head.model_copy(update=own)]
+
+
 def _cost(name: str, block: nn.Module, output: Tensor, operations: int) -> BlockRecord:
     statistics = [buffer for buffer in block.buffers() if buffer.is_floating_point()]
     shape = list(output.shape[1:])

@@ -12,6 +12,7 @@ of the paper's network and always have a history.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,10 @@ from ..errors import ModelFileError, did_you_mean
 from ..files import digest_bytes, shipped_path, utf8_path, write_whole
 from ..names import class_name, resolve_renames
 from ..runfolder.ledger import dump_json
-from .build import build
-from .contract import Network
+from ..runfolder.records import BlockRecord
+from .build import block_names, build
+from .contract import Network, draw_head
+from .dormant import dormant_network
 from .freeze import tensor_digest
 
 FORMAT = 4
@@ -66,11 +69,24 @@ class ModelCard(BaseModel):
     """The same of its parent and that one's parents, the first stage first: what its making has cost."""
     origin: str | None = None
     """Where the first of its line is from, if that has no record: then what was before is not known."""
+    own_blocks: list[BlockRecord] = []
+    """Of the network, where no record says them."""
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """All records that there are, the first stage first."""
         return [*self.ancestors, *([self.record] if self.record else [])]
+
+    @functools.cached_property
+    def blocks(self) -> list[BlockRecord]:
+        """Of the network, with its own head; none where the file is of a version that did not say them."""
+        said = (self.record or {}).get("blocks", [])
+        return self.own_blocks or [BlockRecord.model_validate(block) for block in said]
+
+    @property
+    def block_names(self) -> Sequence[str]:
+        """In order. Built once a process to know them, where the file does not say."""
+        return [block.name for block in self.blocks] or block_names(self.network)
 
     @model_validator(mode="before")
     @classmethod
@@ -185,12 +201,24 @@ def _card(path: Path, text: str) -> ModelCard:
         raise ModelFileError(f"{path} has a damaged description: {error.errors()[0]['msg']}") from None
 
 
-def load(file: ModelFile) -> Network:
-    """The network of a model file, bit for bit. Raises ModelFileError if weights and description disagree."""
+def load(file: ModelFile, is_dormant: bool = False) -> Network:
+    """The network of a model file, bit for bit. Raises ModelFileError if weights and description disagree.
+
+    is_dormant: nothing but its head is to train, see dormant.py.
+    """
+    card = file.card
+    if is_dormant and _can_sleep(card):
+        refuse_damage(file)
+        names = list(card.block_names)
+        return dormant_network(card.network, names, file.state, len(card.class_names))
     network = build(file.card.network, len(file.card.class_names), seed=None)
     _copy_state(network, file, file.state)
     refuse_damage(file)
     return network
+
+
+def _can_sleep(card: ModelCard) -> bool:
+    return card.network.family == "timm" and bool(card.blocks)
 
 
 def start_from(
@@ -199,14 +227,18 @@ def start_from(
     seed: int,
     spec: NetworkSpec | None = None,
     carried: Mapping[int, int] | None = None,
+    is_dormant: bool = False,
 ) -> Network:
     """A network with everything of the parent model but its head, which is new for `class_count` classes.
 
     spec: of the new network, where its options are others than the parent's. carried: row of the new head ->
-    row of the parent's that it starts as, see carried_rows.
+    row of the parent's that it starts as, see carried_rows. is_dormant: as in load.
     """
     refuse_damage(file)
-    network = build(spec or file.card.network, class_count, seed)
+    if is_dormant and spec is None and _can_sleep(file.card):
+        network = _dormant(file, class_count, seed)
+    else:
+        network = build(spec or file.card.network, class_count, seed)
     head = f"{network.head_name}."
     backbone = {name: tensor for name, tensor in file.state.items() if not name.startswith(head)}
     new_head = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(head)}
@@ -214,6 +246,19 @@ def start_from(
         for new, old in (carried or {}).items():
             tensor[new] = file.state[name][old]
     _copy_state(network, file, {**backbone, **new_head})
+    return network
+
+
+def _dormant(file: ModelFile, class_count: int, seed: int) -> Network:
+    """With a head that is drawn as `build` draws it."""
+    names = list(file.card.block_names)
+    head = f"{names[-1]}.classifier."
+    state = dict(file.state)
+    for name in (f"{head}weight", f"{head}bias"):
+        if name in state:
+            state[name] = state[name].new_zeros(class_count, *state[name].shape[1:])
+    network = dormant_network(file.card.network, names, state, class_count)
+    draw_head(network, seed)
     return network
 
 

@@ -11,10 +11,11 @@ from ..files import SHIPPED, digest_bytes
 from ..runfolder.ledger import dump_json
 from . import model_file
 from .build import resolved
+from .cost import block_costs
 from .model_file import ModelCard
 from .weights import Weights, given_weights, packaged_weights, read_state
 
-CONVERSION = 1
+CONVERSION = 2
 """Of what is made here: counted up where the same weights would become another model file."""
 
 
@@ -59,9 +60,12 @@ def find_weights(name: str, network: str, given: Path | None, may_download: bool
     """
     if given is not None:
         return given_weights(given)
-    from . import timm_weights  # importing timm takes a second, and a package does without
+    packaged = packaged_weights(network)
+    if packaged is not None:
+        return packaged
+    from . import timm_weights  # importing timm takes two seconds, and a package does without
 
-    found = packaged_weights(network) or timm_weights.cached_weights(network)
+    found = timm_weights.cached_weights(network)
     if found is not None:
         return found
     tried = ""
@@ -95,6 +99,7 @@ def _convert(network: str, found: Weights, path: Path) -> None:
         class_names=names or [f"class_{number}" for number in range(classes)],
         network=chain.spec,
         model_digest=model_file.state_digest(chain),
+        own_blocks=block_costs(chain),
         origin=f"timm's {network}, weights from {found.source}, SHA-256 {found.sha256}",
     )
     model_file.write(path, chain, card)

@@ -16,29 +16,12 @@ from typing import Any, get_args
 import timm
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..config.network import InputSpec, Interpolation, NetworkSpec
 from ..errors import ConfigError, did_you_mean
-from .contract import Network, channels_last
+from .contract import Head, Network, channels_last
 
 Blocks = list[tuple[str, nn.Module]]
-
-
-class Head(nn.Module):
-    """Dropout and the classifier."""
-
-    def __init__(self, classifier: nn.Module, dropout: float) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.dropout = dropout
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, features) to (N, classes)."""
-        if self.dropout > 0:
-            x = functional.dropout(x, p=self.dropout, training=self.training)
-        scores: Tensor = self.classifier(x)
-        return scores
 
 
 class Embedding(nn.Module):
