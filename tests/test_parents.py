@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchgraft import adapt, compare, parents, predict
 from benchgraft.config.network import PAPER, NetworkSpec
 from benchgraft.config.parents import PACKAGES, PARENTS
+from benchgraft.engines.prefix import prefix_of
 from benchgraft.errors import ConfigError, Interrupted, ModelFileError, RequestError
 from benchgraft.events import TaskAdvanced, TaskStarted
 from benchgraft.files import shipped_path
@@ -398,6 +399,19 @@ def test_a_network_that_sleeps_is_the_same_network(tiny, tmp_path):
     fresh = [model_file.start_from(file, 5, seed=2, is_dormant=each) for each in (True, False)]
     assert len({model_file.state_digest(each) for each in fresh}) == 1
     assert with_head(file.card.blocks, 5) == block_costs(fresh[1])
+
+
+def test_a_network_that_sleeps_has_its_graph_from_the_quick_exporter(tiny, tmp_path, monkeypatch, capfd):
+    """What a block builds when it has to compute is no part of the pass that a graph is written from."""
+    monkeypatch.setattr("benchgraft.engines.prefix.graph_of", lambda *_: pytest.fail("the slow exporter"))
+    network = model_file.load(
+        model_file.read(Path(parent_place(f"timm/{TINY}", tiny, tmp_path))), is_dormant=True
+    )
+    blocks = network.block_names[:-1]
+    pixels = np.random.default_rng(0).integers(256, size=(5, 160, 160, 3), dtype=np.uint8)
+    found = prefix_of(network, Frozen(network, blocks), blocks, pixels, tmp_path, 1, pytest.fail)
+    assert found.onnx is not None
+    assert "Torch IR graph" not in "".join(capfd.readouterr())
 
 
 def test_a_head_on_features_that_are_there_needs_no_timm(adapted, photos, tmp_path):

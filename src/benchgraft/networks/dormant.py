@@ -55,7 +55,8 @@ def dormant_network(
 
         network = build(spec, class_count, None)
         network.load_state_dict(dict(state))
-        return network
+        # a pass that is followed to write a graph takes these tensors, which no block holds, for constants
+        return network.requires_grad_(requires_grad=False)
 
     def block(name: str) -> nn.Module:
         tensors = {key[len(name) + 1 :]: state[key] for key in state if key.startswith(f"{name}.")}
