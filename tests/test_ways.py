@@ -86,7 +86,7 @@ def test_the_first_sentence_says_which_one_and_from_when_on() -> None:
     )
     assert summary.answer[0].endswith("and it pays against training from scratch from the 1st retraining on.")
     told = " ".join(summary.answer)
-    assert "On other photos too transfer from parent imagenet is more accurate, than transfer from" in told
+    assert "On other photos too transfer from parent imagenet is more accurate than transfer from" in told
     assert "from parent paper by +12" in told
     assert "A retraining takes 0.50 s (0.40 s again on the same photos) by transfer from parent paper" in told
     assert (

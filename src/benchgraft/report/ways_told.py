@@ -84,9 +84,7 @@ def _beyond(found: Ways) -> list[str]:
         elif value.has_interval:
             open_.append(f"{way(found, row)} ({estimate(value, points)} points)")
     told = (
-        [f"On other {unit} too {way(found, best)} is more accurate, {_listed(shown, 'and')}."]
-        if shown
-        else []
+        [f"On other {unit} too {way(found, best)} is more accurate {_listed(shown, 'and')}."] if shown else []
     )
     if open_:
         text = f"whether {way(found, best)} is more accurate than {_listed(open_, 'and')} on other {unit} too"
