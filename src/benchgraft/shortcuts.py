@@ -132,6 +132,10 @@ def quiet_exporter() -> Iterator[None]:
     logger = logging.getLogger(_CHATTY_LOGGER)
     level = logger.level
     logger.setLevel(logging.ERROR)
+    import torch
+
+    with contextlib.suppress(AttributeError, RuntimeError):  # a graph that cannot be traced is printed whole
+        torch._C._jit_set_onnx_log_output_stream("stderr")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

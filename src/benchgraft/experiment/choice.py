@@ -193,8 +193,8 @@ class _Trial:
     def __init__(self, request: AdaptRequest, sample: _Sample, bench: Bench) -> None:
         self._request, self._sample, self._bench = request, sample, bench
         self._pixels: dict[tuple[int, Fit], Pixels] = {}
-        self._prefixes: dict[str, tuple[Prefix, Frozen, float]] = {}
-        """Of each parent, with its MFLOPs: one may be tried with several fits."""
+        self._opened: tuple[str, Prefix, Frozen, float] | None = None
+        """The last parent, with its MFLOPs: it may be tried with several fits, and holds memory no longer."""
 
     def run(self, names: Sequence[str], started: float) -> ChoiceRecord:
         """Fits are tried with the first parent, the others with the fit that does best there."""
@@ -259,11 +259,12 @@ class _Trial:
         if (network.side, fit) not in self._pixels:
             self._pixels[network.side, fit] = self._decoded(network.side, fit)[0]
         pixels = self._pixels[network.side, fit]
-        if start.name not in self._prefixes:
+        if self._opened is None or self._opened[0] != start.name:
+            self._opened = None
             prefix, frozen = frozen_parent(start, pixels, bench)
             cost = sum(block.megaflops for block in start.file.card.blocks) or megaflops(prefix.network)
-            self._prefixes[start.name] = prefix, frozen, cost
-        prefix, frozen, cost = self._prefixes[start.name]
+            self._opened = start.name, prefix, frozen, cost
+        _, prefix, frozen, cost = self._opened
         cut = prefix.cuts[-1]
         look = sample.listing.look(fit)
         cache = cache_of(bench.cache, cut, prefix, frozen, network.side, look, BATCH_SIZE)

@@ -35,10 +35,19 @@ class Dormant(nn.Module):
             else:
                 holder.register_buffer(last, tensor)
 
+    def awake(self) -> nn.Module:
+        """The block itself, in inference mode: it is frozen."""
+        return self._awake().eval()
+
     def forward(self, x: Tensor) -> Tensor:
-        """What the block gives, in inference mode: it is frozen."""
-        features: Tensor = self._awake().to(x.device).eval()(x)
+        """What the block gives."""
+        features: Tensor = self.awake().to(x.device)(x)
         return features
+
+
+def awakened(layers: nn.Sequential) -> nn.Sequential:
+    """The same layers with the blocks themselves in place of those that sleep: what graphs are written of."""
+    return nn.Sequential(*(each.awake() if isinstance(each, Dormant) else each for each in layers))
 
 
 def dormant_network(
@@ -55,8 +64,7 @@ def dormant_network(
 
         network = build(spec, class_count, None)
         network.load_state_dict(dict(state))
-        # a pass that is followed to write a graph takes these tensors, which no block holds, for constants
-        return network.requires_grad_(requires_grad=False)
+        return network.requires_grad_(False)
 
     def block(name: str) -> nn.Module:
         tensors = {key[len(name) + 1 :]: state[key] for key in state if key.startswith(f"{name}.")}

@@ -55,6 +55,7 @@ class FeatureStream:
         if any(len(ids) for ids, _ in self._waiting):
             self._compute()
         self.keep()
+        self._opened = None  # an engine holds the memory of a batch: hundreds of megabytes
         self.seconds += time.perf_counter() - started
 
     def keep(self) -> None:
