@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from ..cache import hold
@@ -33,7 +34,7 @@ from .graph import NEEDED, graph_of, traced_graph_of, writers
 from .onnx_ import OnnxEngine, runtime_version
 from .torch_ import EngineBlock, TorchEngine
 
-FORMAT = 2
+FORMAT = 3
 """Of graphs in the cache."""
 TOLERANCE = 2e-5
 """Largest difference of features between engines, over the largest feature. Of five families of timm at every
@@ -194,7 +195,10 @@ def _made(
     """
     with contextlib.suppress(Exception):  # of many kinds, see traced_graph_of
         if is_known:
-            content = traced_graph_of(layers, example[:TRACED], OUTPUT)
+            from ..networks import timm_  # which built these layers
+
+            traced = timm_.with_fixed_padding(layers, torch.from_numpy(example[:1]))
+            content = traced_graph_of(traced, example[:TRACED], OUTPUT)
             engine = _engine(content, threads)
             _refuse_another_answer(engine, TorchEngine(layers), example)
             return content, engine

@@ -15,6 +15,8 @@ from typing import Any, get_args
 
 import timm
 import torch
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 
 from ..config.network import InputSpec, Interpolation, NetworkSpec
@@ -168,6 +170,36 @@ def _same(model: nn.Module, blocks: Blocks, side: int) -> bool:
             torch.manual_seed(1)
             answers.append(each(x))
     return torch.equal(*answers)
+
+
+def with_fixed_padding(layers: nn.Sequential, pixels: Tensor) -> nn.Sequential:
+    """A copy in which "same" padding is a number for pictures of this size, and not worked out at each pass.
+
+    The same bits. A traced graph would work it out as well, in five places of an EfficientNet, and run a
+    quarter slower for it. pixels: uint8 (n, side, side, 3).
+    """
+    copied = copy.deepcopy(layers)
+    pads: dict[str, tuple[int, int, int, int]] = {}
+
+    def note(name: str, conv: Conv2dSame, x: Tensor) -> None:
+        high, wide = (
+            get_same_padding(size, kernel, stride, dilation)
+            for size, kernel, stride, dilation in zip(
+                x.shape[-2:], conv.kernel_size, conv.stride, conv.dilation, strict=True
+            )
+        )
+        pads[name] = wide // 2, wide - wide // 2, high // 2, high - high // 2
+
+    same = {name: conv for name, conv in copied.named_modules() if isinstance(conv, Conv2dSame)}
+    for name, conv in same.items():
+        conv.register_forward_pre_hook(lambda conv, given, name=name: note(name, conv, given[0]))
+    with torch.no_grad():
+        copied(pixels)
+    for name, conv in same.items():
+        plain = nn.Conv2d(1, 1, 1)
+        plain.__dict__.update({key: value for key, value in conv.__dict__.items() if "hooks" not in key})
+        copied.set_submodule(name, nn.Sequential(nn.ZeroPad2d(pads[name]), plain))
+    return copied
 
 
 def _numbered(name: str, parts: Iterable[nn.Module]) -> Blocks:
