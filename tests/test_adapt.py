@@ -170,11 +170,11 @@ def test_photos_to_judge_by_that_the_parent_was_trained_on_are_refused_or_droppe
     shutil.copy(known, photos / "test" / "red" / "seen.png")
     where = {"parent": place / "m.safetensors", "cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
     with pytest.raises(DataError, match="among the training images"):
-        adapt(photos, tmp_path / "m", **where, parent="paper")
+        adapt(photos, tmp_path / "m", **where)
     assert not (tmp_path / "m").exists()
     rows = (tmp_path / "run" / "overlap.csv").read_text()
     assert "bytes,test,test/red/seen.png" in rows
-    done = adapt(photos, tmp_path / "m", overlap="drop-test", **where, parent="paper")
+    done = adapt(photos, tmp_path / "m", overlap="drop-test", **where)
     assert [image.key for image in done.dropped_from_test if image.key.startswith("test/")] == [
         "test/red/seen.png"
     ]

@@ -210,7 +210,6 @@ SMALL_DISKS = {
     "compare": (2_600_000, 5_500_000),
     "prepare": (60_000, 5_500_000),
     "reproduce": (60_000, 5_500_000),
-    "evaluate": (1_500_000,),
     "data check": (60_000, 1_500_000),
     "report": (0,),
     "report html": (20_000,),

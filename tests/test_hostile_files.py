@@ -295,8 +295,8 @@ def test_rule_for_photos_that_are_not_square_is_part_of_the_key(root: Path, tmp_
     opened = [open_store(source, tmp_path / "cache", SIZE, fit=fit) for fit in FITS]
 
     assert [store.fit for store in opened] == list(FITS)
-    assert len({store.key for store in opened}) == 3
-    assert len({store.pixels[2].tobytes() for store in opened}) == 3
+    assert len({store.key for store in opened}) == len(FITS)
+    assert len({store.pixels[2].tobytes() for store in opened}) == len(FITS)
     again = open_store(source, tmp_path / "cache", SIZE, fit="crop")
     assert (again.key, again.fit, again.decoded) == (opened[2].key, "crop", 0)
 

@@ -174,9 +174,12 @@ def _numbered(default: Path) -> Iterator[Path]:
 
 
 def is_this_run(
-    place: Path, experiment: Experiment, stage: str, images: StageImages, parent_digest: str
+    place: Path, experiment: Experiment, stage: str, images: StageImages, parent: model_file.ModelCard
 ) -> bool:
-    """Whether a folder holds this experiment, on these images and from this parent, as far as it has come."""
+    """Whether a folder holds this experiment, on these images and from this parent, as far as it has come.
+
+    A parent's line of models is told model by model, before any images: it may have been stopped within it.
+    """
     try:
         ledger = Account(place).ledger
     except RunFolderError:
@@ -186,9 +189,11 @@ def is_this_run(
     told = [record.digest for record in ledger.of_kind(ImagesRecord) if record.stage == stage]
     parents = [run.model_digest for run in ledger.of_kind(RunRecord) if run.given]
     parents += [told.model_digest for told in ledger.of_kind(OriginRecord)]
+    first = [parent.history[0]["parent_digest"]] if parent.history else []
+    line = {*(record["model_digest"] for record in parent.history), *first}
     return (
         begun is not None
         and _meaning(begun) == _meaning(experiment)
         and told in ([], [images.digest])
-        and (not parents or parent_digest in parents)
+        and (parent.model_digest in parents or (not told and set(parents) <= line))
     )

@@ -184,7 +184,7 @@ def _experiment(job: _Job, photos: UserPhotos) -> Experiment:
 
 def _place(job: _Job, photos: UserPhotos, experiment: Experiment) -> Path:
     """The run folder. Raises RunFolderError if the one named holds another run."""
-    parent = job.start.file.card.model_digest
+    parent = job.start.file.card
     return choose_place(
         job.request.run_folder,
         job.default_place,
@@ -217,11 +217,11 @@ def _adapt(
         changes = compare_models(job.start.file, np.asarray(run.predicted), images, job.rename, bench.device)
     if job.request.refuse_regression:
         refuse_worse(changes, job.request.update, path, bench.folder)
+    seal(bench.folder)  # before the model takes its place: an error must not follow on that
     try:
         kept = write_kept(job.target, path.read_bytes())
     except StorageError as error:
         raise StorageError(error.what, f"the new model is kept at {path}", *error.details) from error
-    seal(bench.folder)
     if kept is not None:
         notes.append(f"the file that {job.target} was before is kept as {kept}")
     suspects = suspects_of(done.inputs, images)
