@@ -53,7 +53,7 @@ from benchgraft.store.varieties import held_out, variety
 RESULTS = Path(__file__).resolve().parent / "results"
 VALIDATION = 0.1
 SOLAR_TEST = 0.2
-FRUIT_PHOTOS = 20
+FRUIT_PHOTOS = 40
 """A folder of Fruits-360, at most."""
 FIXED_FOLD, FOLDS = (2, 4), 5
 """The fixed test holds 7 of 27 folders of apples, 2 of 6 of pears and 14 of 67 others; else each variety
@@ -157,7 +157,7 @@ def main() -> None:
 
 
 def _line(result: Result) -> str:
-    below = "" if result.below is None else f", {-100 * result.below:+.1f} to the reference"
+    below = "" if result.below is None else f", {100 * (0 - result.below):+.1f} to the reference"
     return (
         f"{result.who} ({result.how}): {result.right:.1%} right of {result.tested:,}, "
         f"mean over classes {result.balanced:.1%}{below}"
@@ -513,7 +513,7 @@ def _rows(each: PhotoSet, results: Sequence[Result]) -> list[str]:
     for (who, _), group in sorted(groups.items(), key=lambda entry: _order(entry[0])):
         how = " or ".join(sorted({result.how for result in group}))
         photos = f"{_range([one.trained for one in group])} / {_range([one.tested for one in group])}"
-        below = [-one.below for one in group if one.below is not None]
+        below = [0 - one.below for one in group if one.below is not None]
         cells = [f"{each.name}: {photos}", who, how, _spread([one.right for one in group])]
         cells += [_spread([one.balanced for one in group]), _spread(below, "+.1f")]
         lines.append("| " + " | ".join(cells) + " |")
@@ -567,9 +567,11 @@ def _furthest_below(sets: Sequence[PhotoSet], found: Mapping[str, Sequence[Resul
     }
     if not means:
         return "no model"
-    missed = [f"{name} {-100 * mean:+.1f}" for name, mean in means.items() if mean > BELOW]
+    missed = [f"{name} {100 * (0 - mean):+.1f}" for name, mean in means.items() if mean > BELOW]
     name = max(means, key=lambda name: means[name])
-    return f"missed: {', '.join(missed)}" if missed else f"kept; least {-100 * means[name]:+.1f} on {name}"
+    return (
+        f"missed: {', '.join(missed)}" if missed else f"kept; least {100 * (0 - means[name]):+.1f} on {name}"
+    )
 
 
 if __name__ == "__main__":
