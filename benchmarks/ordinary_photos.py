@@ -53,7 +53,7 @@ from benchgraft.store.varieties import held_out, variety
 RESULTS = Path(__file__).resolve().parent / "results"
 VALIDATION = 0.1
 SOLAR_TEST = 0.2
-FRUIT_PHOTOS = 40
+FRUIT_PHOTOS = 20
 """A folder of Fruits-360, at most."""
 FIXED_FOLD, FOLDS = (2, 4), 5
 """The fixed test holds 7 of 27 folders of apples, 2 of 6 of pears and 14 of 67 others; else each variety

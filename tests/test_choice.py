@@ -119,3 +119,15 @@ def test_too_few_photos_to_try_parents_on_are_no_error_of_the_choice(tmp_path):
 def test_blocks_to_freeze_without_their_network_are_refused(photos):
     with pytest.raises(RequestError, match="freeze needs parent"):
         adapt(photos, freeze="conv2d_1")
+
+
+def test_a_parent_that_has_learned_these_photos_is_not_tried_and_that_is_said(photos, tmp_path, monkeypatch):
+    """What it gets right of photos that it knows says nothing of others, which it would be chosen for."""
+    knows = adapt(photos, parent="cifar100", **_options(tmp_path / "knows")).model
+    monkeypatch.setattr(choice, "_installed", lambda: (["paper", str(knows)], []))
+    made = adapt(photos, overlap="keep", **_options(tmp_path))
+    assert made.parent == "paper"
+    assert {tried.parent for tried in made.choice.tried} == {"paper"}
+    [why] = made.choice.not_tried.values()
+    assert "it was trained on" in why
+    assert any("was not tried: it was trained on" in note for note in made.notes)

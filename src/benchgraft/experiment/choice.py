@@ -30,7 +30,10 @@ from ..photos.formats import Undecodable, pillow_warnings_off
 from ..runfolder.ledger import dump_json
 from ..runfolder.records import ChoiceRecord, TriedParent
 from ..store.mixing import mixed
+from ..store.overlap import nearest
 from ..store.packing import Listing
+from ..store.perceptual import NEAR_BITS
+from ..store.prints import perceptual_hashes
 from ..store.sides import TRAIN, VALIDATION
 from ..training.batches import rows_of
 from ..training.features import Wanted
@@ -40,11 +43,14 @@ from .folder import BATCH_SIZE, REAL_PARENT, Start, start_of
 from .photos import Listed
 from .prefixes import cache_of, frozen_parent
 
-FORMAT = 1
+FORMAT = 2
 """Of choices in the cache."""
 SAMPLE, LARGEST_SAMPLE = 256, 1024
 """Photos that parents are tried on; more where there are many classes: PER_CLASS of each."""
 PER_CLASS = 10
+SEEN = 0.01
+"""A parent that was trained on more of the sample than this share, or on photos that look like it, is not
+tried: it knows them, and what it gets right of them says nothing of others."""
 TOLD_APART = 1.645
 """Standard errors: a larger difference has one sign with 95 %."""
 _AT_ONCE = 16
@@ -97,6 +103,7 @@ def choose_parent(request: AdaptRequest, listed: Callable[[], Listed | None], be
             write_whole(place, record.model_dump_json())
         except StorageError:
             notes = [*notes, "the choice of the parent could not be kept in the cache"]
+    notes += [f'parent "{name}" was not tried: {why}' for name, why in record.not_tried.items()]
     return Choice(record.parent, record.fit, record, notes)
 
 
@@ -201,7 +208,13 @@ class _Trial:
         first, *others = (self._start(name) for name in names)
         entrants = [self._try(first, fit) for fit in self._fits(first)]
         fit = _cheapest(entrants).told.fit
-        entrants += [self._try(start, fit) for start in others]
+        not_tried: dict[str, str] = {}
+        for start in others:
+            seen = self._seen(start)
+            if seen > SEEN * len(self._sample.rows):
+                not_tried[str(start.parent)] = f"it was trained on {seen} of these photos, or on near copies"
+            else:
+                entrants.append(self._try(start, fit))
         chosen, best = _cheapest(entrants).told, _best(entrants)
         tried = []
         for each in entrants:
@@ -212,6 +225,7 @@ class _Trial:
             fit=chosen.fit,
             photos=len(self._sample.rows),
             tried=tried,
+            not_tried=not_tried,
             seconds=time.perf_counter() - started,
         )
 
@@ -251,6 +265,16 @@ class _Trial:
         pixels = np.stack([pixels for pixels, _ in kept]) if kept else np.empty(shape, np.uint8)
         has_white = any(FILLED in conversions for _, conversions in kept)
         return pixels, np.array([photo is not None for photo in photos]), has_white
+
+    def _seen(self, start: Start) -> int:
+        """How many photos of the sample a parent is known to have learned from, by bytes or look."""
+        file, sample = start.file, self._sample
+        known = np.isin(sample.listing.digests[sample.rows], file.trained_on)
+        if len(file.trained_on_perceptual):
+            pixels = self._decoded(file.card.network.side, file.card.fit)[0]
+            places, _, _ = nearest(perceptual_hashes(pixels), file.trained_on_perceptual, NEAR_BITS)
+            known[places] = True
+        return int(known.sum())
 
     def _try(self, start: Start, fit: Fit) -> _Entrant:
         """One parent: its features of the sample, which the cache keeps, judged."""

@@ -258,6 +258,8 @@ class ChoiceRecord(Record):
     photos: int
     """Of the sample."""
     tried: list[TriedParent]
+    not_tried: dict[str, str] = {}
+    """Parent that is installed -> why it was left out."""
     seconds: float
     """All of it; little where the cache had it."""
 

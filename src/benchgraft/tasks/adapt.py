@@ -214,7 +214,7 @@ def _adapt(
     notes += retried(run)
     changes: list[ClassChange] = []
     if job.start.is_updated:
-        changes = compare_models(job.start.file, np.asarray(run.predicted), images, job.rename, bench.device)
+        changes = compare_models(job.start, done, images, job.rename, bench.device)
     if job.request.refuse_regression:
         refuse_worse(changes, job.request.update, path, bench.folder)
     seal(bench.folder)  # before the model takes its place: an error must not follow on that

@@ -11,9 +11,12 @@ import torch
 
 from ..config.requests import AdaptRequest
 from ..errors import DataError, RegressionError
+from ..experiment.folder import Start
 from ..experiment.images import digests_of
 from ..experiment.photos import UserPhotos
+from ..experiment.stage import StageRun
 from ..networks import model_file
+from ..networks.contract import split_at
 from ..networks.model_file import ModelFile
 from ..report.answers import ClassChange
 from ..runfolder.seal import seal
@@ -53,30 +56,47 @@ def class_changes(
 
 
 def compare_models(
-    old: ModelFile,
-    predicted: npt.NDArray[np.int64],
-    images: StageImages,
-    rename: Mapping[str, str],
-    device: torch.device,
+    start: Start, done: StageRun, images: StageImages, rename: Mapping[str, str], device: torch.device
 ) -> list[ClassChange]:
     """All classes together first, then each class that the old model was tested on; empty if none is left.
 
-    predicted: the new model's labels of all test images, (n,). rename: class name in the old model -> its
-    name in the new one.
+    start: the old model. done: the run that made the new one of it. rename: class name in the old model ->
+    its name in the new one.
     """
+    old = start.file
     is_old = np.isin(digests_of(images, "test"), old.tested_on)
-    rows, labels = images.rows["test"][is_old], images.labels["test"][is_old]
-    if not len(rows):
+    labels = images.labels["test"][is_old]
+    if not len(labels):
         return []
-    result = evaluate(
-        model_file.load(old).to(device), pixel_rows(images.store.pixels, rows, labels, device), BATCH_SIZE
-    )
     names = np.array([rename.get(name, name) for name in old.card.class_names])
     given = np.array(images.class_names)[labels]
-    before, after = names[result.predicted] == given, predicted[is_old] == labels
-    every = np.ones(len(rows), bool)
+    predicted = np.asarray(done.record.predicted)
+    before = names[_answers(start, done, images, is_old, device)] == given
+    after = predicted[is_old] == labels
+    every = np.ones(len(labels), bool)
     groups = [(None, every), *((str(name), given == name) for name in np.unique(given))]
     return [_change(name, before[chosen], after[chosen]) for name, chosen in groups]
+
+
+def _answers(
+    start: Start,
+    done: StageRun,
+    images: StageImages,
+    wanted: npt.NDArray[np.bool_],
+    device: torch.device,
+) -> npt.NDArray[np.int64]:
+    """The old model's labels of these test images, int64 (n,).
+
+    Where both models differ in nothing but the head, of the features that the run had: in the same batches.
+    """
+    inputs = done.inputs
+    if start.is_solved and inputs.cut is not None:
+        network = model_file.load(start.file, is_dormant=True).to(device)
+        head = split_at(network, inputs.cut)[1]
+        return evaluate(head, inputs.rows["test"], BATCH_SIZE).predicted[wanted]
+    rows, labels = images.rows["test"][wanted], images.labels["test"][wanted]
+    pixels = pixel_rows(images.store.pixels, rows, labels, device)
+    return evaluate(model_file.load(start.file).to(device), pixels, BATCH_SIZE).predicted
 
 
 def refuse_worse(changes: Sequence[ClassChange], old: Path | None, new: Path, run_folder: Path) -> None:
