@@ -44,7 +44,7 @@ def main() -> None:
             model, where = place / "m.safetensors", {"cache": place / "cache", "run_folder": place / "run"}
             for what in list(seconds)[:2]:
                 start = time.perf_counter()
-                adapt(photos, model, **where)
+                adapt(photos, model, parent="paper", **where)
                 seconds[what].append(time.perf_counter() - start)
             write_fruit(fruits, place / "fruit", 20, 0, skip=400)
             start = time.perf_counter()
@@ -70,7 +70,8 @@ def main() -> None:
 
 
 def _process(photos: Path, place: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchgraft", "adapt", str(photos), "--cache-dir", str(place / "cache")]
+    command = [sys.executable, "-m", "benchgraft", "adapt", str(photos), "--parent", "paper"]
+    command += ["--cache-dir", str(place / "cache")]
     found = {}
     for what in ("first", "store made"):
         start = time.perf_counter()

@@ -34,7 +34,8 @@ def main() -> None:
     photos = options.out / "photos"
     if not photos.exists():
         write_waves(photos, options.classes, options.photos // options.classes)
-    command = [sys.executable, "-m", "benchgraft", "adapt", "photos", "--cache-dir", "cache", "--json"]
+    command = [sys.executable, "-m", "benchgraft", "adapt", "photos", "--parent", "paper"]
+    command += ["--cache-dir", "cache", "--json"]
     killed = subprocess.Popen(command, cwd=options.out, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(KILL_AFTER_SECONDS)
     killed.send_signal(signal.SIGKILL)

@@ -120,7 +120,8 @@ def run(place: Path, *words: str) -> Done:
 
 def _adapt(place: Path, size: int, *words: str) -> dict[str, Any]:
     """One `adapt` of `place`/photos, as a point of a curve."""
-    done = run(place, "adapt", "photos", "--cache-dir", "cache", "--json", *words)
+    parent = () if "--update" in words else ("--parent", "paper")
+    done = run(place, "adapt", "photos", *parent, "--cache-dir", "cache", "--json", *words)
     told = json.loads(done.output)
     phases = {name: round(value, 3) for name, value in told["seconds"].items()}
     return {
@@ -200,7 +201,7 @@ def _start_up(place: Path, sizes: Sizes) -> dict[str, dict[str, float]]:
     here = place / "start"
     few = write_waves(here / "photos", 3, 20)
     photo = str(few / "class 0" / "000000.jpg")
-    run(here, "adapt", "photos", "--out", "m.safetensors", "--cache-dir", "cache")
+    run(here, "adapt", "photos", "--parent", "paper", "--out", "m.safetensors", "--cache-dir", "cache")
     commands: dict[str, Sequence[str]] = {
         "--help": ("--help",),
         "--version": ("--version",),
