@@ -89,8 +89,9 @@ def choose_parent(request: AdaptRequest, listed: Callable[[], Listed | None], be
     photos = listed()
     sample = _sampled(photos) if photos else None
     if sample is None:
-        notes = ["parents were not tried: too few photos"]
-        return Choice(request.parent or REAL_PARENT, request.fit or "letterbox", None, notes)
+        default, why = (REAL_PARENT, "too few photos") if photos else ("paper", "CIFAR-100 is no photos")
+        notes = [f"parents were not tried: {why}"]
+        return Choice(request.parent or default, request.fit or "letterbox", None, notes)
     started = time.perf_counter()
     names, notes = ([request.parent], []) if request.parent else _installed()
     place = bench.cache / "choices" / f"{_key(request, sample, names, bench)}.json"
