@@ -384,7 +384,7 @@ class Reference:
             batch = missing[first : first + self.BATCH]
             pixels = np.stack([decode(path.read_bytes(), rule)[0] for path in batch])
             if self._engine is None:
-                prefix, _ = frozen_parent(self._start, pixels, self._bench)
+                prefix = frozen_parent(self._start, pixels, self._bench).prefix
                 self._engine = prefix.engine(prefix.cuts[-1])
             rows = self._engine.compute(pixels).reshape(len(batch), -1)
             for path, row in zip(batch, rows, strict=True):

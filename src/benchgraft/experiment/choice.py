@@ -17,12 +17,9 @@ from pydantic import ValidationError
 from ..config.choices import Fit
 from ..config.parents import PARENTS, is_name, network_of, package_of
 from ..config.requests import AdaptRequest
-from ..engines.prefix import Prefix
 from ..errors import ModelFileError, StorageError
 from ..files import digest_array, digest_bytes, write_whole
 from ..networks.cost import megaflops
-from ..networks.freeze import Frozen
-from ..networks.parents import parent_place
 from ..networks.weights import packaged_weights
 from ..parallel import in_parallel, pieces
 from ..photos.decode import FILLED, Pixels, decode
@@ -41,7 +38,7 @@ from ..training.ridge import LeftOut, difference, leave_out
 from .bench import Bench
 from .folder import BATCH_SIZE, REAL_PARENT, Start, start_of
 from .photos import Listed
-from .prefixes import cache_of, frozen_parent
+from .prefixes import FrozenParent, frozen_parent
 
 FORMAT = 2
 """Of choices in the cache."""
@@ -80,26 +77,24 @@ def has_choice(request: AdaptRequest) -> bool:
 def choose_parent(request: AdaptRequest, listed: Callable[[], Listed | None], bench: Bench) -> Choice:
     """For these photos; where they were tried before, what was found then.
 
-    listed: lists them, see list_folder.
-
-    Raises what reading photos and parents raises.
+    listed: lists them, see list_folder. Raises what reading photos and parents raises.
     """
-    if request.parent:
-        start_of(request, bench.cache)  # one that cannot be used is told before any photo is looked at
+    started = time.perf_counter()
+    names, notes = ([request.parent], []) if request.parent else _installed()
+    # One that cannot be used is told before any photo is looked at.
+    starts = [start_of(replace(request, parent=name, freeze=None), bench.cache) for name in names]
     photos = listed()
     sample = _sampled(photos) if photos else None
     if sample is None:
         default, why = (REAL_PARENT, "too few photos") if photos else ("paper", "CIFAR-100 is no photos")
         notes = [f"parents were not tried: {why}"]
         return Choice(request.parent or default, request.fit or "letterbox", None, notes)
-    started = time.perf_counter()
-    names, notes = ([request.parent], []) if request.parent else _installed()
-    place = bench.cache / "choices" / f"{_key(request, sample, names, bench)}.json"
+    place = bench.cache / "choices" / f"{_key(request, sample, starts, bench)}.json"
     try:
         record = ChoiceRecord.model_validate_json(place.read_bytes())
         record = record.model_copy(update={"seconds": time.perf_counter() - started})
     except (OSError, ValidationError):
-        record = _Trial(request, sample, bench).run(names, started)
+        record = _Trial(request, sample, bench).run(starts, started)
         try:
             write_whole(place, record.model_dump_json())
         except StorageError:
@@ -171,13 +166,13 @@ def _package(network: str) -> str:
     return package.name if package else network
 
 
-def _key(request: AdaptRequest, sample: _Sample, names: Sequence[str], bench: Bench) -> str:
+def _key(request: AdaptRequest, sample: _Sample, starts: Sequence[Start], bench: Bench) -> str:
     """64 hex digits of all that the choice depends on."""
     digests = sample.listing.digests[sample.rows]
     facts = [
         FORMAT,
         request.fit,
-        [[name, parent_place(name, request.weights, bench.cache)] for name in names],
+        [[start.parent, start.name] for start in starts],
         [digest_array(digests), digest_array(sample.labels)],
         None if sample.groups is None else digest_array(sample.groups),
         str(bench.device),
@@ -191,8 +186,25 @@ def _key(request: AdaptRequest, sample: _Sample, names: Sequence[str], bench: Be
 class _Entrant:
     """A parent with a fit, and how it did."""
 
-    told: TriedParent
+    parent: str
+    fit: Fit
     left_out: LeftOut
+    megaflops: float
+    seconds: float
+
+    def told(self, best: _Entrant) -> TriedParent:
+        """For the record, beside the one with the smallest error."""
+        worse, error = difference(self.left_out, best.left_out)
+        return TriedParent(
+            parent=self.parent,
+            fit=self.fit,
+            balanced_accuracy=self.left_out.balanced_accuracy,
+            error=self.left_out.error,
+            difference=worse,
+            standard_error=error,
+            megaflops=self.megaflops,
+            seconds=self.seconds,
+        )
 
 
 class _Trial:
@@ -201,14 +213,14 @@ class _Trial:
     def __init__(self, request: AdaptRequest, sample: _Sample, bench: Bench) -> None:
         self._request, self._sample, self._bench = request, sample, bench
         self._pixels: dict[tuple[int, Fit], Pixels] = {}
-        self._opened: tuple[str, Prefix, Frozen, float] | None = None
+        self._opened: tuple[str, FrozenParent, float] | None = None
         """The last parent, with its MFLOPs: it may be tried with several fits, and holds memory no longer."""
 
-    def run(self, names: Sequence[str], started: float) -> ChoiceRecord:
+    def run(self, starts: Sequence[Start], started: float) -> ChoiceRecord:
         """Fits are tried with the first parent, the others with the fit that does best there."""
-        first, *others = (self._start(name) for name in names)
+        first, *others = starts
         entrants = [self._try(first, fit) for fit in self._fits(first)]
-        fit = _cheapest(entrants).told.fit
+        fit = _cheapest(entrants).fit
         not_tried: dict[str, str] = {}
         for start in others:
             seen = self._seen(start)
@@ -216,22 +228,15 @@ class _Trial:
                 not_tried[str(start.parent)] = f"it was trained on {seen} of these photos, or on near copies"
             else:
                 entrants.append(self._try(start, fit))
-        chosen, best = _cheapest(entrants).told, _best(entrants)
-        tried = []
-        for each in entrants:
-            worse, error = difference(each.left_out, best.left_out)
-            tried.append(each.told.model_copy(update={"difference": worse, "standard_error": error}))
+        chosen, best = _cheapest(entrants), _best(entrants)
         return ChoiceRecord(
             parent=chosen.parent,
             fit=chosen.fit,
             photos=len(self._sample.rows),
-            tried=tried,
+            tried=[each.told(best) for each in entrants],
             not_tried=not_tried,
             seconds=time.perf_counter() - started,
         )
-
-    def _start(self, name: str) -> Start:
-        return start_of(replace(self._request, parent=name, freeze=None), self._bench.cache)
 
     def _fits(self, first: Start) -> list[Fit]:
         """The whole picture, and a crop: of square pictures their middle. Drops what cannot be decoded."""
@@ -272,42 +277,35 @@ class _Trial:
         file, sample = start.file, self._sample
         known = np.isin(sample.listing.digests[sample.rows], file.trained_on)
         if len(file.trained_on_perceptual):
-            pixels = self._decoded(file.card.network.side, file.card.fit)[0]
+            pixels = self._pixels_at(file.card.network.side, file.card.fit)
             places, _, _ = nearest(perceptual_hashes(pixels), file.trained_on_perceptual, NEAR_BITS)
             known[places] = True
         return int(known.sum())
+
+    def _pixels_at(self, side: int, fit: Fit) -> Pixels:
+        """Decoded once: several parents take pictures of one size."""
+        if (side, fit) not in self._pixels:
+            self._pixels[side, fit] = self._decoded(side, fit)[0]
+        return self._pixels[side, fit]
 
     def _try(self, start: Start, fit: Fit) -> _Entrant:
         """One parent: its features of the sample, which the cache keeps, judged."""
         started = time.perf_counter()
         bench, sample, network = self._bench, self._sample, start.file.card.network
-        if (network.side, fit) not in self._pixels:
-            self._pixels[network.side, fit] = self._decoded(network.side, fit)[0]
-        pixels = self._pixels[network.side, fit]
+        pixels = self._pixels_at(network.side, fit)
         if self._opened is None or self._opened[0] != start.name:
             self._opened = None
-            prefix, frozen = frozen_parent(start, pixels, bench)
-            cost = sum(block.megaflops for block in start.file.card.blocks) or megaflops(prefix.network)
-            self._opened = start.name, prefix, frozen, cost
-        _, prefix, frozen, cost = self._opened
-        cut = prefix.cuts[-1]
-        look = sample.listing.look(fit)
-        cache = cache_of(bench.cache, cut, prefix, frozen, network.side, look, BATCH_SIZE)
+            opened = frozen_parent(start, pixels, bench)
+            blocks = start.file.card.blocks
+            cost = sum(block.megaflops for block in blocks) or megaflops(opened.prefix.network)
+            self._opened = start.name, opened, cost
+        _, parent, cost = self._opened
+        cache = parent.cache(bench.cache, sample.listing.look(fit))
         rows = rows_of(pixels, np.arange(len(pixels)), sample.labels, bench.device)
         wanted = [Wanted(rows, sample.listing.digests[sample.rows])]
-        features = cache.compute(prefix.engine(cut), wanted, BATCH_SIZE, True, bench.events).array
+        features = cache.compute(parent.engine, wanted, BATCH_SIZE, True, bench.events).array
         left_out = leave_out(features.reshape(len(pixels), -1), sample.labels, sample.groups)
-        told = TriedParent(
-            parent=str(start.parent),
-            fit=fit,
-            balanced_accuracy=left_out.balanced_accuracy,
-            error=left_out.error,
-            difference=0.0,
-            standard_error=0.0,
-            megaflops=cost,
-            seconds=time.perf_counter() - started,
-        )
-        return _Entrant(told, left_out)
+        return _Entrant(str(start.parent), fit, left_out, cost, time.perf_counter() - started)
 
 
 def _best(entrants: Sequence[_Entrant]) -> _Entrant:
@@ -322,4 +320,4 @@ def _cheapest(entrants: Sequence[_Entrant]) -> _Entrant:
         worse, error = difference(each.left_out, best.left_out)
         if worse <= TOLD_APART * error:
             equal.append(each)
-    return min(equal, key=lambda each: (each.told.megaflops, each.told.fit != "letterbox", each.told.error))
+    return min(equal, key=lambda each: (each.megaflops, each.fit != "letterbox", each.left_out.error))

@@ -46,7 +46,7 @@ from ..experiment.photos import (
     photos_config,
     user_photos,
 )
-from ..experiment.prefixes import cache_of, frozen_parent
+from ..experiment.prefixes import frozen_parent
 from ..experiment.run import Run
 from ..experiment.stage import StageRun, run_stage
 from ..files import check_target, lock, name_of, shipped_path, write_kept
@@ -128,12 +128,10 @@ def _stream(job: _Job, listed: Callable[[], Listed | None], bench: Bench) -> Pho
         return found.listing
 
     def start(photos: Pixels) -> tuple[FeatureCache, Engine]:
-        prefix, frozen = frozen_parent(job.start, photos, bench)
+        parent = frozen_parent(job.start, photos, bench)
         fit = photos_config(request, job.start).fit
         look = listing().look(fit, card.white_level if job.start.is_updated else None)
-        cut = prefix.cuts[-1]
-        cache = cache_of(bench.cache, cut, prefix, frozen, card.network.side, look, BATCH_SIZE)
-        return cache, prefix.engine(cut)
+        return parent.cache(bench.cache, look), parent.engine
 
     return PhotoStream(FeatureStream(start, BATCH_SIZE), listing)
 
