@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor, nn
 
 from ..config.network import NetworkSpec
@@ -53,16 +52,19 @@ def awakened(layers: nn.Sequential) -> nn.Sequential:
 def dormant_network(
     spec: NetworkSpec, blocks: list[str], state: Mapping[str, Tensor], class_count: int
 ) -> Network:
-    """A network whose head alone is awake. blocks: their names, the head last; state: all tensors by name.
+    """A network whose head alone is awake, for so many classes and yet to be filled.
 
+    blocks: their names, the head last. state: of the whole network by name, with a head of its own size.
     Statistics are parameters here as weights are: nothing but the head is to train.
     """
+    weight = state[f"{blocks[-1]}.classifier.weight"]
+    has_bias = f"{blocks[-1]}.classifier.bias" in state
 
     @functools.cache
     def whole() -> Network:
         from .build import build
 
-        network = build(spec, class_count, None)
+        network = build(spec, len(weight), None)
         network.load_state_dict(dict(state))
         return network.requires_grad_(False)
 
@@ -70,10 +72,5 @@ def dormant_network(
         tensors = {key[len(name) + 1 :]: state[key] for key in state if key.startswith(f"{name}.")}
         return Dormant(tensors, lambda: whole().get_submodule(name))
 
-    weight = state[f"{blocks[-1]}.classifier.weight"]
-    has_bias = f"{blocks[-1]}.classifier.bias" in state
-    with torch.no_grad():
-        head = Head(nn.Linear(weight.shape[1], class_count, bias=has_bias), 0.0)
-    network = Network(spec, [*((name, block(name)) for name in blocks[:-1]), (blocks[-1], head)], class_count)
-    network.load_state_dict(dict(state))
-    return network
+    head = Head(nn.Linear(weight.shape[1], class_count, bias=has_bias), 0.0)
+    return Network(spec, [*((name, block(name)) for name in blocks[:-1]), (blocks[-1], head)], class_count)

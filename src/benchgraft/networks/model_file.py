@@ -206,19 +206,23 @@ def load(file: ModelFile, is_dormant: bool = False) -> Network:
 
     is_dormant: nothing but its head is to train, see dormant.py.
     """
-    card = file.card
-    if is_dormant and _can_sleep(card):
-        refuse_damage(file)
-        names = list(card.block_names)
-        return dormant_network(card.network, names, file.state, len(card.class_names))
-    network = build(file.card.network, len(file.card.class_names), seed=None)
+    network = _new_network(file, len(file.card.class_names), None, None, is_dormant)
     _copy_state(network, file, file.state)
     refuse_damage(file)
     return network
 
 
-def _can_sleep(card: ModelCard) -> bool:
-    return card.network.family == "timm" and bool(card.blocks)
+def _new_network(
+    file: ModelFile, class_count: int, seed: int | None, spec: NetworkSpec | None, is_dormant: bool
+) -> Network:
+    """As `build`; one that may sleep where nothing but its head is to train, and the file says its blocks."""
+    card = file.card
+    if not (is_dormant and spec is None and card.network.family == "timm" and card.blocks):
+        return build(spec or card.network, class_count, seed)
+    network = dormant_network(card.network, list(card.block_names), file.state, class_count)
+    if seed is not None:
+        draw_head(network, seed)
+    return network
 
 
 def start_from(
@@ -235,10 +239,7 @@ def start_from(
     row of the parent's that it starts as, see carried_rows. is_dormant: as in load.
     """
     refuse_damage(file)
-    if is_dormant and spec is None and _can_sleep(file.card):
-        network = _dormant(file, class_count, seed)
-    else:
-        network = build(spec or file.card.network, class_count, seed)
+    network = _new_network(file, class_count, seed, spec, is_dormant)
     head = f"{network.head_name}."
     backbone = {name: tensor for name, tensor in file.state.items() if not name.startswith(head)}
     new_head = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(head)}
@@ -246,19 +247,6 @@ def start_from(
         for new, old in (carried or {}).items():
             tensor[new] = file.state[name][old]
     _copy_state(network, file, {**backbone, **new_head})
-    return network
-
-
-def _dormant(file: ModelFile, class_count: int, seed: int) -> Network:
-    """With a head that is drawn as `build` draws it."""
-    names = list(file.card.block_names)
-    head = f"{names[-1]}.classifier."
-    state = dict(file.state)
-    for name in (f"{head}weight", f"{head}bias"):
-        if name in state:
-            state[name] = state[name].new_zeros(class_count, *state[name].shape[1:])
-    network = dormant_network(file.card.network, names, state, class_count)
-    draw_head(network, seed)
     return network
 
 
