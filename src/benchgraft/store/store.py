@@ -291,11 +291,12 @@ def _open_built(folder: Path, key: str, source: Source) -> Store:
         ) from None
 
 
-def _pixels(folder: Path, head: Mapping[str, Any], source: Source) -> npt.NDArray[np.uint8] | OnDemand:
+def _pixels(
+    folder: Path, head: Mapping[str, Any], source: Source, digests: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint8] | OnDemand:
     if head.get("has_pixels", True):
         pixels: npt.NDArray[np.uint8] = np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)
         return pixels
-    digests = np.load(folder / "digests.npy", allow_pickle=False)
     level = head["white_level"] if head["grey16_peak"] else FULL_RANGE
     return OnDemand(source, head["keys"], digests, Rule(int(head["size"]), head["fit"], level))
 
@@ -305,12 +306,12 @@ def _open(folder: Path, key: str, source: Source) -> Store:
         head: dict[str, Any] = json.loads((folder / "store.json").read_bytes())
         if head["format_version"] != FORMAT_VERSION or head["key"] != key:
             raise _DamagedError("store.json is of another store")
-        pixels = _pixels(folder, head, source)
+        labels, given, digests = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS)
+        pixels = _pixels(folder, head, source, digests)
         hold(folder, pixels)  # before the checks: they find out whether it was removed until now
         for name, length in head["bytes"].items():
             if (folder / name).stat().st_size != length:
                 raise _DamagedError(f"{name} has not its {length:,} bytes")
-        labels, given, digests = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS)
         if digest_of(labels, given, digests) != head["arrays_digest"]:
             raise _DamagedError("labels or digests are not those written")
         count, size = len(head["keys"]), int(head["size"])

@@ -183,8 +183,7 @@ class FeatureCache:
         place = self._place(ids)
         with storage_errors(place), write_folder_whole(place) as folder:
             np.save(folder / "features.npy", rows)
-            np.save(folder / "ids.npy", ids)
-            (folder / "features.json").write_text(json.dumps({"digest": digest_array(rows)}))
+            _complete(folder, ids, rows)
 
     def _there(self) -> Iterator[tuple[Path, npt.NDArray[np.uint64]]]:
         """Every array with the images that it has."""
@@ -298,9 +297,8 @@ class _Work:
 
     def finish(self) -> npt.NDArray[np.float32]:
         """Write what makes the folder whole; the features, mapped."""
-        np.save(self._folder / "ids.npy", self._ids)
         array = _map(self._folder)
-        write_whole(self._folder / "features.json", json.dumps({"digest": digest_array(array)}))
+        _complete(self._folder, self._ids, array)
         (self._folder / "done.json").unlink(missing_ok=True)
         return array
 
@@ -344,6 +342,12 @@ class _Work:
 
     def _missing_digest(self) -> str:
         return digest_array(self._sources < 0)
+
+
+def _complete(folder: Path, ids: npt.NDArray[np.uint64], array: npt.NDArray[np.float32]) -> None:
+    """Write what stands beside features.npy, whose content this is."""
+    np.save(folder / "ids.npy", ids)
+    write_whole(folder / "features.json", json.dumps({"digest": digest_array(array)}))
 
 
 def _map(folder: Path) -> npt.NDArray[np.float32]:
