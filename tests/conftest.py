@@ -20,6 +20,19 @@ PACKED = REPOSITORY.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a network of timm's own tests (invented.TINY), as a file of timm's names."""
+    import timm
+    from invented import TINY
+    from safetensors.torch import save_file
+
+    place = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    torch.manual_seed(3)
+    save_file(timm.create_model(TINY).state_dict(), place)
+    return place
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder with cifar-100-binary and fruits-360; skips, saying why, where they are not to be had."""
     named = os.environ.get("BENCHGRAFT_DATA")

