@@ -33,7 +33,8 @@ from benchgraft.engines.torch_ import TorchEngine
 from benchgraft.networks.build import build
 from benchgraft.networks.contract import split_at
 from benchgraft.networks.freeze import Frozen
-from benchgraft.photos.decode import Rule, decode
+from benchgraft.photos.decode import decode, rule_of
+from benchgraft.photos.grey import FULL_RANGE
 from benchgraft.photos.scan import images_below
 from benchgraft.runfolder.ledger import environment, now
 from benchgraft.shortcuts import keep_freed_memory
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     network = build(NetworkSpec(family="timm", name=options.network), 10, seed=0).eval()
-    rule = Rule(network.spec.side)
+    rule = rule_of(network.spec.frame("letterbox"), FULL_RANGE)
     names = list(itertools.islice(images_below(options.photos), max(BATCHES)))
     photos = np.stack([decode((options.photos / name).read_bytes(), rule)[0] for name in names])
     cut = network.block_names[-2]

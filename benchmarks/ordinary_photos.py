@@ -43,7 +43,8 @@ from benchgraft.experiment.folder import REAL_PARENT, start_of
 from benchgraft.experiment.images import package_folder
 from benchgraft.experiment.prefixes import frozen_parent
 from benchgraft.photos import cifar100, elpv
-from benchgraft.photos.decode import Rule, decode
+from benchgraft.photos.decode import decode, rule_of
+from benchgraft.photos.grey import FULL_RANGE
 from benchgraft.report.answers import Adapted
 from benchgraft.runfolder.ledger import environment, now
 from benchgraft.shortcuts import keep_freed_memory
@@ -379,7 +380,7 @@ class Reference:
     def _features(self, paths: Sequence[Path], fit: Fit) -> Values:
         """(photos, features)."""
         missing = [path for path in dict.fromkeys(paths) if (fit, path) not in self._known]
-        rule = Rule(self._start.file.card.network.side, fit)
+        rule = rule_of(self._start.file.card.network.frame(fit), FULL_RANGE)
         for first in range(0, len(missing), self.BATCH):
             batch = missing[first : first + self.BATCH]
             pixels = np.stack([decode(path.read_bytes(), rule)[0] for path in batch])

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchgraft.config.network import Frame
 from benchgraft.errors import DataError, UserError
 from benchgraft.photos.decode import FITS, ONE_COLOUR, Fit, Rule, decode
 from benchgraft.photos.formats import MAX_PIXELS, Undecodable
@@ -283,22 +284,22 @@ def test_damaged_images_are_refused_where_the_user_says_so(root: Path, tmp_path:
     with pytest.raises(
         DataError, match=r"5 of 9 images cannot be used(.|\n)*cat/bad0.jpg: not.*(.|\n)*2 more"
     ):
-        open_store(source, tmp_path / "cache", SIZE, damaged="refuse")
+        open_store(source, tmp_path / "cache", Frame(SIZE), damaged="refuse")
     with pytest.raises(DataError, match="5 of 9 images"):
-        open_store(source, tmp_path / "cache", SIZE, damaged="refuse")
-    assert len(open_store(source, tmp_path / "cache", SIZE)) == 4
+        open_store(source, tmp_path / "cache", Frame(SIZE), damaged="refuse")
+    assert len(open_store(source, tmp_path / "cache", Frame(SIZE))) == 4
 
 
 def test_rule_for_photos_that_are_not_square_is_part_of_the_key(root: Path, tmp_path: Path) -> None:
     (root / "cat" / "wide.png").write_bytes(encoded(picture(3, (20, 40))))
     source = open_source("folder", root)
-    opened = [open_store(source, tmp_path / "cache", SIZE, fit=fit) for fit in FITS]
+    opened = [open_store(source, tmp_path / "cache", Frame(SIZE, fit)) for fit in FITS]
 
-    assert [store.fit for store in opened] == list(FITS)
+    assert [store.frame.fit for store in opened] == list(FITS)
     assert len({store.key for store in opened}) == len(FITS)
     assert len({store.pixels[2].tobytes() for store in opened}) == len(FITS)
-    again = open_store(source, tmp_path / "cache", SIZE, fit="crop")
-    assert (again.key, again.fit, again.decoded) == (opened[2].key, "crop", 0)
+    again = open_store(source, tmp_path / "cache", Frame(SIZE, "crop"))
+    assert (again.key, again.frame.fit, again.decoded) == (opened[2].key, "crop", 0)
 
 
 def test_no_usable_image_at_all_is_one_message(tmp_path: Path) -> None:
@@ -417,7 +418,7 @@ def test_accents_written_apart_give_the_same_class(root: Path, tmp_path: Path) -
     for side, name in (("Training", "caf\u00e9"), ("Test", "cafe\u0301")):
         (root / side / name).mkdir(parents=True)
         (root / side / name / "0.png").write_bytes(encoded(picture(hash_of(side))))
-    opened = open_store(open_source("fruits360", root), tmp_path / "cache", SIZE)
+    opened = open_store(open_source("fruits360", root), tmp_path / "cache", Frame(SIZE))
     assert opened.class_names == ["caf\u00e9"]
 
 
@@ -448,14 +449,14 @@ def test_huge_file_is_left_out_unread(root: Path, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("size", [0, -1, 100_000])
 def test_impossible_store_size_is_refused(root: Path, tmp_path: Path, size: int) -> None:
     with pytest.raises(UserError, match="out of range"):
-        open_store(open_source("folder", root), tmp_path, size)
+        open_store(open_source("folder", root), tmp_path, Frame(size))
 
 
 # --- making images ------------------------------------------------------------------------------------------
 
 
 def open_root(root: Path, tmp_path: Path) -> Store:
-    return open_store(open_source("folder", root), tmp_path / "cache", SIZE)
+    return open_store(open_source("folder", root), tmp_path / "cache", Frame(SIZE))
 
 
 def picture(seed: int, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:

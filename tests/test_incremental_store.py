@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchgraft.config.network import Frame
 from benchgraft.photos.readers import open_source
 from benchgraft.store import packing, rows
 from benchgraft.store.store import Store, open_store
@@ -118,8 +119,8 @@ def test_sizes_and_rules_do_not_borrow_from_each_other(root: Path, tmp_path: Pat
     open_folder(root, tmp_path / "cache")
     source = open_source("folder", root)
 
-    assert open_store(source, tmp_path / "cache", SIZE + 1).decoded == 41
-    assert open_store(source, tmp_path / "cache", SIZE, fit="crop").decoded == 41
+    assert open_store(source, tmp_path / "cache", Frame(SIZE + 1)).decoded == 41
+    assert open_store(source, tmp_path / "cache", Frame(SIZE, "crop")).decoded == 41
 
 
 @pytest.mark.parametrize("damage", ["gone", "short", "no journal", "broken journal", "hashes"])
@@ -207,11 +208,12 @@ SLOW_BUILD = """
 import sys, time
 from pathlib import Path
 from benchgraft.store import rows
+from benchgraft.config.network import Frame
 from benchgraft.photos.readers import open_source
 from benchgraft.store.store import open_store
 real, rows.DECODED_AT_ONCE = rows.decode, 4
 rows.decode = lambda *a: (time.sleep(0.05), real(*a))[1]
-open_store(open_source("folder", Path(sys.argv[1])), Path(sys.argv[2]), 8)
+open_store(open_source("folder", Path(sys.argv[1])), Path(sys.argv[2]), Frame(8))
 """
 
 
@@ -253,7 +255,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, module: object, name: str, say: Calla
 
 
 def open_folder(root: Path, cache: Path) -> Store:
-    return open_store(open_source("folder", root), cache, SIZE)
+    return open_store(open_source("folder", root), cache, Frame(SIZE))
 
 
 def assert_same(one: Store, other: Store) -> None:

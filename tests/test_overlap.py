@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from benchgraft.cli import app
 from benchgraft.config.experiment import DataConfig
+from benchgraft.config.network import Frame
 from benchgraft.errors import DataError
 from benchgraft.experiment.images import open_data
 from benchgraft.photos.readers import guess_format, open_source
@@ -270,6 +271,6 @@ def test_fingerprints_of_photos_fitted_otherwise_are_not_taken(photos):
     _write(photos / "train" / "a" / "wide.png", cloud(60).resize((100, 50)))
     letterboxed = fingerprints(_opened(photos))
     source = open_source(guess_format(photos), photos)
-    stretched = fingerprints(open_store(source, photos.parent / "cache", fit="stretch"))
+    stretched = fingerprints(open_store(source, photos.parent / "cache", Frame(100, "stretch")))
     assert stretched.computed == len(stretched.pixels)
     assert not np.array_equal(stretched.pixels, letterboxed.pixels)

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchgraft import adapt, compare, parents, predict
+from benchgraft import adapt, compare, export, parents, predict
 from benchgraft.config.network import PAPER, NetworkSpec
 from benchgraft.config.parents import PACKAGES, PARENTS
 from benchgraft.engines.prefix import prefix_of
@@ -287,6 +287,26 @@ def test_its_model_predicts_and_is_updated(adapted, photos, tmp_path, monkeypatc
     assert made.features_computed == 3
     assert verify(tmp_path / "run").differences == []
     assert TINY in model_file.read(tmp_path / "m2.safetensors").card.origin
+
+
+def test_photos_are_scaled_by_the_interpolation_of_the_network(adapted, photos):
+    place = adapted[0]
+    path = sorted((photos / "red").iterdir())[0]
+    file = model_file.read(place / "m.safetensors")
+    side = file.card.network.side
+
+    def odds(resampling: Image.Resampling) -> float:
+        pixels = np.array(Image.open(path).convert("RGB").resize((side, side), resampling))
+        with torch.no_grad():
+            logits = model_file.load(file).eval()(torch.from_numpy(pixels[None]))[0].tolist()
+        return logits[file.card.class_names.index("red")] - logits[file.card.class_names.index("green")]
+
+    wanted = odds(Image.Resampling.BICUBIC)
+    assert abs(wanted - odds(Image.Resampling.LANCZOS)) > 0.01  # so that the other would be seen
+    export(place / "m.safetensors", place / "m.onnx")
+    for made in (place / "m.safetensors", place / "m.onnx"):
+        answer = dict(next(iter(predict(made, [path], top=2))).top)
+        assert np.log(answer["red"] / answer["green"]) == pytest.approx(wanted, abs=1e-3)
 
 
 def test_stopped_and_given_again_it_ends_with_the_same_weights(adapted, photos, tmp_path):

@@ -23,10 +23,11 @@ from typer.testing import CliRunner, Result
 
 from benchgraft import adapt, evaluate, export, predict
 from benchgraft.cli import app
+from benchgraft.config.network import Frame
 from benchgraft.engines.card import from_metadata
 from benchgraft.errors import DataError
 from benchgraft.networks import model_file
-from benchgraft.photos.decode import CLIPPED, ONE_COLOUR, Rule, decode
+from benchgraft.photos.decode import CLIPPED, ONE_COLOUR, RESAMPLINGS, Rule, decode
 from benchgraft.photos.formats import MAX_PIXELS, Undecodable
 from benchgraft.photos.readers import guess_format, open_source
 from benchgraft.store.store import open_store
@@ -63,6 +64,24 @@ def test_photo_of_a_camera_held_upright_is_turned_once(kind):
     pixels, _ = decode(_saved(image, kind, exif=exif.tobytes()), Rule(2 * SIDE, "stretch"))
     top, bottom = pixels[10:30].mean(), pixels[50:70].mean()
     assert top < 20 and bottom > 235
+
+
+@pytest.mark.parametrize("name", RESAMPLINGS)
+def test_a_photo_is_scaled_as_the_rule_says(name):
+    image = cloud(5)
+    kind = getattr(Image.Resampling, name.upper())
+    pixels, _ = decode(_saved(image), Rule(60, resampling=name))
+    assert np.array_equal(pixels, np.asarray(image.resize((60, 60), kind)))
+
+
+def test_stores_of_one_folder_differ_by_how_its_photos_are_scaled(tmp_path):
+    source = open_source("folder", write_photos(tmp_path / "photos", {"red": 3, "green": 3}))
+    for resampling in (*RESAMPLINGS, *RESAMPLINGS):
+        store = open_store(source, tmp_path / "cache", Frame(60, resampling=resampling))
+        for row, key in enumerate(store.keys):
+            raw = (tmp_path / "photos" / key).read_bytes()
+            assert np.array_equal(store.pixels[row], decode(raw, Rule(60, resampling=resampling))[0])
+    assert store.decoded == 0
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("HEIF", MISSING_HEIC), ("AVIF", MISSING_AVIF)])
@@ -478,12 +497,12 @@ def test_white_of_sixteen_bit_grey_is_found_for_the_whole_set(kind, peak, level,
     ):
         (photos / place).parent.mkdir(parents=True, exist_ok=True)
         (photos / place).write_bytes(_grey_file(values, kind))
-    store = open_store(open_source("folder", photos), tmp_path / "cache", SIDE)
+    store = open_store(open_source("folder", photos), tmp_path / "cache", Frame(SIDE))
     assert (store.white_level, store.grey16_peak) == (level, peak)
     for row, values in ((0, bright), (1, dark)):
         wanted = (values.astype(int) * 255 + level // 2) // level
         assert (store.pixels[row] == wanted[..., None]).all(), "one range for all, not stretched one by one"
-    again = open_store(open_source("folder", photos), tmp_path / "cache", SIDE)
+    again = open_store(open_source("folder", photos), tmp_path / "cache", Frame(SIDE))
     assert (again.key, again.white_level, again.decoded) == (store.key, level, 0)
     told = [note for note in store.notes if "16-bit" in note]
     bits = level.bit_length()
@@ -512,15 +531,15 @@ def test_level_follows_the_folder_and_no_pixel_of_another_level_is_reused(tmp_pa
     for name in ("a", "b"):
         write_clouds(photos / name, 2, start=hash(name) % 97)
         (photos / name / "grey.png").write_bytes(_saved(Image.fromarray(_grey(1 + ord(name), 4000))))
-    first = open_store(open_source("folder", photos), tmp_path / "cache", SIDE)
+    first = open_store(open_source("folder", photos), tmp_path / "cache", Frame(SIDE))
     (photos / "a" / "later.png").write_bytes(_saved(Image.fromarray(_grey(9, 60000))))
-    second = open_store(open_source("folder", photos), tmp_path / "cache", SIDE)
+    second = open_store(open_source("folder", photos), tmp_path / "cache", Frame(SIDE))
     assert (first.white_level, second.white_level) == (4095, 65535)
     assert second.decoded == 3, "the two whose white moved, and the new one"
-    afresh = open_store(open_source("folder", photos), tmp_path / "other", SIDE)
+    afresh = open_store(open_source("folder", photos), tmp_path / "other", Frame(SIDE))
     assert (second.key, second.conversions) == (afresh.key, afresh.conversions)
     assert (second.pixels == afresh.pixels).all()
-    fixed = open_store(open_source("folder", photos), tmp_path / "cache", SIDE, white_level=4095)
+    fixed = open_store(open_source("folder", photos), tmp_path / "cache", Frame(SIDE), white_level=4095)
     assert fixed.key not in (first.key, second.key) and fixed.white_level == 4095
     assert [fixed.keys[row] for row in fixed.findings[CLIPPED]] == ["a/later.png"]
 

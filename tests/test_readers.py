@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchgraft.config.network import Frame
 from benchgraft.errors import DataError
 from benchgraft.photos import cifar100
 from benchgraft.photos.readers import guess_format, open_source
@@ -149,7 +150,7 @@ def test_cifar_label_without_a_name_is_refused(tmp_path: Path) -> None:
 def test_cifar_keeps_its_own_size(synthetic_data: Path, tmp_path: Path) -> None:
     source = open_source("cifar100", synthetic_data / "cifar-100-binary")
 
-    assert open_store(source, tmp_path, 100).size == 32  # the network's input enlarges it
+    assert open_store(source, tmp_path, Frame(100)).size == 32  # the network's input enlarges it
 
 
 def test_unknown_format_is_answered_with_the_nearest(tmp_path: Path) -> None:

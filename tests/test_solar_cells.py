@@ -13,6 +13,7 @@ from photos import write_cells
 from typer.testing import CliRunner
 
 from benchgraft.cli import app, main
+from benchgraft.config.network import PAPER, InputSpec, NetworkSpec
 from benchgraft.errors import ConfigError, DataError
 from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.images import judged_as, open_data, open_stage, package_folder
@@ -234,8 +235,8 @@ def test_arms_of_two_sizes_are_tested_on_the_same_photos_though_the_gate_sees_th
     (tmp_path / "few.toml").write_text(TINY)
     experiment, bench = load(str(tmp_path / "few.toml")), make_bench(tmp_path / "run", tmp_path / "c")
     alone = [
-        open_data("solar_cells", experiment.data["solar_cells"], None, bench.cache, bench.events, side)
-        for side in (100, 224)
+        open_data("solar_cells", experiment.data["solar_cells"], None, bench.cache, bench.events, network)
+        for network in (PAPER, NetworkSpec(input=InputSpec(side=224)))
     ]
     assert alone[0].dropped.images != alone[1].dropped.images
     opened = [open_stage(experiment, stage, None, bench) for stage in ("stage3", "imagenet_head")]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchgraft.config.network import Frame
 from benchgraft.errors import DataError, StorageError
 from benchgraft.photos.readers import Source, open_source
 from benchgraft.progress import BarProgress, PlainProgress
@@ -276,11 +277,11 @@ def test_check_names_a_class_with_one_image(folder: Path, cache: Path) -> None:
 def test_progress_counts_every_image_once(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "DECODED_AT_ONCE", 3)
     stream = io.StringIO()
-    open_store(open_source("folder", folder), cache, 8, PlainProgress(stream, every=0))
+    open_store(open_source("folder", folder), cache, Frame(8), PlainProgress(stream, every=0))
     assert "decode images: 10 of 10" in stream.getvalue()
 
     shutil.rmtree(cache)
-    open_store(open_source("folder", folder), cache, 8, BarProgress(io.StringIO()))
+    open_store(open_source("folder", folder), cache, Frame(8), BarProgress(io.StringIO()))
 
 
 @pytest.mark.real
@@ -292,7 +293,7 @@ def test_real_cifar_has_ten_test_images_among_its_training_images(real_data: Pat
 
 
 def open_folder(folder: Path, cache: Path, size: int = 8) -> Store:
-    return open_store(open_source("folder", folder), cache, size)
+    return open_store(open_source("folder", folder), cache, Frame(size))
 
 
 def key_of(folder: Path, cache: Path) -> str:

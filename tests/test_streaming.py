@@ -11,6 +11,7 @@ from invented import TINY
 from photos import write_photos
 
 from benchgraft import adapt, evaluate
+from benchgraft.config.network import Frame
 from benchgraft.errors import DataError, Interrupted
 from benchgraft.events import TaskAdvanced, TaskStarted
 from benchgraft.networks import model_file
@@ -29,7 +30,7 @@ def photos(tmp_path) -> Path:
 
 
 def _opened(photos: Path, cache: Path, streaming: Streaming | None, size: int = 40):
-    return open_store(open_source("folder", photos), cache, size, streaming=streaming)
+    return open_store(open_source("folder", photos), cache, Frame(size), streaming=streaming)
 
 
 def test_all_but_the_pixels_is_as_in_a_store_with_them(photos, tmp_path):
@@ -87,7 +88,7 @@ def test_a_solved_head_leaves_no_pixels_and_is_the_same_from_a_store_with_them(p
     assert streamed.features_computed == streamed.decoded - 1 == 80
     assert not list((tmp_path / "cache").rglob("pixels.npy"))
     options["cache"] = tmp_path / "other"
-    open_store(open_source("folder", photos), tmp_path / "other", 160)
+    open_store(open_source("folder", photos), tmp_path / "other", Frame(160, resampling="bicubic"))
     packed = adapt(photos, tmp_path / "b", run_folder=tmp_path / "run b", **options)
     assert list((tmp_path / "other").rglob("pixels.npy"))
     assert packed.features_computed == 80

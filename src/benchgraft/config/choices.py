@@ -6,6 +6,8 @@ from typing import Literal
 
 Fit = Literal["letterbox", "stretch", "crop", "center"]
 """How photos are brought to the square of a model's input; all but "center" leave a square photo whole."""
+Resampling = Literal["lanczos", "bilinear", "bicubic"]
+"""How pixels are scaled."""
 Damaged = Literal["exclude", "refuse"]
 """What to do with photos that cannot be read: name them, or end the run."""
 Policy = Literal["refuse", "drop-test", "drop-near", "keep"]

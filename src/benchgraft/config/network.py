@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from .choices import Fit, Resampling
 
 Interpolation = Literal["bilinear", "bicubic"]
 Option = bool | int | float | str
@@ -22,7 +25,9 @@ class InputSpec(BaseModel):
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     """What is left is divided by it."""
     interpolation: Interpolation = "bilinear"
-    """How a picture of another size is brought to `side`."""
+    """How the first layer brings a picture of another size to `side`."""
+    resampling: Resampling = "lanczos"
+    """How a photo is scaled to `side` where it is read."""
 
 
 class NetworkSpec(BaseModel):
@@ -47,9 +52,29 @@ class NetworkSpec(BaseModel):
         assert self.input is not None
         return self.input.side
 
+    def frame(self, fit: Fit) -> Frame:
+        """Of its pictures; only of a network that was built."""
+        assert self.input is not None
+        return Frame(self.input.side, fit, self.input.resampling)
+
 
 PAPER = NetworkSpec(input=InputSpec(side=100), has_blocks=True)
 """The paper's network (table 1), the default everywhere."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The square that photos are brought to, as a network takes them."""
+
+    size: int
+    """Of its side, in pixels."""
+    fit: Fit = "letterbox"
+    """How a photo that is not square is brought to it."""
+    resampling: Resampling = "lanczos"
+    """How pixels are scaled."""
+
+
+PAPER_FRAME = Frame(100)
 
 _DEFAULTS = {"batch_norm_momentum": 0.1, "batch_norm_epsilon": 1e-5}
 

@@ -1,7 +1,7 @@
 """What an ONNX file of ours carries beside its graph, for whoever writes or reads one. No torch.
 
-Metadata: class_names (JSON), image_size, fit, white_level, model_digest (of the model file's weights), and
-file_digest: the SHA-256 of the whole file with STAND_IN in that digest's own place.
+Metadata: class_names (JSON), image_size, fit, resampling, white_level, model_digest (of the model file's
+weights), and file_digest: the SHA-256 of the whole file with STAND_IN in that digest's own place.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import ExportError
 from ..files import digest_bytes
-from ..photos.decode import FITS, Rule
+from ..photos.decode import FITS, RESAMPLINGS, Rule
 from ..photos.grey import FULL_RANGE, LEVELS
 
 INPUT, OUTPUT = "images", "probabilities"
@@ -38,6 +38,7 @@ def to_metadata(card: OnnxCard) -> dict[str, str]:
         "class_names": json.dumps(card.class_names, ensure_ascii=False),
         "image_size": str(card.rule.size),
         "fit": card.rule.fit,
+        "resampling": card.rule.resampling,
         "white_level": str(card.rule.white_level),
         "model_digest": card.model_digest,
         FILE_DIGEST: STAND_IN,
@@ -50,9 +51,11 @@ def from_metadata(metadata: Mapping[str, str]) -> OnnxCard:
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise ValueError("class_names is no list of names")
     fit = FITS[FITS.index(metadata["fit"])]
-    # Files of earlier versions state no white level: all that there was is the full range.
+    # Files of earlier versions state neither of these: all that there was is Lanczos and the full range.
+    resampling = RESAMPLINGS[RESAMPLINGS.index(metadata.get("resampling", RESAMPLINGS[0]))]
     level = LEVELS[LEVELS.index(int(metadata.get("white_level", FULL_RANGE)))]
-    return OnnxCard(names, Rule(int(metadata["image_size"]), fit, level), metadata["model_digest"])
+    rule = Rule(int(metadata["image_size"]), fit, resampling, level)
+    return OnnxCard(names, rule, metadata["model_digest"])
 
 
 def seal(content: bytes) -> bytes:

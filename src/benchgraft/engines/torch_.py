@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..networks import model_file
 from ..networks.contract import in_inference_order
-from ..photos.decode import Rule
+from ..photos.decode import rule_of
 from .device import prepare_device, threads_put_back
 from .engine import Classifier, Engine
 
@@ -89,5 +89,5 @@ def open_model_file(path: Path, device: str, threads: int | None) -> Classifier:
     return Classifier(
         TorchEngine(layers, chosen, threads),
         card.class_names,
-        Rule(card.network.side, card.fit, card.white_level),
+        rule_of(card.frame, card.white_level),
     )

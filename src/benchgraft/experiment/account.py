@@ -102,7 +102,9 @@ class Account:
     def tell_data(self, opened: OpenedData) -> bool:
         """Tell of a data set as opened; whether it was told of now."""
         told = [record for record in self.ledger.of_kind(DataRecord) if record.name == opened.name]
-        if any(record.side in (None, opened.store.size) for record in told):
+        frame = opened.store.frame
+        here = (frame.size, frame.resampling)
+        if any(record.side is None or (record.side, record.resampling) == here for record in told):
             return False
         self.ledger.append(opened.record())
         return True

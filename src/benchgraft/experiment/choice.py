@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from ..config.choices import Fit
+from ..config.network import Frame
 from ..config.parents import PARENTS, is_name, network_of, package_of
 from ..config.requests import AdaptRequest
 from ..errors import ModelFileError, StorageError
@@ -212,7 +213,7 @@ class _Trial:
 
     def __init__(self, request: AdaptRequest, sample: _Sample, bench: Bench) -> None:
         self._request, self._sample, self._bench = request, sample, bench
-        self._pixels: dict[tuple[int, Fit], Pixels] = {}
+        self._pixels: dict[Frame, Pixels] = {}
         self._opened: tuple[str, FrozenParent, float] | None = None
         """The last parent, with its MFLOPs: it may be tried with several fits, and holds memory no longer."""
 
@@ -240,18 +241,18 @@ class _Trial:
 
     def _fits(self, first: Start) -> list[Fit]:
         """The whole picture, and a crop: of square pictures their middle. Drops what cannot be decoded."""
-        side = first.file.card.network.side
         asked = self._request.fit
-        pixels, is_whole, has_white = self._decoded(side, asked or "letterbox")
+        frame = first.file.card.network.frame(asked or "letterbox")
+        pixels, is_whole, has_white = self._decoded(frame)
         if not is_whole.all():
             self._sample = self._sample.of(np.flatnonzero(is_whole))
-        self._pixels[side, asked or "letterbox"] = pixels
+        self._pixels[frame] = pixels
         return [asked] if asked else ["letterbox", "crop" if has_white else "center"]
 
-    def _decoded(self, side: int, fit: Fit) -> tuple[Pixels, npt.NDArray[np.bool_], bool]:
+    def _decoded(self, frame: Frame) -> tuple[Pixels, npt.NDArray[np.bool_], bool]:
         """Pixels of those that can be decoded; which these are, (n,); whether any got white around it."""
         listing = self._sample.listing
-        rule = listing.rule(side, fit)
+        rule = listing.rule(frame)
         samples = listing.source.samples
 
         def decoded(rows: Sequence[int]) -> list[tuple[Pixels, tuple[str, ...]] | None]:
@@ -267,7 +268,7 @@ class _Trial:
             parts = in_parallel(decoded, pieces(self._sample.rows.tolist(), _AT_ONCE))
             photos = [photo for part in parts for photo in part]
         kept = [photo for photo in photos if photo is not None]
-        shape = (0, side, side, 3)
+        shape = (0, frame.size, frame.size, 3)
         pixels = np.stack([pixels for pixels, _ in kept]) if kept else np.empty(shape, np.uint8)
         has_white = any(FILLED in conversions for _, conversions in kept)
         return pixels, np.array([photo is not None for photo in photos]), has_white
@@ -277,22 +278,22 @@ class _Trial:
         file, sample = start.file, self._sample
         known = np.isin(sample.listing.digests[sample.rows], file.trained_on)
         if len(file.trained_on_perceptual):
-            pixels = self._pixels_at(file.card.network.side, file.card.fit)
+            pixels = self._pixels_at(file.card.frame)
             places, _, _ = nearest(perceptual_hashes(pixels), file.trained_on_perceptual, NEAR_BITS)
             known[places] = True
         return int(known.sum())
 
-    def _pixels_at(self, side: int, fit: Fit) -> Pixels:
-        """Decoded once: several parents take pictures of one size."""
-        if (side, fit) not in self._pixels:
-            self._pixels[side, fit] = self._decoded(side, fit)[0]
-        return self._pixels[side, fit]
+    def _pixels_at(self, frame: Frame) -> Pixels:
+        """Decoded once: several parents take the same pictures."""
+        if frame not in self._pixels:
+            self._pixels[frame] = self._decoded(frame)[0]
+        return self._pixels[frame]
 
     def _try(self, start: Start, fit: Fit) -> _Entrant:
         """One parent: its features of the sample, which the cache keeps, judged."""
         started = time.perf_counter()
-        bench, sample, network = self._bench, self._sample, start.file.card.network
-        pixels = self._pixels_at(network.side, fit)
+        bench, sample, frame = self._bench, self._sample, start.file.card.network.frame(fit)
+        pixels = self._pixels_at(frame)
         if self._opened is None or self._opened[0] != start.name:
             self._opened = None
             opened = frozen_parent(start, pixels, bench)
@@ -300,7 +301,7 @@ class _Trial:
             cost = sum(block.megaflops for block in blocks) or megaflops(opened.prefix.network)
             self._opened = start.name, opened, cost
         _, parent, cost = self._opened
-        cache = parent.cache(bench.cache, sample.listing.look(fit))
+        cache = parent.cache(bench.cache, sample.listing.look(frame))
         rows = rows_of(pixels, np.arange(len(pixels)), sample.labels, bench.device)
         wanted = [Wanted(rows, sample.listing.digests[sample.rows])]
         features = cache.compute(parent.engine, wanted, BATCH_SIZE, True, bench.events).array

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config.experiment import ClassRules, DataConfig, Experiment, HoldOut
-from ..config.network import PAPER
+from ..config.network import PAPER, NetworkSpec
 from ..errors import DataError
 from ..files import SHIPPED, shipped_path
 from ..photos.readers import open_source
@@ -64,6 +64,7 @@ class OpenedData:
             decoded=self.store.decoded,
             reused=self.store.reused,
             side=self.store.size,
+            resampling=self.store.frame.resampling,
         )
 
 
@@ -98,21 +99,22 @@ def open_data(
     root: Path | None,
     cache: Path,
     progress: Progress,
-    side: int = PAPER.side,
+    network: NetworkSpec = PAPER,
     white_level: int | None = None,
     streaming: Streaming | None = None,
 ) -> OpenedData:
     """Open the store, cut the split once for all stages, drop images that are not to be judged by: what
     training has too, as the configuration wants it, and what the configuration names.
 
-    side: of the pictures that the network takes. white_level: of the model that is to be updated; None: found
+    network: which takes the pictures. white_level: of the model that is to be updated; None: found
     from the photos. streaming: no pixels are kept.
     What the fingerprints cost is told with the decoding: like this it is done once for all runs.
     Raises DataError if training has an image to judge by too and that is to be refused.
     """
     start = time.perf_counter()
     source = open_source(config.format, data_folder(config, root))
-    store = open_store(source, cache, side, progress, config.fit, config.damaged, white_level, streaming)
+    frame = network.frame(config.fit)
+    store = open_store(source, cache, frame, progress, config.damaged, white_level, streaming)
     store, prints = _with_prints(store, progress)
     groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
     sides = assign(store.digests, store.given, config.validation, config.test, groups)
@@ -192,19 +194,19 @@ def open_stage(
     """
     data = experiment.stages[stage].data
     config = experiment.data[data]
-    sides = {
-        stage_network(experiment, name, bench.cache).side
+    networks = [
+        stage_network(experiment, name, bench.cache)
         for name in dict.fromkeys([*experiment.arms.values(), stage])
         if experiment.stages[name].data == data
-    }
-    smallest = (
-        open_data(data, config, root, bench.cache, bench.events, min(sides)) if len(sides) > 1 else None
-    )
+    ]
+    smallest = min(networks, key=lambda network: network.side)
+    several = len({network.frame(config.fit) for network in networks}) > 1
+    judged = open_data(data, config, root, bench.cache, bench.events, smallest) if several else None
     start = time.perf_counter()
-    side = stage_network(experiment, stage, bench.cache).side
-    opened = open_data(data, config, root, bench.cache, bench.events, side)
-    if smallest is not None:
-        opened = judged_as(opened, smallest)
+    network = stage_network(experiment, stage, bench.cache)
+    opened = open_data(data, config, root, bench.cache, bench.events, network)
+    if judged is not None:
+        opened = judged_as(opened, judged)
     bench.profiler.add_decoding(data, opened.store.decode_seconds)
     images = stage_images(experiment, stage, opened)
     return opened, images, time.perf_counter() - start - opened.store.decode_seconds

@@ -151,10 +151,10 @@ def _opened(config: DataConfig, start: Start, bench: Bench, stream: PhotoStream 
     """With an update its photos stay where they were, and white in 16-bit grey stays what it was."""
     old = start.file
     level = old.card.white_level if start.is_updated else None
-    side = old.card.network.side
+    taken = old.card.network
     streaming = Streaming(stream.features.watch, stream.listing) if stream else None
     try:
-        opened = open_data(PHOTOS, config, None, bench.cache, bench.events, side, level, streaming)
+        opened = open_data(PHOTOS, config, None, bench.cache, bench.events, taken, level, streaming)
     except (Interrupted, KeyboardInterrupt):
         if stream:
             stream.features.keep()

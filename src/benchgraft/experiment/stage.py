@@ -218,7 +218,7 @@ def _card(begun: _Begun, record: RunRecord) -> ModelCard:
         stage=record.stage,
         class_names=begun.images.class_names,
         network=begun.model.spec,
-        fit=store.fit,
+        fit=store.frame.fit,
         white_level=store.white_level,
         group_by=begun.run.data.group_by,
         model_digest=record.model_digest,

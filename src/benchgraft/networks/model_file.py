@@ -28,7 +28,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..config.choices import Fit
-from ..config.network import NetworkSpec, of_settings
+from ..config.network import Frame, NetworkSpec, of_settings
 from ..errors import ModelFileError, did_you_mean
 from ..files import digest_bytes, shipped_path, utf8_path, write_whole
 from ..names import class_name, resolve_renames
@@ -71,6 +71,11 @@ class ModelCard(BaseModel):
     """Where the first of its line is from, if that has no record: then what was before is not known."""
     own_blocks: list[BlockRecord] = []
     """Of the network, where no record says them."""
+
+    @property
+    def frame(self) -> Frame:
+        """What photos are brought to for it."""
+        return self.network.frame(self.fit)
 
     @property
     def history(self) -> list[dict[str, Any]]:

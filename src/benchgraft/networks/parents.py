@@ -15,7 +15,7 @@ from .cost import block_costs
 from .model_file import ModelCard
 from .weights import Weights, given_weights, packaged_weights, read_state
 
-CONVERSION = 2
+CONVERSION = 3
 """Of what is made here: counted up where the same weights would become another model file."""
 
 

@@ -95,12 +95,14 @@ def _own_input(spec: NetworkSpec) -> InputSpec:
             f'timm says nothing of the input of "{spec.name}"', "state side, mean and std: input.side = ..."
         )
     wanted = config.interpolation
+    known = wanted if wanted in get_args(Interpolation) else "bicubic"
     return InputSpec.model_validate(
         {
             "side": spec.options.get("img_size", config.input_size[-1]),
             "mean": config.mean,
             "std": config.std,
-            "interpolation": wanted if wanted in get_args(Interpolation) else "bicubic",
+            "interpolation": known,
+            "resampling": known,
         }
     )
 

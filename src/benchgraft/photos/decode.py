@@ -21,18 +21,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageOps
 
-from ..config.choices import Fit
+from ..config.choices import Fit, Resampling
+from ..config.network import Frame
 from .formats import Undecodable, alone_if_large, damage, open_image, pillow_warnings_off
 from .grey import FULL_RANGE, NoRangeError, in_eight_bits, keep_whole_values, states_white
 
 Pixels = npt.NDArray[np.uint8]
-FITS: tuple[Fit, ...] = ("letterbox", "stretch", "crop", "center")
+FITS: tuple[Fit, ...] = get_args(Fit)
+RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
 CENTER = 0.875
 """Share of the side that "center" keeps: how ImageNet's photos are cut where networks are tested on them."""
 
@@ -57,13 +60,9 @@ _EVERY = 9
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Frame):
     """How the bytes of a photo become pixels: one rule for a set, and for the model that is made of it."""
 
-    size: int
-    """Side of the square, in pixels."""
-    fit: Fit = "letterbox"
-    """How a photo that is not square is brought to it."""
     white_level: int = FULL_RANGE
     """The value of 16-bit grey that becomes 255."""
 
@@ -72,13 +71,19 @@ class Rule:
 
         The default rule keeps its first form.
         """
-        look = look_of(self.fit, self.white_level, is_wide).removeprefix(FITS[0]).strip()
+        look = look_of(self, self.white_level, is_wide).removeprefix(FITS[0]).strip()
         return f"{RULE_VERSION} {self.size}" + (f" {look}" if look else "")
 
 
-def look_of(fit: Fit, white_level: int, is_wide: bool) -> str:
-    """What decides on pixels beside their number, as text for keys."""
-    return fit + (f" grey16 {white_level}" if is_wide else "")
+def rule_of(frame: Frame, white_level: int) -> Rule:
+    """The frame's, with this white level."""
+    return Rule(frame.size, frame.fit, frame.resampling, white_level)
+
+
+def look_of(frame: Frame, white_level: int, is_wide: bool) -> str:
+    """What decides on pixels beside their number, as text for keys. The paper's keep their first form."""
+    resampling = "" if frame.resampling == "lanczos" else f" {frame.resampling}"
+    return frame.fit + resampling + (f" grey16 {white_level}" if is_wide else "")
 
 
 def decode(raw: bytes, rule: Rule) -> tuple[Pixels, tuple[str, ...]]:
@@ -211,7 +216,7 @@ def _fitted(image: Image.Image, rule: Rule, conversions: list[str]) -> Image.Ima
     """Of the rule's size; a picture of nearly one colour is told before white is put around it."""
     scaled = image
     if image.size != (rule.size, rule.size) or rule.fit == "center":
-        scaled = _SCALERS[rule.fit](image, rule.size, conversions)
+        scaled = _SCALERS[rule.fit](image, rule, conversions)
     if _is_flat(np.asarray(scaled)):
         conversions.append(ONE_COLOUR)
     if scaled.size == (rule.size, rule.size):
@@ -222,44 +227,51 @@ def _fitted(image: Image.Image, rule: Rule, conversions: list[str]) -> Image.Ima
     return ground
 
 
-def _letterbox(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+def _letterbox(image: Image.Image, rule: Rule, conversions: list[str]) -> Image.Image:
     """The longer side as long as the square's."""
     width, height = image.size
     longer = max(width, height)
-    if longer == size:
+    if longer == rule.size:
         return image
-    inner = (max(1, round(width * size / longer)), max(1, round(height * size / longer)))
-    return _resize(image, inner, longer, size, conversions)
+    inner = (max(1, round(width * rule.size / longer)), max(1, round(height * rule.size / longer)))
+    return _resize(image, inner, longer, rule, conversions)
 
 
-def _stretch(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+def _stretch(image: Image.Image, rule: Rule, conversions: list[str]) -> Image.Image:
     if image.width != image.height:
         conversions.append("stretched to a square")
-    return _resize(image, (size, size), max(image.size), size, conversions)
+    return _resize(image, (rule.size, rule.size), max(image.size), rule, conversions)
 
 
-def _crop(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+def _crop(image: Image.Image, rule: Rule, conversions: list[str]) -> Image.Image:
     shorter = min(image.size)
     if image.width != image.height:
         conversions.append("cropped to the middle square")
         left, top = (image.width - shorter) // 2, (image.height - shorter) // 2
         image = image.crop((left, top, left + shorter, top + shorter))
-    return image if shorter == size else _resize(image, (size, size), shorter, size, conversions)
+    if shorter == rule.size:
+        return image
+    return _resize(image, (rule.size, rule.size), shorter, rule, conversions)
 
 
-def _center(image: Image.Image, size: int, conversions: list[str]) -> Image.Image:
+def _center(image: Image.Image, rule: Rule, conversions: list[str]) -> Image.Image:
     conversions.append("cropped to the middle")
     side = max(1, round(CENTER * min(image.size)))
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))
-    return image if side == size else _resize(image, (size, size), side, size, conversions)
+    return image if side == rule.size else _resize(image, (rule.size, rule.size), side, rule, conversions)
 
 
 def _resize(
-    image: Image.Image, inner: tuple[int, int], side: int, size: int, conversions: list[str]
+    image: Image.Image, inner: tuple[int, int], side: int, rule: Rule, conversions: list[str]
 ) -> Image.Image:
-    conversions.append("reduced" if side > size else "enlarged")
-    return image.resize(inner, Image.Resampling.LANCZOS)
+    conversions.append("reduced" if side > rule.size else "enlarged")
+    return image.resize(inner, _RESAMPLINGS[rule.resampling])
 
 
 _SCALERS = {"letterbox": _letterbox, "stretch": _stretch, "crop": _crop, "center": _center}
+_RESAMPLINGS: dict[Resampling, Image.Resampling] = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}

@@ -129,8 +129,9 @@ def provenance(folder: RunFolder) -> Provenance:
 
 
 def _named(data: DataRecord, names: list[str]) -> str:
-    """A data set; with the side of its pictures, where it was opened at several."""
-    return f"data set {data.name}" + (f", {data.side} pixels" if names.count(data.name) > 1 else "")
+    """A data set; with the side of its pictures, and how they were scaled, where it was opened in several."""
+    looks = f", {data.side} pixels, {data.resampling}" if names.count(data.name) > 1 else ""
+    return f"data set {data.name}" + looks
 
 
 def _stage_data(folder: RunFolder, images: ImagesRecord) -> StageData:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..config.choices import Fit
+from ..config.choices import Fit, Resampling
 
 Phase = Literal["decode", "features", "train", "validate", "evaluate", "save", "other"]
 """What time goes into. `other` is what the total holds beyond the named phases, never a guess."""
@@ -74,6 +74,8 @@ class DataRecord(Record):
     """Images that were there already, in this store or the one before."""
     side: int | None = None
     """Of the stored images, in pixels; None in accounts of versions that had one size."""
+    resampling: Resampling = "lanczos"
+    """How photos were scaled to it."""
 
 
 class ImageList(Record):

@@ -122,6 +122,7 @@ def _write_rest(pack: Pack, written: Written, folder: Path, format: str) -> None
         "has_pixels": not pack.is_bare,
         "size": pack.rule.size,
         "fit": pack.rule.fit,
+        "resampling": pack.rule.resampling,
         "white_level": pack.rule.white_level,
         "grey16_peak": pack.peak,
         "class_names": pack.class_names,

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..config.choices import Fit
+from ..config.network import Frame
 from ..parallel import in_parallel, pieces
 from ..photos import cifar100
-from ..photos.decode import Pixels, Rule, look_of
+from ..photos.decode import Pixels, Rule, look_of, rule_of
 from ..photos.formats import missing_reader
 from ..photos.grey import level_of, peak_of
 from ..photos.readers import Sample, Source
@@ -83,20 +83,18 @@ class Listing:
     def _peaks(self) -> npt.NDArray[np.int32]:
         return np.array([seen.peak for seen in self.seen], np.int32)
 
-    def rule(self, size: int, fit: Fit = "letterbox", white_level: int | None = None) -> Rule:
+    def rule(self, frame: Frame, white_level: int | None = None) -> Rule:
         """For these photos. white_level: None finds it from those of 16-bit grey."""
         level = level_of(int(self._peaks.max(initial=0))) if white_level is None else white_level
-        return Rule(size, fit, level)
+        return rule_of(frame, level)
 
-    def look(self, fit: Fit, white_level: int | None = None) -> str:
+    def look(self, frame: Frame, white_level: int | None = None) -> str:
         """As a store of them has it, for keys of features."""
-        return look_of(fit, self.rule(1, fit, white_level).white_level, bool(self._peaks.any()))
+        return look_of(frame, self.rule(frame, white_level).white_level, bool(self._peaks.any()))
 
-    def pack(
-        self, size: int, fit: Fit = "letterbox", white_level: int | None = None, is_bare: bool = False
-    ) -> Pack:
+    def pack(self, frame: Frame, white_level: int | None = None, is_bare: bool = False) -> Pack:
         """Under one rule. white_level: None finds it. is_bare: for a store without pixels."""
-        rule = self.rule(size, fit, white_level)
+        rule = self.rule(frame, white_level)
         sha256, peaks = [seen.sha256 for seen in self.seen], self._peaks
         return _pack_of(self.source.samples, sha256, self.unreadable, peaks, rule, is_bare)
 

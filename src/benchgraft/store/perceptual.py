@@ -20,7 +20,7 @@ from .on_demand import OnDemand
 from .prints import PRINTED_PIXELS, prints_of
 from .reuse import PIXELS, PRINTS
 from .split import Digests, find_rows
-from .store import Store
+from .store import Store, frame_of
 
 NEAR_BITS = 2
 """Images whose hashes differ in at most so many of 64 bits are near-duplicates.
@@ -86,10 +86,10 @@ def _decodes_alike(folder: Path, store: Store) -> bool:
     """Whether equal bytes give equal pixels in both stores."""
     try:
         head = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-        rule = head["rule_version"], head["size"], head.get("fit", "letterbox")
+        rule = head["rule_version"], frame_of(head)
         # Where neither, or one of them alone, has 16-bit grey, the two share none of it.
         is_level = not store.grey16_peak or head.get("white_level") == store.white_level
-        return bool(is_level and rule == (RULE_VERSION, store.size, store.fit))
+        return bool(is_level and rule == (RULE_VERSION, store.frame))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 

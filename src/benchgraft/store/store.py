@@ -33,12 +33,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cache import hold, limit_bytes, make_room
-from ..config.choices import Damaged, Fit
-from ..config.network import PAPER
+from ..config.choices import Damaged
+from ..config.network import PAPER_FRAME, Frame
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
 from ..photos import cifar100
-from ..photos.decode import Rule, look_of
+from ..photos.decode import look_of, rule_of
 from ..photos.grey import FULL_RANGE
 from ..photos.readers import Source
 from ..progress import NoProgress, Progress
@@ -64,7 +64,8 @@ class Store:
     """SHA-256 over every key, class, side and content, the size and the rule version."""
     format: str
     folder: Path
-    size: int
+    frame: Frame
+    """What its images were brought to."""
     pixels: npt.NDArray[np.uint8] | OnDemand
     """uint8 (N, size, size, 3), mapped copy-on-write: torch wants it writable; nothing is written back. Or
     the photos themselves, of which `pixels[rows]` decodes some."""
@@ -81,8 +82,6 @@ class Store:
     notes: list[str]
     decode_seconds: float
     """What this opening cost: hashing and decoding; 0 where the store was found by its signature."""
-    fit: Fit = "letterbox"
-    """How an image that is not square was brought to the store's size."""
     decoded: int = 0
     """Images decoded in this opening, excluded ones among them."""
     reused: int = 0
@@ -98,9 +97,14 @@ class Store:
         return len(self.keys)
 
     @property
+    def size(self) -> int:
+        """Side of its images, in pixels."""
+        return self.frame.size
+
+    @property
     def look(self) -> str:
         """What decides on pixels beside their number, as text for keys."""
-        return look_of(self.fit, self.white_level, self.grey16_peak > 0)
+        return look_of(self.frame, self.white_level, self.grey16_peak > 0)
 
 
 @dataclass(frozen=True)
@@ -119,26 +123,25 @@ class _DamagedError(Exception):
 def open_store(
     source: Source,
     cache: Path,
-    size: int = PAPER.side,
+    frame: Frame = PAPER_FRAME,
     progress: Progress | None = None,
-    fit: Fit = "letterbox",
     damaged: Damaged = "exclude",
     white_level: int | None = None,
     streaming: Streaming | None = None,
 ) -> Store:
     """The store of `source`, found under `cache` or built there; with `streaming` one with pixels serves too.
 
-    `size` is the side in pixels that a network takes, see stored_size; `fit` the way of photos that are
-    not square (CIFAR-100's are). Images that cannot be decoded are left out and
-    listed in `excluded`, none is replaced; with damaged="refuse" one such image is an error. `white_level` is
-    the value of 16-bit grey that becomes 255, None: found from the photos (grey.py), 255 to 65,535.
+    `frame` is what a network takes; images of CIFAR-100 keep their own, see stored_size. Images that cannot
+    be decoded are left out and listed in `excluded`, none is replaced; with damaged="refuse" one such image
+    is an error. `white_level` is the value of 16-bit grey that becomes 255, None: found from the photos
+    (grey.py), 255 to 65,535.
     Raises DataError: no image can be used, a file changed while it was read; StorageError: the cache cannot
     be written; ConfigError: BENCHGRAFT_CACHE_GB is no number.
     """
-    size = stored_size(source.format, size)
+    size = stored_size(source.format, frame.size)
     if source.format == "cifar100":
-        fit = "letterbox"
-    wanted = _Wanted(source, size, fit, white_level, None if source.format == "cifar100" else streaming)
+        frame, streaming = Frame(size), None
+    wanted = _Wanted(source, frame, white_level, streaming)
     store = _find_or_build(wanted, Path(cache) / "stores", progress or NoProgress())
     if white_level is not None:  # the model's stays, also where no photo needs it today
         store = replace(store, white_level=white_level)
@@ -162,31 +165,31 @@ class _Wanted:
     """What open_store is asked for."""
 
     source: Source
-    size: int
-    fit: Fit
+    frame: Frame
     white_level: int | None
     streaming: Streaming | None
 
     def seen(self, stores: Path, is_streamed: bool) -> Path:
         """Where the key of the store is kept that files of these names, sizes and times led to."""
-        rule = f"{_SEEN_VERSION} {self.source.signature} {self.size} {self.fit} {self.white_level}"
+        look = look_of(self.frame, 0, is_wide=False)
+        rule = f"{_SEEN_VERSION} {self.source.signature} {self.frame.size} {look} {self.white_level}"
         return stores / "seen" / _sha256(rule + BARE * is_streamed)
 
     @property
     def place(self) -> str:
         """One folder under one rule, whatever lies in it today."""
-        rule = Rule(self.size, self.fit).text(is_wide=False) + BARE * (self.streaming is not None)
+        rule = rule_of(self.frame, FULL_RANGE).text(is_wide=False) + BARE * (self.streaming is not None)
         return _sha256(f"{self.source.format} {rule} {self.source.root.resolve()}")
 
     def pack(self, stores: Path, progress: Progress) -> tuple[Pack, Hashes]:
         """What there is to store, with the content key; bytes are read, nothing is decoded yet."""
         if self.source.format == "cifar100":
-            return pack_cifar100(self.source, self.size), Hashes()
+            return pack_cifar100(self.source, self.frame.size), Hashes()
         if self.streaming and self.streaming.listing:
             listing = self.streaming.listing()
         else:
             listing = list_photos(self.source, stores.parent, progress)
-        pack = listing.pack(self.size, self.fit, self.white_level, self.streaming is not None)
+        pack = listing.pack(self.frame, self.white_level, self.streaming is not None)
         return pack, listing.hashes()
 
 
@@ -298,7 +301,12 @@ def _pixels(
         pixels: npt.NDArray[np.uint8] = np.load(folder / PIXELS, mmap_mode="c", allow_pickle=False)
         return pixels
     level = head["white_level"] if head["grey16_peak"] else FULL_RANGE
-    return OnDemand(source, head["keys"], digests, Rule(int(head["size"]), head["fit"], level))
+    return OnDemand(source, head["keys"], digests, rule_of(frame_of(head), level))
+
+
+def frame_of(head: Mapping[str, Any]) -> Frame:
+    """Of a store; those of earlier versions do not say all of it."""
+    return Frame(int(head["size"]), head.get("fit", "letterbox"), head.get("resampling", "lanczos"))
 
 
 def _open(folder: Path, key: str, source: Source) -> Store:
@@ -314,15 +322,15 @@ def _open(folder: Path, key: str, source: Source) -> Store:
                 raise _DamagedError(f"{name} has not its {length:,} bytes")
         if digest_of(labels, given, digests) != head["arrays_digest"]:
             raise _DamagedError("labels or digests are not those written")
-        count, size = len(head["keys"]), int(head["size"])
+        count, frame = len(head["keys"]), frame_of(head)
         grey16_peak = head.get("grey16_peak", 0)
-        if pixels.shape != (count, size, size, 3) or pixels.dtype != np.uint8:
+        if pixels.shape != (count, frame.size, frame.size, 3) or pixels.dtype != np.uint8:
             raise _DamagedError(f"the pixels have shape {pixels.shape}")
         return Store(
             key=key,
             format=head["format"],
             folder=folder,
-            size=size,
+            frame=frame,
             pixels=pixels,
             class_names=head["class_names"],
             labels=labels,
@@ -333,7 +341,6 @@ def _open(folder: Path, key: str, source: Source) -> Store:
             conversions=head["conversions"],
             notes=[],
             decode_seconds=0.0,
-            fit=head.get("fit", "letterbox"),
             white_level=head["white_level"] if grey16_peak else FULL_RANGE,
             grey16_peak=grey16_peak,
             findings=head.get("findings", {}),

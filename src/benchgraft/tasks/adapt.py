@@ -129,8 +129,8 @@ def _stream(job: _Job, listed: Callable[[], Listed | None], bench: Bench) -> Pho
 
     def start(photos: Pixels) -> tuple[FeatureCache, Engine]:
         parent = frozen_parent(job.start, photos, bench)
-        fit = photos_config(request, job.start).fit
-        look = listing().look(fit, card.white_level if job.start.is_updated else None)
+        frame = card.network.frame(photos_config(request, job.start).fit)
+        look = listing().look(frame, card.white_level if job.start.is_updated else None)
         return parent.cache(bench.cache, look), parent.engine
 
     return PhotoStream(FeatureStream(start, BATCH_SIZE), listing)

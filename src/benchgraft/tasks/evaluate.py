@@ -81,10 +81,7 @@ def _store(request: EvaluateRequest, file: ModelFile, events: Events) -> Store:
     source = open_source(guess_format(request.folder), request.folder)
     place = request.cache or default_cache()
     card = file.card
-    level = card.white_level
-    return open_store(
-        source, place, card.network.side, events, card.fit, white_level=level, streaming=Streaming()
-    )
+    return open_store(source, place, card.frame, events, white_level=card.white_level, streaming=Streaming())
 
 
 def _labelled(

@@ -22,7 +22,7 @@ from ..files import SHIPPED, write_kept
 from ..networks import model_file
 from ..networks.model_file import ModelFile
 from ..part import Result
-from ..photos.decode import Rule, decode
+from ..photos.decode import Rule, decode, rule_of
 from ..photos.formats import Undecodable
 from ..photos.scan import images_below
 from ..photos.synthetic import draw_varied
@@ -82,7 +82,7 @@ def _photos(folder: Path, file: ModelFile) -> npt.NDArray[np.uint8]:
 
 
 def _rule(file: ModelFile) -> Rule:
-    return Rule(file.card.network.side, file.card.fit, file.card.white_level)
+    return rule_of(file.card.frame, file.card.white_level)
 
 
 def _difference(ours: Engine, theirs: Engine, photos: npt.NDArray[np.uint8]) -> float:
