@@ -32,10 +32,8 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from benchgraft import adapt
-from benchgraft.config.checking import checked
 from benchgraft.config.choices import Fit
 from benchgraft.config.experiment import ClassRules
-from benchgraft.config.requests import AdaptRequest
 from benchgraft.engines.engine import Engine
 from benchgraft.errors import UserError
 from benchgraft.experiment.bench import Bench, make_bench
@@ -350,8 +348,7 @@ class Reference:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        request = checked(AdaptRequest, folder=bench.folder, parent=REAL_PARENT)
-        self._start = start_of(request, bench.cache)
+        self._start = start_of(REAL_PARENT, bench.cache)
         self._engine: Engine | None = None
         self._known: dict[tuple[Fit, Path], npt.NDArray[np.float32]] = {}
         # Two libraries' threads on two cores make L-BFGS 20 times slower beside other work. adapt, in this

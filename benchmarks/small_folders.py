@@ -28,7 +28,7 @@ from benchgraft.config.experiment import Experiment
 from benchgraft.config.requests import CompareRequest
 from benchgraft.experiment.attempts import RunDivergedError
 from benchgraft.experiment.bench import Bench, make_bench
-from benchgraft.experiment.folder import STAGE, epochs_for, folder_experiment, start_of
+from benchgraft.experiment.folder import STAGE, FolderArm, epochs_for, folder_experiment, recipe_of, start_of
 from benchgraft.experiment.photos import user_photos
 from benchgraft.experiment.run import Run as StageRun
 from benchgraft.experiment.stage import run_stage
@@ -126,10 +126,14 @@ def carry_out(
 def _prepared(place: Path, bench: Bench, seed: int) -> tuple[Experiment, StageImages]:
     """As `compare` has it, but that nobody is asked whether photos were seen before."""
     request = checked(CompareRequest, folder=place, overlap="keep")
-    start = start_of(request, bench.cache)
-    photos = user_photos(request, start, bench, bench.folder)
+    start = start_of(request.parent, bench.cache)
+    photos = user_photos(request, [start], bench, bench.folder)
     epochs = epochs_for(COMPARED_STEPS, len(photos.images.rows["train"]))
-    experiment = folder_experiment(photos.config, start, epochs, ARMS, 1, seed)
+    arms = [
+        FolderArm("transfer", STAGE, recipe_of("transfer", epochs), start),
+        FolderArm("scratch", "scratch", recipe_of("scratch", epochs)),
+    ]
+    experiment = folder_experiment(photos.config, arms, seed=seed)
     return experiment, photos.images
 
 

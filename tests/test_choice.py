@@ -116,9 +116,9 @@ def test_too_few_photos_to_try_parents_on_are_no_error_of_the_choice(tmp_path):
         adapt(photos, **_options(tmp_path))
 
 
-def test_blocks_to_freeze_without_their_network_are_refused(photos):
-    with pytest.raises(RequestError, match="freeze needs parent"):
-        adapt(photos, freeze="conv2d_1")
+def test_a_block_without_its_network_is_refused(photos):
+    with pytest.raises(RequestError, match="train_from needs parent"):
+        adapt(photos, train_from="dense_1")
 
 
 def test_a_parent_that_has_learned_these_photos_is_not_tried_and_that_is_said(photos, tmp_path, monkeypatch):

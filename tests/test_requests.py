@@ -32,11 +32,15 @@ def photos(tmp_path_factory) -> Path:
         ({"refuse_regression": True}, "refuse_regression needs update"),
         ({"parent": PARENT, "update": PARENT}, "parent and update exclude each other"),
         ({"refuse_regression": "yes", "update": PARENT}, 'refuse_regression is "yes"'),
-        ({"freeze": 3}, "freeze is 3: give a string, or several of them"),
-        ({"freeze": ["conv2d_1", 3]}, "freeze is 3"),
-        ({"freeze": []}, "freeze is empty"),
-        ({"freeze": "conv2d_*"}, "freeze needs parent"),
-        ({"freeze": "conv3d_*", "parent": "paper"}, '"conv3d_*" matches no block'),
+        ({"train_from": 3}, "train_from is 3, no name of a block"),
+        ({"train_from": ""}, "no name of a block"),
+        ({"train_from": "dense_1"}, "train_from needs parent"),
+        ({"train_from": "conv3d_1", "parent": "paper"}, '"conv3d_1" is no block of the network'),
+        ({"freeze": "conv2d_*"}, "name the first block that trains: train_from"),
+        ({"minutes": -1}, "minutes is -1, but must be a number of minutes, 0 or more"),
+        ({"minutes": float("nan")}, "a number of minutes"),
+        ({"plan": "p.json", "minutes": 3}, "minutes and plan exclude each other"),
+        ({"plan": "p.json"}, "plan p.json cannot be read"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": "0"}, 'seed is "0", no whole number'),
         ({"seed": True}, "seed is True, no whole number"),
@@ -97,14 +101,14 @@ def test_no_function_takes_values_of_a_wrong_kind(call, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_one_path_and_one_pattern_stand_for_a_list_of_one(photos, tmp_path, monkeypatch):
+def test_one_path_stands_for_a_list_of_one(photos, tmp_path, monkeypatch):
     monkeypatch.setattr("benchgraft.tasks.adapt.STEPS", 5)
     photo = sorted((photos / "red").iterdir())[0]
     made = adapt(
         photos,
         tmp_path / "m.safetensors",
         parent="paper",
-        freeze="[bc]*",
+        train_from="dense_1",
         seed=np.int64(3),
         cache=tmp_path / "cache",
         run_folder=tmp_path / "run",

@@ -188,7 +188,7 @@ def test_a_cut_after_the_first_layer_ends_with_an_answer(tmp_path, short_trainin
         done = adapt(
             photos,
             tmp_path / "m",
-            freeze=["conv2d_1"],
+            train_from="batch_normalization_1",
             cache=tmp_path / "cache",
             run_folder=tmp_path / "run",
             parent="paper",

@@ -15,6 +15,7 @@ from .report import conclude
 
 if TYPE_CHECKING:
     from ..config.experiment import Experiment, Stage
+    from ..experiment.bench import Bench
 
 
 @asks(ReproduceRequest)
@@ -46,7 +47,7 @@ def reproduce(
     loaded = loaded.model_copy(update={key: value for key, value in asked.items() if value is not None})
     folder = request.run_folder or Path("runs") / (loaded.name + ("-quick" if request.quick else ""))
     if dry_run:
-        _print_plan(loaded, request.data, folder, request.device, request.threads)
+        _print_plan(loaded, request.data, bench_for(request, folder))
         return
     bench = bench_for(request, folder, use_cache=not request.no_cache)
     words = command_line("reproduce", replace(request, experiment=name, run_folder=folder))
@@ -59,18 +60,15 @@ def _length(stage: Stage, epochs: int) -> str:
     return "its head solved" if stage.recipe.optimizer == "logistic" else f"at most {epochs} epochs"
 
 
-def _print_plan(
-    experiment: Experiment, data: Path | None, folder: Path, device: str, threads: int | None
-) -> None:
+def _print_plan(experiment: Experiment, data: Path | None, bench: Bench) -> None:
     """What would run, on what, about how long."""
     from ..config.parents import is_name
-    from ..engines.device import prepare_device
     from ..experiment.plan import plan
     from ..progress import approximate
 
-    planned = plan(experiment, data, prepare_device(device, threads))
+    planned = plan(experiment, data, bench)
     say(f"{experiment.name} ({experiment.protocol}): {experiment.about}")
-    say(f"run folder: {folder}")
+    say(f"run folder: {bench.folder}")
     for name, stage in experiment.stages.items():
         if stage.model_file:
             named = is_name(stage.model_file)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import RequestError, did_you_mean
-from .requests import Request
+from .requests import RENAMED, Request
 from .values import shown
 from .words import asked
 
@@ -36,6 +36,8 @@ def _told(error: ErrorDetails, kind: type[Request]) -> list[str]:
     """What is wrong with one value, and what to do."""
     name, value = ".".join(str(part) for part in error["loc"][:1]), error["input"]
     context = error.get("ctx", {})
+    if error["type"] == "unexpected_keyword_argument" and name in RENAMED:
+        return [f"{name} is no option any more", RENAMED[name]]
     if error["type"] == "unexpected_keyword_argument":
         return [f"{name} is no option", did_you_mean(name, [field.name for field in asked(kind)])]
     if error["type"] == "missing":

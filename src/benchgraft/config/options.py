@@ -61,9 +61,7 @@ class RunOptions(StoreOptions, total=False):
 class PhotosOptions(RunOptions, total=False):
     """Of what trains on a folder of photos."""
 
-    parent: Path | str | None
     weights: Path | str | None
-    freeze: Sequence[str] | str | None
     seed: int
     fit: Fit | None
     damaged: Damaged
@@ -74,6 +72,10 @@ class PhotosOptions(RunOptions, total=False):
 class AdaptOptions(PhotosOptions, total=False):
     """For `adapt`: see AdaptRequest."""
 
+    parent: Path | str | None
+    train_from: str | None
+    minutes: float
+    plan: Path | str | None
     update: Path | str | None
     rename: Mapping[str, str] | Sequence[str] | None
     refuse_regression: bool
@@ -82,6 +84,10 @@ class AdaptOptions(PhotosOptions, total=False):
 class CompareOptions(PhotosOptions, total=False):
     """For `compare`: see CompareRequest."""
 
+    parent: Sequence[Path | str] | Path | str | None
+    train_from: Sequence[str] | str | None
+    scratch_network: str | None
+    minutes: float
     runs: int
     command: Sequence[str] | str | None
 

@@ -26,6 +26,8 @@ class Augmentation(BaseModel):
     """Mirror each image left to right with probability 1/2."""
     shift: int = 0
     """Move each image by up to this many pixels each way; edge pixels fill the gap."""
+    zoom: float | None = Field(default=None, gt=0, lt=1)
+    """Show a part of each image, scaled up: any place, at least this share of the area, sides 4:3 at most."""
     views: int | None = Field(default=None, ge=2)
     """So many fixed views of each image, the first of them the image itself; the epochs take turns through
     them, and their features can be cached. None: drawn anew each step, so that nothing before can be."""
@@ -33,7 +35,7 @@ class Augmentation(BaseModel):
     @property
     def is_used(self) -> bool:
         """Whether anything varies."""
-        return self.flip or self.shift > 0
+        return self.flip or self.shift > 0 or self.zoom is not None
 
     @property
     def is_drawn(self) -> bool:
@@ -44,6 +46,11 @@ class Augmentation(BaseModel):
     def view_count(self) -> int:
         """Views of each image that training takes turns through; 1 without views."""
         return self.views if self.is_used and self.views else 1
+
+    @model_serializer(mode="wrap")
+    def _as_before_zoom(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without zoom where there is none: digests of experiments made before it was there stay."""
+        return _without_defaults(self, handler, "zoom")
 
 
 class Stop(BaseModel):
@@ -81,6 +88,17 @@ class Recipe(BaseModel):
     frozen features, its penalty chosen on validation (training/logistic.py). Rate, schedule, augmentation and
     stop rule then say nothing."""
     learning_rate: float = Field(gt=0)
+    head_rate: float | None = Field(default=None, gt=0)
+    """Of the last linear layer, where it is another one."""
+    head_start: Literal["random", "solved"] = "random"
+    """solved: before the first step the last linear layer is fitted to what comes before it, on the training
+    images as they are, its penalty chosen on validation."""
+    calibrate: bool = False
+    """Whether, after the last step, the head is scaled by one number, so that its probabilities have the
+    smallest log loss on validation photos; the likeliest class stays."""
+    statistics: Literal["batch", "kept"] = "batch"
+    """What BatchNorms of trained blocks go by: the batch that they see; or, all the time, the statistics that
+    they start with, so that no image depends on others in its batch."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, ge=SMALLEST_BATCH)
@@ -96,9 +114,18 @@ class Recipe(BaseModel):
     stop: Stop
 
     @model_serializer(mode="wrap")
-    def _as_before_clip(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without clip where there is none: digests of experiments made before it was there stay."""
-        fields: dict[str, Any] = handler(self)
-        if self.clip is None:
-            fields.pop("clip", None)
-        return fields
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what later versions can say, where it is not said: digests of older experiments stay."""
+        return _without_defaults(self, handler, "clip", "head_rate", "head_start", "calibrate", "statistics")
+
+
+def _without_defaults(
+    model: BaseModel, handler: SerializerFunctionWrapHandler, *names: str
+) -> dict[str, Any]:
+    fields: dict[str, Any] = handler(model)
+    kinds = type(model).model_fields
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in names or getattr(model, name) != kinds[name].default
+    }

@@ -20,14 +20,17 @@ from ..progress import Progress
 from .choices import Damaged, Fit, Policy, ReportFormat
 from .values import (
     Check,
+    as_block,
     as_cancel,
     as_expression,
     as_file,
     as_fraction,
     as_listener,
+    as_minutes,
     as_model,
     as_name,
     as_parent,
+    as_parents,
     as_path,
     as_paths,
     as_points,
@@ -35,6 +38,7 @@ from .values import (
     as_renames,
     as_seed,
     as_teller,
+    as_text,
     as_texts,
     at_least_one,
 )
@@ -48,6 +52,8 @@ AName = Annotated[str, Check(as_name, Path | str)]
 """A path, or the name of something that comes along."""
 AParent = Annotated[str, Check(as_parent, Path | str)]
 """The name of a parent, or a model file."""
+Parents = Annotated[tuple[str, ...], Check(as_parents, Sequence[Path | str] | Path | str)]
+Text = Annotated[str, Check(as_text, str)]
 Paths = Annotated[Iterable[str], Check(as_paths, Iterable[Path | str] | Path | str)]
 Texts = Annotated[tuple[str, ...], Check(as_texts, Sequence[str] | str)]
 Expression = Annotated[str, Check(as_expression, str)]
@@ -55,6 +61,8 @@ Renames = Annotated[dict[str, str] | tuple[str, ...], Check(as_renames, Mapping[
 Seed = Annotated[int, Check(as_seed, int)]
 Count = Annotated[int, Check(at_least_one, int, least=1)]
 Fraction = Annotated[float, Check(as_fraction, float, least=0, most=1)]
+ABlock = Annotated[str, Check(as_block, str)]
+Minutes = Annotated[float, Check(as_minutes, float, least=0)]
 Points = Annotated[float, Check(as_points, float)]
 Teller = Annotated[Callable[[str], None], Check(as_teller, Callable[[str], None])]
 Shower = Annotated[Progress, Check(as_progress, Progress)]
@@ -111,19 +119,11 @@ class PhotosRequest(RunRequest):
     """One that trains on a folder of photos."""
 
     folder: Annotated[APath, Argument("Folder of class folders (one a class).")]
-    parent: Annotated[
-        AParent | None,
-        Option("What to transfer from: a name (see: benchgraft parents) or a model file. Default: paper."),
-    ] = None
     weights: Annotated[
         APath | None,
         Option("Weights of the parent's network: safetensors, or a state dict of torch. Default: found."),
     ] = None
     """For a parent by name whose network is timm's; networks/weights.py says where they are found."""
-    freeze: Annotated[
-        Texts | None,
-        Option("Pattern of blocks to freeze. Default: all but the head (paper_cnn: the dense layers)."),
-    ] = None
     seed: Annotated[Seed, Option("Seed of head and order.")] = 0
     fit: Annotated[
         Fit | None,
@@ -149,9 +149,14 @@ class PhotosRequest(RunRequest):
     """Seen: by bytes or pixels, by the parent too, and by validation photos as well. Photos that only look
     alike are told, and left out by "drop-near"."""
 
-    def __post_init__(self) -> None:
-        if self.weights is not None and self.parent is None:
-            raise ValueError("weights needs parent: name the network that they are of, as in timm/resnet18")
+
+RENAMED = {
+    "freeze": "name the first block that trains: train_from, on the command line --train-from BLOCK; those "
+    "before it are frozen"
+}
+"""Option of earlier versions -> what takes its place."""
+_OF_NO_NETWORK = "weights needs parent: name the network that they are of, as in timm/resnet18"
+_PLANNED = ("parent", "weights", "fit", "train_from", "minutes", "update")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +171,14 @@ class AdaptRequest(PhotosRequest):
         ),
     ] = None
     """None tries each on some of the photos, see experiment/choice.py."""
+    train_from: Annotated[
+        ABlock | None,
+        Option(
+            "First block of the parent that trains (see: benchgraft parents NAME). Default: its head (paper: "
+            "its dense layers)."
+        ),
+    ] = None
+    """The blocks before it are frozen."""
     fit: Annotated[
         Fit | None,
         Option(
@@ -179,6 +192,17 @@ class AdaptRequest(PhotosRequest):
     ] = None
     """In the present folder. A file that is there is kept as NAME.previous.safetensors; a model of other
     photos is never replaced but where `out` names it."""
+    minutes: Annotated[
+        Minutes,
+        Option("Train more than the head, as deep as so many minutes allow, and keep that if it pays."),
+    ] = 0.0
+    """By a plan that is fixed before training, from a short measurement: see experiment/deeper.py. Whether it
+    pays is judged by the validation photos."""
+    plan: Annotated[
+        APath | None, Option("Plan of an earlier run (plan.json in its run folder), to be carried out again.")
+    ] = None
+    """In place of parent, fit, train_from and minutes; on as many threads and the same photos it gives the
+    same bits."""
     update: Annotated[AModel | None, Option("Model file to bring up to date with the folder.")] = None
     """One that `adapt` wrote for an earlier state of the folder; it is the parent then."""
     rename: Annotated[Renames | None, Option("OLD=NEW name of a class, with --update.")] = None
@@ -189,11 +213,17 @@ class AdaptRequest(PhotosRequest):
     """Of this one run; the default gets a number behind it where another run has that folder."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        if self.weights is not None and self.parent is None:
+            raise ValueError(_OF_NO_NETWORK)
         if self.update is not None and self.parent is not None:
             raise ValueError("parent and update exclude each other: an updated model is its own parent")
-        if self.update is None and self.parent is None and self.freeze is not None:
-            raise ValueError("freeze needs parent: block names are those of one network")
+        if self.update is None and self.parent is None and self.train_from is not None:
+            raise ValueError("train_from needs parent: block names are those of one network")
+        if self.update is not None and self.minutes:
+            raise ValueError("minutes and update exclude each other: an update fits the head to what is new")
+        given = [name for name in _PLANNED if getattr(self, name) not in (None, 0.0)]
+        if self.plan is not None and given:
+            raise ValueError(f"{given[0]} and plan exclude each other: the plan says it")
         if self.update is None and self.rename:
             raise ValueError("rename needs update: it says what a class of the old model is called now")
         if self.update is None and self.refuse_regression:
@@ -204,6 +234,30 @@ class AdaptRequest(PhotosRequest):
 class CompareRequest(PhotosRequest):
     """For `compare`."""
 
+    parent: Annotated[
+        Parents | None,
+        Option(
+            "What to transfer from: a name (see: benchgraft parents) or a model file; of several each is an "
+            "arm. Default: imagenet."
+        ),
+    ] = None
+    """None: the head of it alone and some blocks more are two arms; of CIFAR-100 the paper's."""
+    train_from: Annotated[
+        Texts | None,
+        Option("Block from which on a parent trains, as an arm more (see: benchgraft parents NAME)."),
+    ] = None
+    """Of each parent that has such a block, beside the arm in which its head trains."""
+    scratch_network: Annotated[
+        Text | None, Option("Network of timm to train from scratch. Default: the paper's small one.")
+    ] = None
+    minutes: Annotated[Minutes, Option("Fewer runs where all would take longer; three at least.")] = 15.0
+    fit: Annotated[
+        Fit | None,
+        Option(
+            "Photos to squares: letterbox, stretch, crop, or center (the middle 87.5 % alone). Default: as "
+            "adapt finds it for the first parent."
+        ),
+    ] = None
     runs: Annotated[Count, Option("Runs of each arm.")] = 5
     seed: Annotated[Seed, Option("Seed of the first run.")] = 0
     run_folder: Annotated[
@@ -211,6 +265,12 @@ class CompareRequest(PhotosRequest):
     ] = None
     command: Texts | None = None
     """What the report says that the runs were made by. Default: the command line that does the same."""
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and self.parent is None:
+            raise ValueError(_OF_NO_NETWORK)
+        if self.weights is not None and len(self.parent or ()) > 1:
+            raise ValueError("weights are of one network: name one parent")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import re
@@ -93,6 +94,25 @@ def as_parent(value: object) -> str:
     return text
 
 
+def as_parents(value: object) -> tuple[str, ...]:
+    """As as_parent; one stands for a list of one."""
+    if isinstance(value, (str, os.PathLike)):
+        return (as_parent(value),)
+    if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
+        raise ValueError(f"is {shown(value)}: give a path or a name, or several of them")
+    several = tuple(as_parent(each) for each in value)
+    if not several:
+        raise ValueError("is empty: name one at least, or leave it out")
+    return several
+
+
+def as_text(value: object) -> str:
+    """One string, not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"is {shown(value)}: give a name")
+    return value
+
+
 def as_paths(value: object) -> Iterator[str]:
     """One path, or several of them. Of several each is checked when its turn comes: there may be many.
 
@@ -165,6 +185,21 @@ def as_points(value: object) -> float:
     if not 0 < number < 100:
         raise ValueError(f"is {number:g}, no number of points: name one, as in 0.5")
     return number
+
+
+def as_minutes(value: object) -> float:
+    """From 0 up."""
+    number = _as_number(value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"is {number:g}, but must be a number of minutes, 0 or more")
+    return number
+
+
+def as_block(value: object) -> str:
+    """The name of a block."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"is {shown(value)}, no name of a block: benchgraft parents NAME lists them")
+    return value
 
 
 def as_fraction(value: object) -> float:

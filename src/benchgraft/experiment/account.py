@@ -11,15 +11,18 @@ from pydantic import ValidationError
 
 from ..config.experiment import Experiment
 from ..errors import RunFolderError
+from ..files import write_whole
 from ..names import printable, storable
 from ..networks import model_file
 from ..runfolder.ledger import FILE_NAME, Ledger, config_digest, now
 from ..runfolder.records import (
+    PLAN_FILE,
     ChoiceRecord,
     DataRecord,
     ExperimentRecord,
     ImagesRecord,
     OriginRecord,
+    PlanRecord,
     RunRecord,
 )
 from ..store.classes import StageImages
@@ -89,6 +92,12 @@ class Account:
         """Tell how the parent was found, once."""
         if not self.ledger.of_kind(ChoiceRecord):
             self.ledger.append(choice)
+
+    def tell_plan(self, plan: PlanRecord) -> None:
+        """Tell once how more than the head is trained, in the ledger and as a file to do it again by."""
+        if not self.ledger.of_kind(PlanRecord):
+            write_whole(self._folder / PLAN_FILE, plan.model_dump_json(indent=1) + "\n")
+            self.ledger.append(plan)
 
     def finished(self, stage: str) -> RunRecord | None:
         """The run of a stage that was carried out here, if its model is still there."""

@@ -57,11 +57,14 @@ def train(
 ) -> Outcome:
     """Train, up to ATTEMPTS times; a run that was interrupted goes on in the attempt that it was in.
 
-    checkpoint_of: for the stage as an attempt trains it. begin_anew: put the start weights back.
+    checkpoint_of: for the stage as an attempt trains it. begin_anew: put the start weights back, with a head
+    that is solved where the recipe wants one.
     Raises Interrupted.
     """
     before = _position(run.settings, checkpoint_of)
     diverged, segments = list(before.diverged), before.segments + 1
+    if run.settings.recipe.head_start == "solved" and not before.segments:
+        begin_anew()
     while True:
         tried = slower(run.settings, len(diverged))
         start = Position(segments=segments, diverged=diverged)

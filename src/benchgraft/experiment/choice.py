@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -75,27 +76,34 @@ def has_choice(request: AdaptRequest) -> bool:
     return parent is None or (is_real and request.fit is None)
 
 
-def choose_parent(request: AdaptRequest, listed: Callable[[], Listed | None], bench: Bench) -> Choice:
+def choose_parent(
+    parent: str | None,
+    weights: Path | None,
+    fit: Fit | None,
+    listed: Callable[[], Listed | None],
+    bench: Bench,
+) -> Choice:
     """For these photos; where they were tried before, what was found then.
 
-    listed: lists them, see list_folder. Raises what reading photos and parents raises.
+    parent, fit: named by the user, or None. listed: lists the photos, see list_folder. Raises what reading
+    photos and parents raises.
     """
     started = time.perf_counter()
-    names, notes = ([request.parent], []) if request.parent else _installed()
+    names, notes = ([parent], []) if parent else _installed()
     # One that cannot be used is told before any photo is looked at.
-    starts = [start_of(replace(request, parent=name, freeze=None), bench.cache) for name in names]
+    starts = [start_of(name, bench.cache, weights) for name in names]
     photos = listed()
     sample = _sampled(photos) if photos else None
     if sample is None:
         default, why = (REAL_PARENT, "too few photos") if photos else ("paper", "CIFAR-100 is no photos")
         notes = [f"parents were not tried: {why}"]
-        return Choice(request.parent or default, request.fit or "letterbox", None, notes)
-    place = bench.cache / "choices" / f"{_key(request, sample, starts, bench)}.json"
+        return Choice(parent or default, fit or "letterbox", None, notes)
+    place = bench.cache / "choices" / f"{_key(fit, sample, starts, bench)}.json"
     try:
         record = ChoiceRecord.model_validate_json(place.read_bytes())
         record = record.model_copy(update={"seconds": time.perf_counter() - started})
     except (OSError, ValidationError):
-        record = _Trial(request, sample, bench).run(starts, started)
+        record = _Trial(fit, sample, bench).run(starts, started)
         try:
             write_whole(place, record.model_dump_json())
         except StorageError:
@@ -167,12 +175,12 @@ def _package(network: str) -> str:
     return package.name if package else network
 
 
-def _key(request: AdaptRequest, sample: _Sample, starts: Sequence[Start], bench: Bench) -> str:
+def _key(fit: Fit | None, sample: _Sample, starts: Sequence[Start], bench: Bench) -> str:
     """64 hex digits of all that the choice depends on."""
     digests = sample.listing.digests[sample.rows]
     facts = [
         FORMAT,
-        request.fit,
+        fit,
         [[start.parent, start.name] for start in starts],
         [digest_array(digests), digest_array(sample.labels)],
         None if sample.groups is None else digest_array(sample.groups),
@@ -211,8 +219,8 @@ class _Entrant:
 class _Trial:
     """Of parents on one sample."""
 
-    def __init__(self, request: AdaptRequest, sample: _Sample, bench: Bench) -> None:
-        self._request, self._sample, self._bench = request, sample, bench
+    def __init__(self, fit: Fit | None, sample: _Sample, bench: Bench) -> None:
+        self._fit, self._sample, self._bench = fit, sample, bench
         self._pixels: dict[Frame, Pixels] = {}
         self._opened: tuple[str, FrozenParent, float] | None = None
         """The last parent, with its MFLOPs: it may be tried with several fits, and holds memory no longer."""
@@ -241,7 +249,7 @@ class _Trial:
 
     def _fits(self, first: Start) -> list[Fit]:
         """The whole picture, and a crop: of square pictures their middle. Drops what cannot be decoded."""
-        asked = self._request.fit
+        asked = self._fit
         frame = first.file.card.network.frame(asked or "letterbox")
         pixels, is_whole, has_white = self._decoded(frame)
         if not is_whole.all():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config.experiment import DataConfig, Experiment, Stage
-from ..config.network import PAPER
+from ..config.network import PAPER, NetworkSpec
 from ..config.parents import is_name
-from ..config.recipe import Recipe, Stop
-from ..config.requests import PhotosRequest
+from ..config.recipe import Augmentation, Recipe, Stop
 from ..files import SHIPPED
 from ..networks import model_file, paper_cnn
-from ..networks.freeze import match_blocks
+from ..networks.freeze import blocks_before
 from ..networks.model_file import ModelFile
 from ..networks.parents import parent_place
 
@@ -25,6 +24,8 @@ DEFAULT_PARENT = "shipped:stage2.safetensors"
 REAL_PARENT = "imagenet"
 """Of the parents with a name, the first choice for ordinary photos."""
 STAGE = "adapt"
+HEAD = "head"
+"""The stage that trains the head alone, where another one trains more."""
 PHOTOS = "photos"
 BATCH_SIZE = 64
 LEARNING_RATES = {"transfer": 0.02, "scratch": 0.05}
@@ -48,8 +49,8 @@ class Start:
     name: str
     """Of its model file: a path, or the name of one that comes along."""
     file: ModelFile
-    freeze: tuple[str, ...]
-    """Patterns of blocks."""
+    train_from: str
+    """The first block that trains."""
     is_updated: bool = False
     """Whether it is an earlier state of the model to be made, and its photos may be in the folder."""
     parent: str | None = None
@@ -57,72 +58,118 @@ class Start:
     weights: Path | None = None
 
     @property
+    def freeze(self) -> list[str]:
+        """The blocks before it."""
+        return blocks_before(self.file.card.block_names, self.train_from)
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the network is the paper's, which keeps the recipe of its own."""
+        return self.file.card.network.family == PAPER.family
+
+    @property
     def is_solved(self) -> bool:
         """Whether all but the head is frozen of a network that is not the paper's: then it is solved."""
-        network, names = self.file.card.network, list(self.file.card.block_names)
-        return network.family != PAPER.family and match_blocks(names, self.freeze) == names[:-1]
+        return not self.is_papers and self.train_from == self.file.card.block_names[-1]
+
+    @property
+    def is_deeper(self) -> bool:
+        """Whether more than the head trains of a network that is not the paper's."""
+        return not self.is_papers and not self.is_solved
+
+    @property
+    def head_alone(self) -> Start:
+        """The same with all but the head frozen."""
+        return replace(self, train_from=self.file.card.block_names[-1])
 
 
-def _default_freeze(parent: ModelFile) -> tuple[str, ...]:
-    """Patterns: of the paper's network all but the dense layers, of others all but the head."""
-    if parent.card.network.family == PAPER.family:
-        return paper_cnn.CONVOLUTIONAL
-    return tuple(parent.card.block_names[:-1])
+def first_to_train(parent: ModelFile) -> str:
+    """Where nobody says: of the paper's network the first dense layer, of others the head."""
+    is_papers = parent.card.network.family == PAPER.family
+    return paper_cnn.FIRST_DENSE if is_papers else parent.card.block_names[-1]
 
 
-def start_of(request: PhotosRequest, cache: Path, update: Path | None = None) -> Start:
-    """The parent that is asked for, or the model to update, read.
+def start_of(
+    parent: str | None,
+    cache: Path,
+    weights: Path | None = None,
+    train_from: str | None = None,
+    update: Path | None = None,
+) -> Start:
+    """The parent that is asked for (None: the paper's), or the model to update, read.
 
-    cache: keeps the model file that a parent by a name of timm becomes.
-    Raises ModelFileError if it cannot be used, ConfigError if a pattern matches no block.
+    cache: keeps the model file that a parent by a name of timm becomes. train_from: None says the default.
+    Raises ModelFileError if it cannot be used, ConfigError if the block that is to train first is none.
     """
-    asked = request.parent or DEFAULT_PARENT
-    weights = request.weights.absolute() if request.weights else None
+    asked = parent or DEFAULT_PARENT
+    weights = weights.absolute() if weights else None
     name = _place(update) if update else parent_place(asked, weights, cache)
     file = model_file.read(Path(name))
-    freeze = request.freeze or _default_freeze(file)
-    match_blocks(file.card.block_names, freeze, "freeze")
-    return Start(name, file, freeze, update is not None, asked if is_name(asked) else name, weights)
+    start = Start(
+        name,
+        file,
+        train_from or first_to_train(file),
+        update is not None,
+        asked if is_name(asked) else name,
+        weights,
+    )
+    blocks_before(file.card.block_names, start.train_from)
+    return start
 
 
 def _place(path: Path) -> str:
     return str(path) if str(path).startswith(SHIPPED) else str(path.absolute())
 
 
+@dataclass(frozen=True, eq=False)
+class FolderArm:
+    """One way to train on a folder of photos."""
+
+    name: str
+    stage: str
+    recipe: Recipe
+    start: Start | None = None
+    """None: random weights."""
+    network: NetworkSpec | None = None
+    """Of random weights; None: the paper's."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+
 def folder_experiment(
     photos: DataConfig,
-    start: Start,
-    epochs: int,
-    arms: Sequence[Arm] = ("transfer",),
+    arms: Sequence[FolderArm],
     runs: int = 1,
     seed: int = 0,
-    rename: Mapping[str, str] | None = None,
-    is_uneven: bool = False,
+    minutes: float | None = None,
 ) -> Experiment:
-    """Every class folder is a class; both arms get the same number of epochs. is_uneven: see are_uneven."""
-    is_solved = arms == ("transfer",) and start.is_solved
-    transfer = Stage(
-        data=PHOTOS,
-        parent="parent",
-        freeze=list(start.freeze),
-        carry_over=start.is_updated,
-        rename=dict(rename or {}),
-        recipe=solved_recipe(is_uneven) if is_solved else recipe_of("transfer", epochs),
-    )
-    stages = {
-        "parent": Stage(data=PHOTOS, model_file=start.name, recipe=transfer.recipe),
-        STAGE: transfer,
-        "scratch": Stage(data=PHOTOS, recipe=recipe_of("scratch", epochs)),
-    }
-    stage_of = {"transfer": STAGE, "scratch": "scratch"}
+    """Every class folder is a class. Arms from one model share the stage that stands for it."""
+    stages: dict[str, Stage] = {}
+    parents: dict[str, str] = {}
+    for arm in arms:
+        start, parent = arm.start, None
+        if start is not None:
+            number = f"_{len(parents) + 1}" if parents else ""
+            parent = parents.setdefault(start.name, f"parent{number}")
+            stages[parent] = Stage(data=PHOTOS, model_file=start.name, recipe=arm.recipe)
+        stages[arm.stage] = Stage(
+            data=PHOTOS,
+            network=arm.network.name if arm.network else None,
+            parent=parent,
+            freeze=start.freeze if start else [],
+            carry_over=start.is_updated if start else False,
+            rename=dict(arm.rename),
+            recipe=arm.recipe,
+        )
     return Experiment(
-        name=f"{'-'.join(arms)} on {Path(photos.folder).name}",
+        name=f"{'-'.join(arm.name for arm in arms)} on {Path(photos.folder).name}",
         protocol="like_for_like",
         seed=seed,
         runs=runs,
+        minutes=minutes,
+        networks={arm.network.name: arm.network for arm in arms if arm.network},
         data={PHOTOS: photos},
         stages=stages,
-        arms={arm: stage_of[arm] for arm in arms},
+        arms={arm.name: arm.stage for arm in arms},
     )
 
 
@@ -145,6 +192,27 @@ def solved_recipe(is_balanced: bool) -> Recipe:
         batch_size=BATCH_SIZE,
         balance=is_balanced,
         stop=Stop(epochs=1),
+    )
+
+
+def deeper_recipe(epochs: int, views: int, is_balanced: bool) -> Recipe:
+    """For the last blocks of a network with its head, which starts solved. Found on training and validation
+    photos of clothing, solar cells and CIFAR-100: docs/method.md."""
+    return Recipe(
+        optimizer="adamw",
+        learning_rate=6e-4,
+        head_rate=2e-3,
+        head_start="solved",
+        statistics="kept",
+        calibrate=True,
+        weight_decay=0.01,
+        batch_size=BATCH_SIZE,
+        schedule="cosine",
+        warm_up=0.1,
+        label_smoothing=0.1,
+        balance=is_balanced,
+        augment=Augmentation(flip=True, zoom=0.35, views=views),
+        stop=Stop(epochs=epochs),
     )
 
 

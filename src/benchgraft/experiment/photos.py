@@ -81,21 +81,26 @@ def list_folder(request: PhotosRequest, bench: Bench) -> Listed | None:
 
 
 def user_photos(
-    request: PhotosRequest, start: Start, bench: Bench, default: Path, stream: PhotoStream | None = None
+    request: PhotosRequest,
+    starts: Sequence[Start],
+    bench: Bench,
+    default: Path,
+    stream: PhotoStream | None = None,
 ) -> UserPhotos:
     """Open the photos, split them, and take out what the leak gate is to take out, with notes.
 
-    stream: takes them while they are decoded, and no pixels are kept.
+    starts: what is trained from, the first as its network takes photos. stream: takes them while they are
+    decoded, and no pixels are kept.
 
     Raises DataError if they cannot be used, too few are left, or a photo to judge by was trained on and that
     is to be refused. All pairs that the gate found are left as overlap.csv then: in the run folder, `default`
     where the request names none.
     """
     started = time.perf_counter()
-    config = photos_config(request, start)
-    opened = _opened(config, start, bench, stream)
-    learned = _learned_by(start, opened)
-    overlap = find_overlap(opened.store, opened.sides, opened.prints, [learned])
+    config = photos_config(request, starts[0])
+    opened = _opened(config, starts[0], bench, stream)
+    learned = [_learned_by(start, opened) for start in starts]
+    overlap = find_overlap(opened.store, opened.sides, opened.prints, learned)
     try:
         dropped = apply_policy(overlap, opened.sides, request.overlap)
         images = _split(config, opened, dropped)

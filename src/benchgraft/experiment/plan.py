@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,21 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config.experiment import ClassRules, DataConfig, Experiment, Stage
+from ..errors import ModelFileError
+from ..files import shipped_path
+from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network, split_at
-from ..networks.freeze import Frozen, constant_prefix, match_blocks
+from ..networks.freeze import Frozen, constant_prefix, hold_statistics, match_blocks
 from ..photos.readers import Given, open_source
 from ..store.classes import match
 from ..store.sides import SPLITS
 from ..store.store import stored_size
 from ..store.varieties import held_out
 from ..training.batches import steps_per_epoch
+from .bench import Bench
 from .images import data_folder
-from .network import stage_network
+from .network import given_model, stage_network
+from .prefixes import prefix_for
 from .rounds import LEAST_ROUNDS
 
 TIMED_STEPS = 5
@@ -45,6 +51,8 @@ class PlannedStage:
     """At most."""
     seconds: float
     """Of one cold run, estimated."""
+    again: float = 0.0
+    """Of the warm run that follows it; 0 where none does."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +65,22 @@ class Plan:
     """Everything but the first decoding of the images."""
 
 
-def plan(experiment: Experiment, root: Path | None, device: torch.device) -> Plan:
+def plan(experiment: Experiment, root: Path | None, bench: Bench) -> Plan:
     """Count the images (files are listed, none is read) and time a few steps of every stage on noise.
+
+    bench: on whose device, and whose cache has the parents that come ready and keeps graphs.
 
     Raises DataError if a data set is missing, ConfigError if a class rule matches nothing.
     """
     arm_of = {stage: arm for arm, stage in experiment.arms.items()}
     names = [*experiment.preparation, *experiment.arms.values()]
     stages = [
-        _plan_stage(experiment, name, arm_of.get(name), root, device)
+        _plan_stage(experiment, name, arm_of.get(name), root, bench)
         for name in names
         if experiment.stages[name].model_file is None
     ]
     once = experiment.parents * sum(stage.seconds for stage in stages if stage.arm is None)
-    # A frozen arm runs cold and warm; warm saves the features, which are little of the whole.
-    a_round = sum(
-        stage.seconds * (2 if experiment.stages[stage.name].freeze else 1) for stage in stages if stage.arm
-    )
+    a_round = sum(stage.seconds + stage.again for stage in stages if stage.arm)
     rounds = experiment.runs
     if experiment.minutes is not None and a_round:
         rounds = min(rounds, max(LEAST_ROUNDS, int(experiment.minutes * 60 / a_round)))
@@ -81,18 +88,31 @@ def plan(experiment: Experiment, root: Path | None, device: torch.device) -> Pla
 
 
 def _plan_stage(
-    experiment: Experiment, name: str, arm: str | None, root: Path | None, device: torch.device
+    experiment: Experiment, name: str, arm: str | None, root: Path | None, bench: Bench
 ) -> PlannedStage:
     stage = experiment.stages[name]
     counts = _counts(experiment, stage, root)
     train, others = sum(c[0] for c in counts), sum(c[1] for c in counts)
-    model = build(stage_network(experiment, name), len(counts), 0).to(device)
+    model = _model(experiment, name, len(counts), bench).to(bench.device)
     size = stored_size(experiment.data[stage.data].format, model.spec.side)
-    forward, step = _seconds_an_image(model, stage, size, device)
+    forward, step = _seconds_an_image(model, stage, size, bench)
     epochs = stage.recipe.stop.epochs_of(steps_per_epoch(train, stage.recipe.batch_size))
     validated = others * epochs / 2  # validation and test are about alike; test is looked at once
-    seconds = (train + others) * forward + epochs * train * step + validated * step / 3
-    return PlannedStage(name, arm, len(counts), train, others, epochs, seconds)
+    frozen = (train * stage.recipe.augment.view_count + others) * forward
+    trained = epochs * train * step + validated * step / 3
+    again = trained if stage.freeze and stage.cache == "shared" else 0.0
+    return PlannedStage(name, arm, len(counts), train, others, epochs, frozen + trained, again)
+
+
+def _model(experiment: Experiment, name: str, class_count: int, bench: Bench) -> Network:
+    """Of a stage, with its parent's weights where that comes ready and is here."""
+    parent = experiment.stages[name].parent
+    given = experiment.stages[parent].model_file if parent else None
+    if given:
+        with contextlib.suppress(ModelFileError):
+            file = model_file.read(shipped_path(given_model(given, bench.cache)))
+            return model_file.start_from(file, class_count, 0, None, {})
+    return build(stage_network(experiment, name), class_count, 0)
 
 
 def _counts(experiment: Experiment, stage: Stage, root: Path | None) -> list[tuple[int, int]]:
@@ -137,16 +157,20 @@ def _shares(data: DataConfig, there: set[Given | None]) -> dict[Given | None, di
     }
 
 
-def _seconds_an_image(model: Network, stage: Stage, size: int, device: torch.device) -> tuple[float, float]:
+def _seconds_an_image(model: Network, stage: Stage, size: int, bench: Bench) -> tuple[float, float]:
     """(prefix forward, training of what comes after it), timed on noise; without a prefix (0, whole step)."""
     batch = stage.recipe.batch_size
     pixels = np.random.default_rng(0).integers(256, size=(batch, size, size, 3), dtype=np.uint8)
-    inputs = torch.from_numpy(pixels).to(device)
-    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    inputs = torch.from_numpy(pixels).to(bench.device)
+    labels = torch.zeros(batch, dtype=torch.int64, device=bench.device)
     frozen = Frozen(model, match_blocks(model.block_names, stage.freeze), stage.frozen_statistics)
     prefix = [] if stage.recipe.augment.is_drawn else constant_prefix(model, frozen)
     first, rest = split_at(model, prefix[-1] if prefix else None)
+    if prefix:
+        first = nn.Sequential(prefix_for(model, frozen, prefix, pixels, bench).uncached(prefix[-1]))
     frozen.train()
+    if stage.recipe.statistics == "kept":
+        hold_statistics(rest)
 
     def forward() -> Tensor:
         with torch.no_grad():

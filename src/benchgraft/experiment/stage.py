@@ -38,7 +38,7 @@ from ..training.loop import Task, Trained
 from . import attempts
 from .attempts import Outcome, RunDivergedError
 from .bench import Bench
-from .head import solve_head
+from .head import begin_solved, calibrate, solve_head
 from .images import digests_of, keys_of
 from .inputs import Inputs, Share, compute_share, prepare_inputs
 from .network import asked_network, given_model
@@ -128,22 +128,27 @@ def run_stage(
     if recipe.optimizer == "logistic":
         outcome = Outcome(solve_head(inputs, recipe.balance, clock), run.settings, [], segments=1)
     else:
-        outcome = attempts.train(
-            run,
-            Task(run.title, inputs.module, begun.frozen, rows["train"], rows["validation"], recipe, run.seed),
-            checkpoint_of,
-            lambda: model.load_state_dict(_start(run, begun.parent, images.class_names).state_dict()),
-            clock,
-            bench.events,
+
+        def begin_anew() -> None:
+            model.load_state_dict(_start(run, begun.parent, images.class_names).state_dict())
+            if recipe.head_start == "solved":
+                begin_solved(inputs, recipe.batch_size, recipe.balance, clock)
+
+        task = Task(
+            run.title, inputs.module, begun.frozen, rows["train"], rows["validation"], recipe, run.seed
         )
+        outcome = attempts.train(run, task, checkpoint_of, begin_anew, clock, bench.events)
     facts = _facts(begun, inputs, outcome)
     if outcome.trained is None:
         checkpoint_of(outcome.stage).remove()
         raise _diverged(begun, facts)
+    calibration = calibrate(inputs, recipe.batch_size, recipe.balance, clock) if recipe.calibrate else None
     with clock.phase("evaluate"):
         tested = evaluate(inputs.module, rows["test"], recipe.batch_size)
     begun.frozen.verify()
     facts |= _results(begun, inputs, outcome.trained, tested) | {"recipe": outcome.stage.recipe.model_dump()}
+    if calibration is not None:
+        facts |= {"temperature": calibration.temperature, "calibrated_loss": calibration.loss}
     done = _written(begun, facts)
     checkpoint_of(outcome.stage).remove()
     _finish(begun, done)

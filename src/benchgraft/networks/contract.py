@@ -109,6 +109,11 @@ def draw_head(network: Network, seed: int) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def last_linear(layers: nn.Module) -> nn.Linear:
+    """The last linear layer: of a network, its classifier."""
+    return [layer for layer in layers.modules() if isinstance(layer, nn.Linear)][-1]
+
+
 def in_inference_order(layers: nn.Sequential) -> nn.Sequential:
     """The same layers in the order that computes the same bits with least work, for inference mode.
 

@@ -36,6 +36,17 @@ def match_blocks(block_names: Sequence[str], patterns: Sequence[str], where: str
     return [name for name in block_names if any(fnmatchcase(name, p) for p in patterns)]
 
 
+def blocks_before(block_names: Sequence[str], first: str) -> list[str]:
+    """The blocks before this one. Raises ConfigError where there is no such block."""
+    if first not in block_names:
+        raise ConfigError(
+            f'train_from: "{first}" is no block of the network',
+            "blocks of the network: " + " ".join(block_names),
+            did_you_mean(first, block_names),
+        )
+    return list(block_names[: list(block_names).index(first)])
+
+
 _SAME_IN_BOTH_MODES = {
     *(nn.Sequential, nn.Identity, nn.Flatten, nn.ReLU, nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d),
     *(paper_cnn.Convolution, paper_cnn.Dense, paper_cnn.MaxPool),
@@ -117,6 +128,13 @@ def constant_prefix(network: Network, frozen: Frozen) -> list[str]:
             break
         names.append(name)
     return names if any(name in frozen.blocks for name in names) else []
+
+
+def hold_statistics(module: nn.Module) -> None:
+    """Every BatchNorm in inference mode: it goes by the statistics that it has, and keeps them."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # also timm's, which are activations as well
+            layer.eval()
 
 
 def may_draw(module: nn.Module) -> bool:

@@ -81,8 +81,8 @@ class Dense(nn.Linear):
         return functional.relu(x, inplace=True) if self.relu else x
 
 
-CONVOLUTIONAL = ("conv2d_*", "batch_normalization_*")
-"""Patterns of all blocks with weights but the dense ones: what is frozen where nobody says otherwise."""
+FIRST_DENSE = "dense_1"
+"""From here on it trains where nobody says otherwise."""
 
 
 def chain(spec: NetworkSpec, class_count: int) -> list[tuple[str, nn.Module]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config.choices import Fit
 from ..part import Part, Result
 from ..photos.scan import photos, some
-from ..runfolder.records import ChoiceRecord, ExcludedImage, Phase
+from ..runfolder.records import ChoiceRecord, ExcludedImage, Phase, PlanRecord, VerdictRecord
 from ..statistics.estimates import Estimate
 from .blocks import Block, Grid, Heading, Lines, numbers, said
 from .words import estimate, per_cent, seconds
@@ -82,6 +82,10 @@ class Adapted(Result):
     """What was transferred from; the old model after an update."""
     fit: Fit
     """How photos were brought to the model's input."""
+    plan: PlanRecord | None = None
+    """Of training more than the head, where that was asked for."""
+    verdict: VerdictRecord | None = None
+    """Whether that paid."""
     choice: ChoiceRecord | None
     """The parents that were tried; None where the parent was named, or is the old model."""
     classes: list[ClassResult]
@@ -183,6 +187,7 @@ def adapted_blocks(result: Adapted) -> list[Block]:
             ],
         ),
         *_tried(result.choice),
+        *_deeper(result),
         *said([*_left_out([*result.excluded, *result.dropped_from_test]), *_notes(result.notes)]),
         *_changes(result.changes),
         *_suspects(result.suspects, sum(images.values())),
@@ -215,6 +220,29 @@ def _tried(choice: ChoiceRecord | None) -> list[Block]:
             ["parent", "photos by", "mean over classes", "error", "to the best", "MFLOPs"],
             rows,
             frozenset(range(2, 6)),
+        ),
+    ]
+
+
+def _deeper(result: Adapted) -> list[Block]:
+    """What training more than the head has brought."""
+    plan, verdict = result.plan, result.verdict
+    if plan is None or verdict is None:
+        return []
+    paid = "paid" if verdict.kept_deeper else "did not pay for certain, and the head alone is kept"
+    expected = "" if plan.seconds is None else f", {seconds(plan.seconds)} by the plan"
+    difference = f"{verdict.difference:+.3f} +- {verdict.standard_error:.3f}"
+    return [
+        Heading(f"Training from {plan.train_from} on {paid}"),
+        Lines(
+            [
+                f"{plan.epochs} epochs over {plan.views} views of each photo{expected}: log loss on "
+                f"{photos(verdict.photos)} to validate on {verdict.deeper_loss:.3f}, of the head alone "
+                f"{verdict.head_loss:.3f} ({difference}), {per_cent(verdict.deeper_accuracy)} of them right, "
+                f"by the head alone {per_cent(verdict.head_accuracy)}",
+                f"It is kept where more are right and the loss falls by {verdict.bar:g} standard error"
+                f"{'' if verdict.bar == 1 else 's'}.",
+            ]
         ),
     ]
 

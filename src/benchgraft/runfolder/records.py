@@ -178,6 +178,10 @@ class RunRecord(Record):
     penalty: float | None = None
     """Of a head that was solved instead of trained by batches: losses and accuracies on validation are then
     those of the penalties tried, from strong to weak, and steps are those of the solver over all photos."""
+    temperature: float | None = None
+    """What the head was divided by after training, where that was calibrated."""
+    calibrated_loss: float | None = None
+    """Log loss on validation photos after that, in nats, weighted as in training."""
     network: str = "paper_cnn"
     """Its name; accounts of versions that had one do not say it."""
     blocks: list[BlockRecord] = []
@@ -266,8 +270,72 @@ class ChoiceRecord(Record):
     """All of it; little where the cache had it."""
 
 
+class Depth(Record):
+    """From where on a network may train, and what that takes: measured on a batch of the photos."""
+
+    train_from: str
+    view_seconds: float
+    """For one view of one photo: to make it, and to compute what is frozen."""
+    step_seconds: float
+    """For one step over a batch."""
+    judge_seconds: float
+    """For one photo, by what trains, in inference mode."""
+    map_bytes: int
+    """What is kept of one view of one photo."""
+
+
+PLAN_FILE = "plan.json"
+
+
+class PlanRecord(Record):
+    """How more than the head is trained, fixed before it is."""
+
+    kind: Literal["plan"] = "plan"
+    parent: str
+    weights: str | None = None
+    fit: Fit
+    train_from: str
+    views: int
+    epochs: int
+    seconds: float | None
+    """That training is expected to take, by what was measured."""
+    minutes: float | None
+    """That were given for all; None: the block was named, and nothing was measured."""
+    measured: list[Depth] = []
+
+
+class VerdictRecord(Record):
+    """Whether training more than the head paid, judged by validation photos alone."""
+
+    kind: Literal["verdict"] = "verdict"
+    kept_deeper: bool
+    head_loss: float
+    """Log loss of the head alone, in nats, fitted on training photos alone."""
+    deeper_loss: float
+    """Of what trained more, calibrated."""
+    difference: float
+    """Of the second to the first, photo by photo."""
+    standard_error: float
+    """Of the difference."""
+    bar: float
+    """So many standard errors below zero it must be."""
+    head_accuracy: float
+    deeper_accuracy: float
+    """On the same photos; it must be higher, too."""
+    photos: int
+    """To validate on."""
+
+
 AnyRecord = Annotated[
-    ExperimentRecord | DataRecord | ImagesRecord | RunRecord | DivergedRecord | OriginRecord | ChoiceRecord,
+    ExperimentRecord
+    | DataRecord
+    | ImagesRecord
+    | RunRecord
+    | DivergedRecord
+    | OriginRecord
+    | ChoiceRecord
+    | PlanRecord
+    | VerdictRecord,
     Field(discriminator="kind"),
 ]
 

@@ -8,7 +8,7 @@ output rows go by class name, and both models are compared on the photos that th
 from __future__ import annotations
 
 import functools
-import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,18 +23,23 @@ from ..config.requests import AdaptRequest
 from ..config.words import command_line
 from ..engines.device import threads_put_back
 from ..engines.engine import Engine
-from ..errors import ModelFileError, RequestError, RunFolderError, StorageError
+from ..errors import ModelFileError, RequestError, StorageError
 from ..experiment.account import Account, choose_place, is_this_run
 from ..experiment.bench import Bench, bench_for
 from ..experiment.choice import Choice, choose_parent, has_choice
+from ..experiment.deeper import as_planned, default_plan, read_plan, recipe_of_plan, timed_plan
 from ..experiment.folder import (
     BATCH_SIZE,
+    HEAD,
     PHOTOS,
     STAGE,
+    FolderArm,
     Start,
     are_uneven,
     epochs_for,
     folder_experiment,
+    recipe_of,
+    solved_recipe,
     start_of,
 )
 from ..experiment.photos import (
@@ -47,8 +52,6 @@ from ..experiment.photos import (
     user_photos,
 )
 from ..experiment.prefixes import frozen_parent
-from ..experiment.run import Run
-from ..experiment.stage import StageRun, run_stage
 from ..files import check_target, lock, name_of, shipped_path, write_kept
 from ..names import resolve_renames
 from ..networks import model_file
@@ -56,15 +59,19 @@ from ..photos.decode import Pixels
 from ..report.answers import Adapted, ClassChange
 from ..report.profile import leave_profile
 from ..report.words import retried
+from ..runfolder.records import PlanRecord
 from ..runfolder.seal import seal
 from ..store.packing import Listing
 from ..training.feature_stream import FeatureStream
 from ..training.features import FeatureCache
 from .adapted import adapted
+from .arms import train_arms
 from .regression import class_changes, compare_models, refuse_worse
 from .suspects import suspects_of
 
 STEPS, UPDATE_STEPS = 400, 150
+KEPT_PIXELS = 4 << 30
+"""Bytes of pixels that are kept where more than the head trains; photos of more are decoded for each view."""
 SAME_PHOTOS = 0.5
 """A model is one of a folder's photos if so many of those that it was tested on are there."""
 
@@ -78,25 +85,31 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     """
     request = checked(AdaptRequest, folder=folder, out=out, **options)
     # Where the run takes place is known when its photos are: the same command may go on with another's.
+    began = time.perf_counter()
     bench = bench_for(request, Path())
     listed = functools.cache(lambda: list_folder(request, bench))
-    choice = None
+    choice, plan = None, None
+    if request.plan is not None:
+        plan = read_plan(request.plan)
+        request = as_planned(request, plan)
     if has_choice(request):
-        choice = choose_parent(request, listed, bench)
+        choice = choose_parent(request.parent, request.weights, request.fit, listed, bench)
         request = replace(request, parent=choice.parent, fit=choice.fit)
     job = _job(request, bench.cache, choice)
     stream = _stream(job, listed, bench)
-    photos = user_photos(job.request, job.start, bench, job.default_place, stream)
+    photos = user_photos(job.request, [job.start], bench, job.default_place, stream)
     _refuse_to_replace(job, photos)
     if job.start.is_updated:
         changed = class_changes(job.request, job.start.file, job.rename, photos)
         photos = replace(photos, notes=[*photos.notes, *changed])
-    experiment = _experiment(job, photos)
+    if job.is_deeper and plan is None:
+        plan = _plan(job, photos, time.perf_counter() - began, bench)
+    experiment = _experiment(job, photos, plan)
     bench = replace(bench, folder=_place(job, photos, experiment))
     if bench.folder not in (job.default_place, job.request.run_folder):
         bench.events.say(f"{job.default_place} holds another run; the account of this one: {bench.folder}")
     with lock(bench.folder):
-        made = _adapt(job, photos, experiment, bench, stream.features if stream else None)
+        made = _adapt(job, photos, experiment, bench, stream.features if stream else None, plan)
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.events.say)
     return made
 
@@ -112,33 +125,40 @@ class _Job:
     """Name of a class in the old model -> its name now."""
     default_place: Path
     """The run folder where none is named and no other run has it."""
+    is_deeper: bool
+    """Whether more than the head is to train, if it fits."""
     choice: Choice | None
     """How the parent was found; None: it was named, or is the model to update."""
 
 
 def _stream(job: _Job, listed: Callable[[], Listed | None], bench: Bench) -> PhotoStream | None:
     """For a head on frozen features, which needs no pixels; None: they are kept, and trained on."""
-    if not job.start.is_solved:
+    start, request = job.start.head_alone, job.request
+    card = start.file.card
+    if job.start.is_papers or (job.is_deeper and _has_room_for_pixels(card.network.side, listed())):
         return None
-    card, request = job.start.file.card, job.request
 
     def listing() -> Listing:
         found = listed()
         assert found is not None  # CIFAR-100 is never streamed
         return found.listing
 
-    def start(photos: Pixels) -> tuple[FeatureCache, Engine]:
-        parent = frozen_parent(job.start, photos, bench)
+    def begin(photos: Pixels) -> tuple[FeatureCache, Engine]:
+        parent = frozen_parent(start, photos, bench)
         frame = card.network.frame(photos_config(request, job.start).fit)
         look = listing().look(frame, card.white_level if job.start.is_updated else None)
         return parent.cache(bench.cache, look), parent.engine
 
-    return PhotoStream(FeatureStream(start, BATCH_SIZE), listing)
+    return PhotoStream(FeatureStream(begin, BATCH_SIZE), listing)
+
+
+def _has_room_for_pixels(side: int, listed: Listed | None) -> bool:
+    return listed is not None and len(listed.sides) * 3 * side**2 <= KEPT_PIXELS
 
 
 def _job(request: AdaptRequest, cache: Path, choice: Choice | None) -> _Job:
     """Raises ModelFileError for a parent that cannot be used, RequestError for what does not fit to it."""
-    start = start_of(request, cache, request.update)
+    start = start_of(request.parent, cache, request.weights, request.train_from, request.update)
     card = start.file.card
     if request.update and request.fit not in (None, card.fit):
         raise RequestError(
@@ -150,9 +170,9 @@ def _job(request: AdaptRequest, cache: Path, choice: Choice | None) -> _Job:
     check_target(target)
     default = Path("runs") / f"adapt-{name_of(request.folder)}"
     check_target(request.run_folder or default, is_folder=True, option="--run-folder")
-    return _Job(
-        request, start, target, resolve_renames(request.rename or (), card.class_names), default, choice
-    )
+    is_deeper = request.minutes > 0 or start.is_deeper
+    rename = resolve_renames(request.rename or (), card.class_names)
+    return _Job(request, start, target, rename, default, is_deeper, choice)
 
 
 def _refuse_to_replace(job: _Job, photos: UserPhotos) -> None:
@@ -171,13 +191,39 @@ def _refuse_to_replace(job: _Job, photos: UserPhotos) -> None:
         )
 
 
-def _experiment(job: _Job, photos: UserPhotos) -> Experiment:
-    steps = UPDATE_STEPS if job.start.is_updated else STEPS
-    epochs = epochs_for(steps, len(photos.images.rows["train"]))
-    is_uneven = are_uneven(photos.images.labels["train"])
-    return folder_experiment(
-        photos.config, job.start, epochs, seed=job.request.seed, rename=job.rename, is_uneven=is_uneven
-    )
+def _plan(job: _Job, photos: UserPhotos, spent: float, bench: Bench) -> PlanRecord | None:
+    """Of what trains beside the head; None: nothing fits into the minutes, and that is told."""
+    if job.start.is_papers:
+        bench.events.say("note: the paper's network keeps its recipe, whatever the minutes")
+        return None
+    fit, minutes = photos.config.fit, job.request.minutes
+    if not minutes:
+        return default_plan(job.start, fit, photos.images)
+    plan = timed_plan(job.start, fit, photos.images, minutes, spent, bench)
+    if plan is None:
+        bench.events.say(f"note: the head alone trains: {minutes:g} minutes are too few for more")
+    return plan
+
+
+def _experiment(job: _Job, photos: UserPhotos, plan: PlanRecord | None) -> Experiment:
+    labels, start, seed = photos.images.labels["train"], job.start, job.request.seed
+    if start.is_papers:
+        steps = UPDATE_STEPS if start.is_updated else STEPS
+        recipe = recipe_of("transfer", epochs_for(steps, len(labels)))
+        return folder_experiment(
+            photos.config, [FolderArm("transfer", STAGE, recipe, start, rename=job.rename)], seed=seed
+        )
+    solved = solved_recipe(are_uneven(labels))
+    if plan is None:
+        arm = FolderArm("transfer", STAGE, solved, start.head_alone, rename=job.rename)
+        return folder_experiment(photos.config, [arm], seed=seed)
+    deeper = replace(start, train_from=plan.train_from)
+    recipe = recipe_of_plan(plan, are_uneven(labels))
+    arms = [
+        FolderArm(HEAD, HEAD, solved, start.head_alone, rename=job.rename),
+        FolderArm("transfer", STAGE, recipe, deeper, rename=job.rename),
+    ]
+    return folder_experiment(photos.config, arms, seed=seed)
 
 
 def _place(job: _Job, photos: UserPhotos, experiment: Experiment) -> Path:
@@ -191,7 +237,12 @@ def _place(job: _Job, photos: UserPhotos, experiment: Experiment) -> Path:
 
 
 def _adapt(
-    job: _Job, photos: UserPhotos, experiment: Experiment, bench: Bench, streamed: FeatureStream | None
+    job: _Job,
+    photos: UserPhotos,
+    experiment: Experiment,
+    bench: Bench,
+    streamed: FeatureStream | None,
+    plan: PlanRecord | None,
 ) -> Adapted:
     images = photos.images
     account = Account(bench.folder)
@@ -199,17 +250,20 @@ def _adapt(
     account.take(job.start.name)
     if job.choice and job.choice.record:
         account.tell_choice(job.choice.record)
+    if plan:
+        account.tell_plan(plan)
     account.tell_data(photos.opened)
-    account.tell_images(STAGE, PHOTOS, images)
+    for stage in experiment.arms.values():
+        account.tell_images(stage, PHOTOS, images)
     notes = [
         *(job.choice.notes if job.choice else []),
         *photos.opened.store.notes,
         *photos.notes,
         *leave_pairs(photos.overlap, bench.folder),
     ]
-    done, path = _trained(experiment, photos, bench, account, streamed)
-    run = done.record
-    notes += retried(run)
+    made = train_arms(experiment, photos, bench, account, streamed)
+    done, path, run = made.run, made.path, made.run.record
+    notes += [*made.notes, *(line for record in made.records for line in retried(record))]
     changes: list[ClassChange] = []
     if job.start.is_updated:
         changes = compare_models(job.start, done, images, job.rename, bench.device)
@@ -222,40 +276,13 @@ def _adapt(
         raise StorageError(error.what, f"the new model is kept at {path}", *error.details) from error
     if kept is not None:
         notes.append(f"the file that {job.target} was before is kept as {kept}")
-    suspects = suspects_of(done.inputs, images)
+    suspects = suspects_of(made.features, images)
     if suspects.why_none:
         notes.append(f"no list of labels to check: {suspects.why_none}")
     record = job.choice.record if job.choice else None
     parent = job.start.parent or job.start.name
-    return adapted(job.target, run, photos, parent, record, suspects.found, notes, changes)
-
-
-def _trained(
-    experiment: Experiment,
-    photos: UserPhotos,
-    bench: Bench,
-    account: Account,
-    streamed: FeatureStream | None,
-) -> tuple[StageRun, Path]:
-    """The run and its model file. Where this folder has it already, it is only repeated, and nothing changes.
-
-    Raises RunFolderError if the repetition gives another model.
-    """
-    run = Run(experiment, STAGE, "transfer", experiment.seed, want_warm=True)
-    finished = account.finished(STAGE)
-    if finished is None:
-        done = run_stage(run, photos.images, photos.seconds, bench, streamed)
-        account.ledger.append(done.record)
-        return done, bench.folder / done.record.model_file
-    with tempfile.TemporaryDirectory() as aside:
-        done = run_stage(run, photos.images, photos.seconds, replace(bench, folder=Path(aside)))
-    if done.record.model_digest != finished.model_digest:
-        raise RunFolderError(
-            f"{bench.folder} holds this run already, and now it gives another model: with other threads or "
-            "versions than then",
-            "choose another folder with --run-folder",
-        )
-    return done, bench.folder / finished.model_file
+    result = adapted(job.target, run, photos, parent, record, suspects.found, notes, changes)
+    return result.model_copy(update={"plan": plan, "verdict": made.verdict})
 
 
 def _command(job: _Job, photos: UserPhotos, place: Path) -> list[str]:
@@ -266,7 +293,7 @@ def _command(job: _Job, photos: UserPhotos, place: Path) -> list[str]:
         folder=job.request.folder.absolute(),
         out=job.target,
         rename=job.rename,
-        freeze=start.freeze,
+        train_from=start.train_from,
         fit=photos.config.fit,
         group_by=photos.config.group_by,
         run_folder=place,

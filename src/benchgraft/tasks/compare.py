@@ -1,27 +1,50 @@
-"""Both arms on a user's own photos: does transfer pay, and from when on?"""
+"""Scratch, and transfer from one or several parents, on a user's own photos: which pays, and from when on?"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 from ..config.checking import checked
+from ..config.choices import Fit
+from ..config.network import NetworkSpec
 from ..config.options import CompareOptions
 from ..config.requests import CompareRequest
 from ..config.words import command_line
 from ..engines.device import threads_put_back
-from ..experiment.bench import bench_for
-from ..experiment.folder import Start, epochs_for, folder_experiment, start_of
-from ..experiment.photos import UserPhotos, leave_pairs, user_photos
+from ..errors import RequestError
+from ..experiment.bench import Bench, bench_for
+from ..experiment.choice import choose_parent
+from ..experiment.deeper import candidates, default_plan, recipe_of_plan
+from ..experiment.folder import (
+    REAL_PARENT,
+    STAGE,
+    FolderArm,
+    Start,
+    are_uneven,
+    epochs_for,
+    first_to_train,
+    folder_experiment,
+    recipe_of,
+    solved_recipe,
+    start_of,
+)
+from ..experiment.photos import Listed, UserPhotos, leave_pairs, list_folder, user_photos
+from ..experiment.plan import plan
 from ..experiment.rounds import Comparison
 from ..files import check_target, lock, name_of
+from ..networks.build import resolved
 from ..part import Result
+from ..progress import approximate
 from ..report.profile import leave_profile
 from ..report.summary import Summary
 from .report import finish
 
 COMPARED_STEPS = 400
+TRANSFER, SCRATCH = "transfer", "scratch"
 
 
 class Compared(Result):
@@ -45,19 +68,23 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     place = request.run_folder or Path("runs") / f"compare-{name_of(request.folder)}"
     check_target(place, is_folder=True)
     bench = bench_for(request, place)
-    start = start_of(request, bench.cache)
-    photos = user_photos(request, start, bench, place)
+    listed = functools.cache(lambda: list_folder(request, bench))
+    starts = _starts(request, listed, bench)
+    request = replace(request, fit=request.fit or _fit(starts, listed, bench))
+    # The gate looks at the smallest pictures, as the rounds do: all arms are judged by the same photos.
+    smallest_first = sorted(starts, key=lambda start: start.file.card.network.side)
+    photos = user_photos(request, smallest_first, bench, place)
     for line in photos.notes:
         bench.events.say(line)
-    experiment = folder_experiment(
-        photos.config,
-        start,
-        epochs_for(COMPARED_STEPS, len(photos.images.rows["train"])),
-        ("transfer", "scratch"),
-        request.runs,
-        request.seed,
+    arms = _arms(request, starts, photos)
+    experiment = folder_experiment(photos.config, arms, request.runs, request.seed, request.minutes)
+    expected = plan(experiment, None, bench)
+    fewer = f": {expected.rounds} of {request.runs} runs an arm fit" if expected.rounds < request.runs else ""
+    bench.events.say(
+        f"{', '.join(arm.name for arm in arms)}: about {approximate(expected.seconds)} on this machine, of "
+        f"{request.minutes:g} minutes{fewer}"
     )
-    command = list(request.command or _command(request, start, photos, place))
+    command = list(request.command or _command(request, starts, photos, place))
     Comparison(experiment, None, bench).run(command)
     with lock(place):
         for line in leave_pairs(photos.overlap, place):
@@ -67,14 +94,79 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     return made
 
 
-def _command(request: CompareRequest, start: Start, photos: UserPhotos, place: Path) -> list[str]:
+def _starts(request: CompareRequest, listed: Callable[[], Listed | None], bench: Bench) -> list[Start]:
+    """One for each parent with its default depth, and one for each block that is named and that it has.
+
+    Without a parent: the ImageNet one, its head alone and some blocks more; of CIFAR-100, which is no photos,
+    the paper's. Raises RequestError for a block that no parent has.
+    """
+    if request.parent is None and listed() is None:
+        return [start_of(None, bench.cache)]
+    names = request.parent or (REAL_PARENT,)
+    parents = [start_of(name, bench.cache, request.weights) for name in dict.fromkeys(names)]
+    blocks = request.train_from or ()
+    if request.parent is None and not blocks:
+        blocks = tuple(candidates(parents[0])[1:2])
+    missing = [
+        block for block in blocks if not any(block in start.file.card.block_names for start in parents)
+    ]
+    if missing:
+        known = [f"{start.parent}: {' '.join(start.file.card.block_names)}" for start in parents]
+        raise RequestError(f'train_from: "{missing[0]}" is no block of any parent', *known)
+    deeper = [
+        replace(start, train_from=block)
+        for start in parents
+        for block in blocks
+        if block in start.file.card.block_names and block != start.train_from
+    ]
+    return [*parents, *deeper]
+
+
+def _fit(starts: Sequence[Start], listed: Callable[[], Listed | None], bench: Bench) -> Fit:
+    """One for all arms: found with the first parent that is not the paper's, as adapt finds it."""
+    start = next((start for start in starts if not start.is_papers), None)
+    if start is None or listed() is None:
+        return "letterbox"
+    return choose_parent(start.parent, start.weights, None, listed, bench).fit
+
+
+def _arms(request: CompareRequest, starts: Sequence[Start], photos: UserPhotos) -> list[FolderArm]:
+    """In the order of the table."""
+    labels = photos.images.labels["train"]
+    epochs = epochs_for(COMPARED_STEPS, len(labels))
+    network = None
+    if request.scratch_network:
+        network = resolved(NetworkSpec(family="timm", name=request.scratch_network))
+    scratch = FolderArm(SCRATCH, SCRATCH, recipe_of("scratch", epochs), network=network)
+    found = []
+    for number, start in enumerate(starts, 1):
+        if start.is_papers:
+            recipe = recipe_of("transfer", epochs)
+        elif start.is_solved:
+            recipe = solved_recipe(are_uneven(labels))
+        else:
+            recipe = recipe_of_plan(default_plan(start, photos.config.fit, photos.images), are_uneven(labels))
+        name = TRANSFER if len(starts) == 1 else _name(start)
+        found.append(FolderArm(name, STAGE if number == 1 else f"{STAGE}_{number}", recipe, start))
+    return [*found, scratch]
+
+
+def _name(start: Start) -> str:
+    """Of an arm among several."""
+    parent = str(start.parent) if start.parent != start.name else Path(start.name).stem
+    is_default = start.train_from == first_to_train(start.file)
+    return parent if is_default else f"{parent} from {start.train_from}"
+
+
+def _command(request: CompareRequest, starts: Sequence[Start], photos: UserPhotos, place: Path) -> list[str]:
     """The command line that does this."""
+    blocks = [start.train_from for start in starts if start.is_deeper]
     asked = replace(
         request,
         folder=request.folder.absolute(),
-        parent=start.parent,
-        weights=start.weights,
-        freeze=start.freeze,
+        parent=tuple(dict.fromkeys(str(start.parent) for start in starts)),
+        weights=starts[0].weights,
+        train_from=tuple(dict.fromkeys(blocks)) or None,
         fit=photos.config.fit,
         run_folder=place,
     )

@@ -14,12 +14,16 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..config.recipe import Augmentation
 from ..shortcuts import give_back
 from ..store.mixing import mixed
 
+_ZOOMS = 2**32
+"""Numbers from here on draw what a zoom shows of an image; those below, its other changes."""
+_WIDEST = 4 / 3
 RELEASED_IMAGES = 2048
 """So many are read before their pages are given back. By number, not by time: a split with a tenth of the
 images, in order over the whole store, maps several images with each that it reads."""
@@ -155,7 +159,8 @@ def augment(pixels: Tensor, augmentation: Augmentation, seed: int, step: int) ->
     # Drawn only where used, so that what one setting draws does not depend on the other.
     moves = rng.integers(-limit, limit + 1, size=(2, n)) if limit else np.zeros((2, n), np.int64)
     mirrored = rng.random(n) < 0.5 if augmentation.flip else np.zeros(n, bool)
-    return _moved(pixels, moves, mirrored)
+    moved = _moved(pixels, moves, mirrored)
+    return moved if augmentation.zoom is None else _zoomed(moved, augmentation.zoom, rng.random((4, n)))
 
 
 def make_view(
@@ -172,7 +177,26 @@ def make_view(
     drawn = [mixed(digests, 3 * view + part) for part in range(3)]
     moves = np.stack([part % span for part in drawn[:2]]).astype(np.int64) - augmentation.shift
     mirrored = (drawn[2] >> np.uint64(63) == 1) & augmentation.flip
-    return _moved(pixels, moves, mirrored)
+    moved = _moved(pixels, moves, mirrored)
+    if augmentation.zoom is None:
+        return moved
+    parts = np.stack([mixed(digests, _ZOOMS + 4 * view + part) for part in range(4)])
+    return _zoomed(moved, augmentation.zoom, parts / 2.0**64)
+
+
+def _zoomed(pixels: Tensor, least: float, drawn: npt.NDArray[np.float64]) -> Tensor:
+    """A part of each of (n, H, W, 3) at its size. drawn (4, n), 0 to 1: share of the area from `least` on,
+    shape, place."""
+    n, height, width, _ = pixels.shape
+    area, shape = least + (1 - least) * drawn[0], _WIDEST ** (2 * drawn[1] - 1)
+    wide, high = np.minimum(1, np.sqrt(area * shape)) * width, np.minimum(1, np.sqrt(area / shape)) * height
+    left, top = drawn[2] * (width - wide), drawn[3] * (height - high)
+    boxes = np.stack([left, top, left + wide, top + high], 1).tolist()
+    zoomed = [
+        np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, tuple(box)))
+        for image, box in zip(pixels.cpu().numpy(), boxes, strict=True)
+    ]
+    return torch.from_numpy(np.stack(zoomed)).to(pixels.device) if n else pixels
 
 
 def _moved(pixels: Tensor, moves: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> Tensor:

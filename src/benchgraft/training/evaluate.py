@@ -39,8 +39,8 @@ def full_batches(positions: Tensor, batch_size: int) -> Iterator[tuple[Tensor, i
 
 
 @torch.no_grad()
-def evaluate(module: nn.Sequential, rows: Rows, batch_size: int) -> Evaluation:
-    """Predictions of `module` in inference mode for all rows; the module's mode is put back."""
+def outputs(module: nn.Sequential, rows: Rows, batch_size: int) -> Tensor:
+    """Of `module` in inference mode for all rows, float32 (n, classes), on the CPU; its mode is put back."""
     was_training = [(m, m.training) for m in module.modules()]
     module.eval()
     layers = in_inference_order(module)
@@ -53,7 +53,12 @@ def evaluate(module: nn.Sequential, rows: Rows, batch_size: int) -> Evaluation:
             read = 0
     for each, mode in was_training:
         each.training = mode
-    logits = torch.cat(parts).float().cpu()
+    return torch.cat(parts).float().cpu()
+
+
+def evaluate(module: nn.Sequential, rows: Rows, batch_size: int) -> Evaluation:
+    """Predictions of `module` in inference mode for all rows."""
+    logits = outputs(module, rows, batch_size)
     loss = functional.cross_entropy(logits, rows.labels).item()
     confidence, predicted = logits.softmax(1).max(1)
     return Evaluation(

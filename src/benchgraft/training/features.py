@@ -91,7 +91,8 @@ def view_ids(
     """What names the features of a view of each image; view 0 is the image itself, whatever the settings."""
     if view == 0:
         return digests
-    settings = digest_bytes(dump_json([augmentation.flip, augmentation.shift, view]).encode())
+    zoom = [] if augmentation.zoom is None else [augmentation.zoom]
+    settings = digest_bytes(dump_json([augmentation.flip, augmentation.shift, *zoom, view]).encode())
     return mixed(digests, int(settings[:12], 16))
 
 

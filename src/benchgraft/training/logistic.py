@@ -120,6 +120,19 @@ def fit_head(
     )
 
 
+def start_head(
+    data: Labelled, train: Positions, validation: Positions, class_count: int, *, is_balanced: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Weights (classes, d) and biases (classes,) as `fit_head` has them before it takes in validation photos.
+
+    A class without photos gets the least of all biases, from which training can lift it.
+    """
+    _, (weight, bias) = _along_path(data, train, validation, class_count, is_balanced, STRENGTHS, TOLERANCE)
+    has_photos = bias > _NEVER / 2
+    bias = bias - bias[has_photos].mean()
+    return weight.float(), torch.where(has_photos, bias, bias[has_photos].min()).float()
+
+
 def class_weights(labels: npt.NDArray[np.int64], class_count: int, is_balanced: bool) -> Tensor:
     """float64 (classes,): one each, or in inverse proportion to its photos; zero for a class without photos.
 

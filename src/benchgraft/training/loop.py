@@ -25,7 +25,8 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from ..config.recipe import Recipe, Stop
 from ..errors import DivergedError, Interrupted
 from ..events import EpochEnded, Events
-from ..networks.freeze import Frozen, may_draw
+from ..networks.contract import last_linear
+from ..networks.freeze import Frozen, hold_statistics, may_draw
 from ..runfolder.ledger import Clock
 from ..shortcuts import bare_step, compiler_left_out
 from .batches import Rows, augment, epoch_order, steps_per_epoch
@@ -101,7 +102,7 @@ class _Run:
         self._task, self._clock, self._checkpoint, self._events = task, clock, checkpoint, events
         self._parameters = [p for p in task.module.parameters() if p.requires_grad]
         with compiler_left_out():
-            self._optimizer = _optimizer(self._parameters, task.recipe)
+            self._optimizer, self._rates = _optimizer(task.module, task.recipe)
         self._step_optimizer = bare_step(self._optimizer)
         restored = checkpoint.restore(task.module, self._optimizer)
         if restored:
@@ -129,10 +130,14 @@ class _Run:
         epoch = position.step // self.per_epoch
         order = epoch_order(len(task.train), recipe.batch_size, task.seed, epoch)
         task.frozen.train()
+        if recipe.statistics == "kept":
+            hold_statistics(task.module)
         with self._clock.phase("train"):
             order = order[position.step % self.per_epoch :]
             for positions, labels in zip(order, task.train.take_labels(order), strict=True):
-                _set_learning_rate(self._optimizer, recipe, position.step / self.last)
+                share = _share_of_rate(recipe, position.step / self.last)
+                for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+                    group["lr"] = rate * share
                 self._loss_sum += self._step(positions, labels, epoch)
                 position.step += 1
                 advance(1)
@@ -239,18 +244,25 @@ def _is_out_of_patience(position: Position, stop: Stop) -> bool:
     return stop.patience is not None and len(position.loss) - position.kept_epoch >= stop.patience
 
 
-def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> Optimizer:
-    rate, decay = recipe.learning_rate, recipe.weight_decay
+def _optimizer(module: nn.Sequential, recipe: Recipe) -> tuple[Optimizer, list[float]]:
+    """With the rate of each of its groups: the head is one of its own where it has another rate."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    rate, decay, groups = recipe.learning_rate, recipe.weight_decay, [parameters]
+    rates = [rate]
+    if recipe.head_rate is not None:
+        head = {id(parameter) for parameter in last_linear(module).parameters()}
+        groups = [[p for p in parameters if (id(p) in head) == is_head] for is_head in (False, True)]
+        rates = [rate, recipe.head_rate]
+    given = [{"params": group} for group in groups]
     if recipe.optimizer == "sgd":
-        return SGD(
-            parameters, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0, fused=True
-        )
+        nesterov = recipe.momentum > 0
+        return SGD(given, rate, recipe.momentum, weight_decay=decay, nesterov=nesterov, fused=True), rates
     kind = Adam if recipe.optimizer == "adam" else AdamW
-    return kind(parameters, rate, weight_decay=decay, fused=True)
+    return kind(given, rate, weight_decay=decay, fused=True), rates
 
 
-def _set_learning_rate(optimizer: Optimizer, recipe: Recipe, done: float) -> None:
-    """done: fraction of all steps, 0 <= done < 1."""
+def _share_of_rate(recipe: Recipe, done: float) -> float:
+    """Of the full learning rate. done: fraction of all steps, 0 <= done < 1."""
     share = 1.0
     if recipe.schedule != "constant":
         left = (1 - done) / (1 - recipe.warm_up)
@@ -258,8 +270,7 @@ def _set_learning_rate(optimizer: Optimizer, recipe: Recipe, done: float) -> Non
             share = done / recipe.warm_up
         else:
             share = left if recipe.schedule == "one_cycle" else (1 - math.cos(math.pi * left)) / 2
-    for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate * max(share, 1e-4)
+    return max(share, 1e-4)
 
 
 @contextmanager

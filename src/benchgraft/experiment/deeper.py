@@ -1,0 +1,227 @@
+"""How deep to train beyond the head, so that it fits into the minutes that a user gives.
+
+The plan is made before training, from a short measurement, and carried out as it is: the clock stops nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..cache import free_bytes, limit_bytes
+from ..config.choices import Fit
+from ..config.recipe import Recipe
+from ..config.requests import AdaptRequest
+from ..errors import RequestError, StorageError
+from ..files import digest_bytes, write_whole
+from ..networks.contract import split_at
+from ..networks.freeze import hold_statistics
+from ..runfolder.ledger import dump_json
+from ..runfolder.records import PLAN_FILE, Depth, PlanRecord
+from ..store.classes import StageImages
+from ..training.batches import make_view, steps_per_epoch
+from .bench import Bench
+from .folder import BATCH_SIZE, Start, deeper_recipe
+from .images import digests_of
+from .prefixes import frozen_parent
+
+FORMAT = 1
+"""Of plans in the cache."""
+SHARES = (0.6, 0.4, 0.2)
+"""Of the network's operations: the deepest block from which at most so much of it trains is tried."""
+VIEWS = 6
+EPOCHS, LEAST_EPOCHS = 12, 6
+STEPS = 48
+"""At least, which few photos have in more epochs."""
+_SPARE = 3.0
+"""Seconds for what is not measured: testing, and writing the model file."""
+
+
+def default_plan(start: Start, fit: Fit, images: StageImages) -> PlanRecord:
+    """From the block that the user names, for as long as it takes."""
+    epochs = _epochs(images, EPOCHS)
+    return PlanRecord(
+        parent=str(start.parent),
+        weights=str(start.weights) if start.weights else None,
+        fit=fit,
+        train_from=start.train_from,
+        views=min(VIEWS, epochs),
+        epochs=epochs,
+        seconds=None,
+        minutes=None,
+    )
+
+
+def timed_plan(
+    start: Start, fit: Fit, images: StageImages, minutes: float, spent: float, bench: Bench
+) -> PlanRecord | None:
+    """What fits into `minutes`, of which `spent` seconds are gone; None: nothing does.
+
+    start: with the one block to train from, or with the head alone, and then it is found. A plan that was
+    made before for the same photos, parent and minutes on this machine's threads is taken again.
+    """
+    facts: list[object] = [
+        FORMAT,
+        minutes,
+        fit,
+        start.train_from,
+        start.file.card.model_digest,
+        images.digest,
+    ]
+    facts += [str(bench.device), bench.environment.threads, bench.environment.versions]
+    place = bench.cache / "plans" / f"{digest_bytes(dump_json(facts).encode())}.json"
+    try:
+        return read_plan(place)
+    except RequestError:
+        plan = _fitting(start, fit, images, minutes, spent, bench)
+    if plan is not None:
+        try:
+            write_whole(place, plan.model_dump_json())
+        except StorageError:
+            bench.events.say("note: the plan could not be kept in the cache, and would be made anew")
+    return plan
+
+
+def read_plan(path: Path) -> PlanRecord:
+    """Raises RequestError for a file that is none."""
+    try:
+        return PlanRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RequestError(f"plan {path} cannot be read: {error.strerror or error}") from None
+    except ValidationError:
+        raise RequestError(
+            f"{path} is no plan of adapt", f"name the {PLAN_FILE} in the run folder of an earlier run"
+        ) from None
+
+
+def as_planned(request: AdaptRequest, plan: PlanRecord) -> AdaptRequest:
+    """The request with what the plan says."""
+    weights = Path(plan.weights) if plan.weights else None
+    return replace(request, parent=plan.parent, weights=weights, fit=plan.fit, train_from=plan.train_from)
+
+
+def recipe_of_plan(plan: PlanRecord, is_uneven: bool) -> Recipe:
+    """What the plan trains by."""
+    return deeper_recipe(plan.epochs, plan.views, is_uneven)
+
+
+def seconds_of(depth: Depth, views: int, epochs: int, counts: dict[str, int]) -> float:
+    """That a training is expected to take. counts: photos of each split."""
+    train, validation, test = (counts[split] for split in ("train", "validation", "test"))
+    frozen = (views * train + validation + test) * depth.view_seconds
+    steps = epochs * steps_per_epoch(train, BATCH_SIZE) * depth.step_seconds
+    judged = (train + (epochs + 2) * validation + test) * depth.judge_seconds
+    return frozen + steps + judged + _SPARE
+
+
+def _epochs(images: StageImages, epochs: int) -> int:
+    return max(epochs, -(-STEPS // steps_per_epoch(len(images.rows["train"]), BATCH_SIZE)))
+
+
+def _fitting(
+    start: Start, fit: Fit, images: StageImages, minutes: float, spent: float, bench: Bench
+) -> PlanRecord | None:
+    """The deepest that has all epochs and views; else the shallowest, with fewer."""
+    counts = {split: len(rows) for split, rows in images.rows.items()}
+    began = time.perf_counter()
+    blocks = [start.train_from] if start.is_deeper else candidates(start)
+    measured = [_measured(replace(start, train_from=block), images, bench) for block in blocks]
+    seconds = 60 * minutes - spent - (time.perf_counter() - began)
+    full, least = _epochs(images, EPOCHS), _epochs(images, LEAST_EPOCHS)
+    for depths, epochs in ((measured, full), (measured[::-1], least)):
+        for depth in depths:
+            views = min(VIEWS, epochs, _room(depth, sum(counts.values()), bench))
+            while views and seconds_of(depth, views, epochs, counts) > seconds:
+                views = views // 2 if epochs == least else 0
+            if views:
+                return default_plan(replace(start, train_from=depth.train_from), fit, images).model_copy(
+                    update={
+                        "views": max(2, views),
+                        "epochs": epochs,
+                        "seconds": seconds_of(depth, views, epochs, counts),
+                        "minutes": minutes,
+                        "measured": measured,
+                    }
+                )
+    return None
+
+
+def candidates(start: Start) -> list[str]:
+    """Blocks from which to train, the deepest first; none where nothing is known of the network's blocks."""
+    blocks = start.file.card.blocks
+    whole, left = sum(block.megaflops for block in blocks), 0.0
+    shares: dict[str, float] = {}
+    for block in reversed(blocks):
+        left += block.megaflops
+        if block.parameters:
+            shares[block.name] = left / whole
+    names = [block.name for block in blocks]
+    trainable = [name for name in shares if name not in (names[0], names[-1])]
+    found = [
+        min((name for name in trainable if shares[name] <= most), key=names.index, default=None)
+        for most in SHARES
+    ]
+    return [name for name in dict.fromkeys(found) if name is not None]
+
+
+def _room(depth: Depth, photos: int, bench: Bench) -> int:
+    """Views of all photos for which the cache has room."""
+    room = min(limit_bytes(), free_bytes(bench.cache))
+    return int(room // max(1, depth.map_bytes * photos))
+
+
+def _measured(start: Start, images: StageImages, bench: Bench) -> Depth:
+    """What training from this block takes, by a batch of the photos."""
+    rows = np.resize(images.rows["train"], BATCH_SIZE)
+    photos = np.ascontiguousarray(images.store.pixels[rows])
+    parent = frozen_parent(start, photos, bench)
+    network, engine = parent.prefix.network, parent.engine
+    digests = np.resize(digests_of(images, "train"), BATCH_SIZE)
+    augmentation = deeper_recipe(1, VIEWS, False).augment
+
+    def view() -> Tensor:
+        pixels = make_view(torch.from_numpy(photos), digests, augmentation, 1)
+        return torch.from_numpy(engine.compute(pixels.numpy()))
+
+    maps = view()
+    features = (maps.permute(0, 3, 1, 2) if maps.dim() == 4 else maps).to(bench.device)
+    rest = split_at(network, parent.prefix.cuts[-1])[1].train()
+    hold_statistics(rest)
+    labels = torch.zeros(BATCH_SIZE, dtype=torch.int64, device=bench.device)
+
+    def step() -> None:
+        functional.cross_entropy(rest(features), labels).backward()  # type: ignore[no-untyped-call]
+        for parameter in rest.parameters():
+            parameter.grad = None
+
+    return Depth(
+        train_from=start.train_from,
+        view_seconds=_fastest(view) / BATCH_SIZE,
+        step_seconds=_fastest(step),
+        judge_seconds=_fastest(lambda: _judge(rest, features)) / BATCH_SIZE,
+        map_bytes=maps[0].numel() * maps.element_size(),
+    )
+
+
+@torch.no_grad()
+def _judge(rest: nn.Sequential, features: Tensor) -> None:
+    rest.eval()(features)
+    rest.train()
+    hold_statistics(rest)
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    seconds: list[float] = []
+    for _ in range(2):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
