@@ -273,7 +273,7 @@ def _small(draw: int, data: Path, work: Path, split: int) -> Deal:
 def one_split(each: PhotoSet, deal: Deal, reference: Reference, work: Path) -> tuple[list[Result], list[str]]:
     """(both calls of adapt and the references, what adapt refused)."""
     place = work / "photos"
-    _copy(deal, place)
+    copy_photos(deal, place)
     made: dict[str, Adapted] = {}
     errors = []
     for who, parent in ((DEFAULT, None), (NAMED, REAL_PARENT)):
@@ -292,7 +292,7 @@ def one_split(each: PhotoSet, deal: Deal, reference: Reference, work: Path) -> t
     return [*results, *references.values(), _commonest(photos)], errors
 
 
-def _copy(deal: Deal, place: Path) -> None:
+def copy_photos(deal: Deal, place: Path) -> None:
     """Copies, since a hard link would change the times of the data set's own files."""
     shutil.rmtree(place, ignore_errors=True)
     for key, path in deal.items():

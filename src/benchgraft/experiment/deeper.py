@@ -5,8 +5,9 @@ The plan is made before training, from a short measurement, and carried out as i
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,19 +19,23 @@ from torch.nn import functional
 
 from ..cache import free_bytes, limit_bytes
 from ..config.choices import Fit
+from ..config.network import Frame
 from ..config.recipe import Recipe
 from ..config.requests import AdaptRequest
 from ..errors import RequestError, StorageError
-from ..files import digest_bytes, write_whole
+from ..files import digest_array, digest_bytes, write_whole
 from ..networks.contract import split_at
 from ..networks.freeze import hold_statistics
+from ..photos.decode import Pixels, decode
+from ..photos.formats import Undecodable
 from ..runfolder.ledger import dump_json
 from ..runfolder.records import PLAN_FILE, Depth, PlanRecord
-from ..store.classes import StageImages
+from ..store.sides import TEST, TRAIN, VALIDATION
+from ..store.split import Digests
 from ..training.batches import make_view, steps_per_epoch
 from .bench import Bench
 from .folder import BATCH_SIZE, Start, deeper_recipe
-from .images import digests_of
+from .photos import Listed
 from .prefixes import frozen_parent
 
 FORMAT = 1
@@ -41,13 +46,17 @@ VIEWS = 6
 EPOCHS, LEAST_EPOCHS = 12, 6
 STEPS = 48
 """At least, which few photos have in more epochs."""
+ENOUGH = 0.3
+"""Share of a parent's operations that is a good part."""
 _SPARE = 3.0
 """Seconds for what is not measured: testing, and writing the model file."""
+_READING = 0.004
+"""Seconds a photo for what comes before training: decoding, looking for copies, features for the head."""
 
 
-def default_plan(start: Start, fit: Fit, images: StageImages) -> PlanRecord:
+def default_plan(start: Start, fit: Fit, train_photos: int) -> PlanRecord:
     """From the block that the user names, for as long as it takes."""
-    epochs = _epochs(images, EPOCHS)
+    epochs = _epochs(train_photos, EPOCHS)
     return PlanRecord(
         parent=str(start.parent),
         weights=str(start.weights) if start.weights else None,
@@ -61,27 +70,23 @@ def default_plan(start: Start, fit: Fit, images: StageImages) -> PlanRecord:
 
 
 def timed_plan(
-    start: Start, fit: Fit, images: StageImages, minutes: float, spent: float, bench: Bench
+    starts: Sequence[Start], fit: Fit, listed: Listed, minutes: float, spent: float, bench: Bench
 ) -> PlanRecord | None:
     """What fits into `minutes`, of which `spent` seconds are gone; None: nothing does.
 
-    start: with the one block to train from, or with the head alone, and then it is found. A plan that was
-    made before for the same photos, parent and minutes on this machine's threads is taken again.
+    starts: parents, the one that suits the photos best first. Another one is taken if more of it can train in
+    that time. A start whose first block to train is not its head is planned from there. A plan that was made
+    before for the same photos, parents and minutes on as many threads is taken again.
     """
-    facts: list[object] = [
-        FORMAT,
-        minutes,
-        fit,
-        start.train_from,
-        start.file.card.model_digest,
-        images.digest,
-    ]
+    listing = listed.listing
+    facts: list[object] = [FORMAT, minutes, fit, digest_array(listing.digests), digest_array(listed.sides)]
+    facts += [[start.train_from, start.file.card.model_digest] for start in starts]
     facts += [str(bench.device), bench.environment.threads, bench.environment.versions]
     place = bench.cache / "plans" / f"{digest_bytes(dump_json(facts).encode())}.json"
     try:
         return read_plan(place)
     except RequestError:
-        plan = _fitting(start, fit, images, minutes, spent, bench)
+        plan = _best_of(starts, fit, listed, minutes, time.perf_counter() - spent, bench)
     if plan is not None:
         try:
             write_whole(place, plan.model_dump_json())
@@ -105,7 +110,15 @@ def read_plan(path: Path) -> PlanRecord:
 def as_planned(request: AdaptRequest, plan: PlanRecord) -> AdaptRequest:
     """The request with what the plan says."""
     weights = Path(plan.weights) if plan.weights else None
-    return replace(request, parent=plan.parent, weights=weights, fit=plan.fit, train_from=plan.train_from)
+    return replace(
+        request,
+        parent=plan.parent,
+        weights=weights,
+        fit=plan.fit,
+        train_from=plan.train_from,
+        minutes=0.0,
+        plan=None,
+    )
 
 
 def recipe_of_plan(plan: PlanRecord, is_uneven: bool) -> Recipe:
@@ -122,29 +135,48 @@ def seconds_of(depth: Depth, views: int, epochs: int, counts: dict[str, int]) ->
     return frozen + steps + judged + _SPARE
 
 
-def _epochs(images: StageImages, epochs: int) -> int:
-    return max(epochs, -(-STEPS // steps_per_epoch(len(images.rows["train"]), BATCH_SIZE)))
+def _epochs(train_photos: int, epochs: int) -> int:
+    return max(epochs, -(-STEPS // steps_per_epoch(train_photos, BATCH_SIZE)))
+
+
+def _best_of(
+    starts: Sequence[Start], fit: Fit, listed: Listed, minutes: float, began: float, bench: Bench
+) -> PlanRecord | None:
+    """The first parent of which a good part trains, else the one of which the largest part does."""
+    best: tuple[float, PlanRecord | None] = (0.0, None)
+    for start in starts:
+        plan = _fitting(start, fit, listed, minutes, began, bench)
+        share = shares(start).get(plan.train_from, 0.0) if plan else 0.0
+        if plan and share >= best[0]:
+            best = share, plan
+        if share >= ENOUGH:
+            break
+    return best[1]
 
 
 def _fitting(
-    start: Start, fit: Fit, images: StageImages, minutes: float, spent: float, bench: Bench
+    start: Start, fit: Fit, listed: Listed, minutes: float, began: float, bench: Bench
 ) -> PlanRecord | None:
     """The deepest that has all epochs and views; else the shallowest, with fewer."""
-    counts = {split: len(rows) for split, rows in images.rows.items()}
-    began = time.perf_counter()
+    sides = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+    counts = {split: int((listed.sides == side).sum()) for split, side in sides.items()}
     blocks = [start.train_from] if start.is_deeper else candidates(start)
-    measured = [_measured(replace(start, train_from=block), images, bench) for block in blocks]
-    seconds = 60 * minutes - spent - (time.perf_counter() - began)
-    full, least = _epochs(images, EPOCHS), _epochs(images, LEAST_EPOCHS)
+    sample = _sample(listed, start.file.card.network.frame(fit))
+    if sample is None or not counts["train"]:
+        return None
+    measured = [_measured(replace(start, train_from=block), *sample, bench) for block in blocks]
+    seconds = 60 * minutes - (time.perf_counter() - began) - _READING * sum(counts.values())
+    full, least = _epochs(counts["train"], EPOCHS), _epochs(counts["train"], LEAST_EPOCHS)
     for depths, epochs in ((measured, full), (measured[::-1], least)):
         for depth in depths:
             views = min(VIEWS, epochs, _room(depth, sum(counts.values()), bench))
-            while views and seconds_of(depth, views, epochs, counts) > seconds:
+            while views > 1 and seconds_of(depth, views, epochs, counts) > seconds:
                 views = views // 2 if epochs == least else 0
-            if views:
-                return default_plan(replace(start, train_from=depth.train_from), fit, images).model_copy(
+            if views > 1:
+                deeper = replace(start, train_from=depth.train_from)
+                return default_plan(deeper, fit, counts["train"]).model_copy(
                     update={
-                        "views": max(2, views),
+                        "views": views,
                         "epochs": epochs,
                         "seconds": seconds_of(depth, views, epochs, counts),
                         "minutes": minutes,
@@ -154,19 +186,40 @@ def _fitting(
     return None
 
 
-def candidates(start: Start) -> list[str]:
-    """Blocks from which to train, the deepest first; none where nothing is known of the network's blocks."""
+def _sample(listed: Listed, frame: Frame) -> tuple[Pixels, Digests] | None:
+    """A batch of training photos as a network takes them, with their digests; None: none can be decoded."""
+    listing = listed.listing
+    rule, pixels, digests = listing.rule(frame), [], []
+    for row in np.flatnonzero(listed.sides == TRAIN)[: 2 * BATCH_SIZE].tolist():
+        with contextlib.suppress(Undecodable, OSError):
+            pixels.append(decode(listing.source.samples[row].path.read_bytes(), rule)[0])
+            digests.append(listing.digests[row])
+        if len(pixels) == BATCH_SIZE:
+            break
+    if not pixels:
+        return None
+    rows = np.resize(np.arange(len(pixels)), BATCH_SIZE)
+    return np.stack(pixels)[rows], np.array(digests, np.uint64)[rows]
+
+
+def shares(start: Start) -> dict[str, float]:
+    """Block -> the part of the network's operations that is done from there on; of blocks with weights."""
     blocks = start.file.card.blocks
     whole, left = sum(block.megaflops for block in blocks), 0.0
-    shares: dict[str, float] = {}
+    found: dict[str, float] = {}
     for block in reversed(blocks):
         left += block.megaflops
         if block.parameters:
-            shares[block.name] = left / whole
-    names = [block.name for block in blocks]
-    trainable = [name for name in shares if name not in (names[0], names[-1])]
+            found[block.name] = left / whole
+    return found
+
+
+def candidates(start: Start) -> list[str]:
+    """Blocks from which to train, the deepest first; none where nothing is known of the network's blocks."""
+    names, share_of = [block.name for block in start.file.card.blocks], shares(start)
+    trainable = [name for name in share_of if name not in (names[0], names[-1])]
     found = [
-        min((name for name in trainable if shares[name] <= most), key=names.index, default=None)
+        min((name for name in trainable if share_of[name] <= most), key=names.index, default=None)
         for most in SHARES
     ]
     return [name for name in dict.fromkeys(found) if name is not None]
@@ -178,13 +231,10 @@ def _room(depth: Depth, photos: int, bench: Bench) -> int:
     return int(room // max(1, depth.map_bytes * photos))
 
 
-def _measured(start: Start, images: StageImages, bench: Bench) -> Depth:
+def _measured(start: Start, photos: Pixels, digests: Digests, bench: Bench) -> Depth:
     """What training from this block takes, by a batch of the photos."""
-    rows = np.resize(images.rows["train"], BATCH_SIZE)
-    photos = np.ascontiguousarray(images.store.pixels[rows])
     parent = frozen_parent(start, photos, bench)
     network, engine = parent.prefix.network, parent.engine
-    digests = np.resize(digests_of(images, "train"), BATCH_SIZE)
     augmentation = deeper_recipe(1, VIEWS, False).augment
 
     def view() -> Tensor:

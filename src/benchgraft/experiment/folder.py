@@ -130,6 +130,8 @@ class FolderArm:
     recipe: Recipe
     start: Start | None = None
     """None: random weights."""
+    parent_stage: str = "parent"
+    """What the stage is called that stands for what it starts from."""
     network: NetworkSpec | None = None
     """Of random weights; None: the paper's."""
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -148,8 +150,7 @@ def folder_experiment(
     for arm in arms:
         start, parent = arm.start, None
         if start is not None:
-            number = f"_{len(parents) + 1}" if parents else ""
-            parent = parents.setdefault(start.name, f"parent{number}")
+            parent = parents.setdefault(start.name, arm.parent_stage)
             stages[parent] = Stage(data=PHOTOS, model_file=start.name, recipe=arm.recipe)
         stages[arm.stage] = Stage(
             data=PHOTOS,

@@ -231,7 +231,8 @@ def _deeper(result: Adapted) -> list[Block]:
         return []
     paid = "paid" if verdict.kept_deeper else "did not pay for certain, and the head alone is kept"
     expected = "" if plan.seconds is None else f", {seconds(plan.seconds)} by the plan"
-    difference = f"{verdict.difference:+.3f} +- {verdict.standard_error:.3f}"
+    error = "" if verdict.standard_error is None else f" +- {verdict.standard_error:.3f}"
+    difference = f"{verdict.difference:+.3f}{error}"
     return [
         Heading(f"Training from {plan.train_from} on {paid}"),
         Lines(

@@ -23,7 +23,8 @@ from ..statistics.estimates import (
 from .accuracy import answers_of, difference, is_of_same_images, over_sources
 from .speed import mean_seconds, same_machine, seconds_of
 
-LEAST_PARENTS = 2
+LEAST_STARTS = 2
+"""Parents, or depths from which one trains."""
 
 
 class ArmRow(Part):
@@ -100,14 +101,15 @@ class Ways(Part):
 
 
 def ways(folder: RunFolder) -> Ways | None:
-    """Of scratch and transfer from several parents, on the same test photos, as far as they have runs.
+    """Of scratch and transfer from several parents, or depths of one, on the same test photos, as far as they
+    have runs.
 
     None for a study, which has a question of its own, and where there are no such ways.
     """
     arms = [arm for arm in folder.arms.values() if arm.runs]
     scratch = folder.scratch
-    parents = {arm.runs[0].parent_digest for arm in arms if arm is not scratch}
-    if folder.experiment.config.get("study") or scratch not in arms or len(parents) < LEAST_PARENTS:
+    starts = {(arm.runs[0].parent_digest, *arm.runs[0].frozen) for arm in arms if arm is not scratch}
+    if folder.experiment.config.get("study") or scratch not in arms or len(starts) < LEAST_STARTS:
         return None
     assert scratch is not None
     firsts = scratch.once_a_seed

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from ..runfolder.runs import SCRATCH
 from ..statistics.estimates import BreakEven
 from .blocks import Block, Grid, Heading, Lines, numbers
 from .ways import ArmRow, Ways
 from .words import capital, estimate, ordinal, per_cent, points, seconds, times
 
+MATTERS = 0.01
+"""A smaller difference of accuracy is none that would change a decision."""
 _COUNTS = {3: "three", 4: "four", 5: "five", 6: "six"}
 
 
@@ -16,7 +20,8 @@ def ways_answer(found: Ways, where: str) -> list[str]:
     best, others = found.rows[0], found.rows[1:]
     rivals = [row for row in others if not found.pair(best.arm, row.arm).is_shown]
     which = _several(found, [best, *rivals], where) if rivals else _one(found, where)
-    return [which, *_beyond(found), _times(found), *_fastest(found, rivals), *_unknown(found)]
+    stakes = _stakes(found, _decided(found, rivals))
+    return [which, *stakes, *_beyond(found), _times(found), *_fastest(found, rivals), *_unknown(found)]
 
 
 def ways_blocks(found: Ways) -> list[Block]:
@@ -67,11 +72,51 @@ def _several(found: Ways, leaders: list[ArmRow], where: str) -> str:
     if any(row.runs < 2 for row in found.rows):
         return f"One run an arm cannot tell which one gets the most test photos right{where}: {names}."
     cannot = f"these runs cannot tell which gets the most test photos right{where}: {names}"
-    quick = _quickest(found, leaders)
-    if quick is None:
-        return f"{capital(cannot)}; nor which of them takes the least time."
-    pays = "" if quick.arm == SCRATCH else f", and {_pays(found, quick)}"
-    return f"{capital(way(found, quick))} takes the least time of those that may be best{pays}; {cannot}."
+    taken = _decided(found, leaders[1:])
+    pays = "" if taken.arm == SCRATCH else f", and {_pays(found, taken)}"
+    if taken is _quickest(found, leaders):
+        return f"{capital(way(found, taken))} takes the least time of those that may be best{pays}; {cannot}."
+    if taken is leaders[0]:
+        return f"{capital(way(found, taken))} got the most test photos right{pays}; {cannot}."
+    near = "takes the least time of those less than a point behind the best"
+    return f"{capital(way(found, taken))} {near}{pays}; {cannot}."
+
+
+def _decided(found: Ways, rivals: list[ArmRow]) -> ArmRow:
+    """What the answer advises: of those that may be best, and were less than a point behind, the quickest."""
+    best = found.rows[0]
+    near = [row for row in rivals if best.accuracy.value - row.accuracy.value < MATTERS]
+    return _quickest(found, [best, *near]) or best
+
+
+def _stakes(found: Ways, decided: ArmRow) -> list[str]:
+    """What the advice costs if it is wrong, and how many test photos would tell."""
+    lost: list[tuple[float, float, float, ArmRow]] = []
+    for row in found.rows:
+        if row is decided:
+            continue
+        pair = found.pair(decided.arm, row.arm)
+        value = pair.beyond
+        if value.low is None or value.high is None:
+            return []
+        ours = pair.first == decided.arm
+        worst = -value.low if ours else value.high
+        half = (value.high - value.low) / 2
+        lost.append((worst, -value.value if ours else value.value, half, row))
+    worst, likely, half, rival = max(lost, key=lambda entry: entry[0])
+    name, here = way(found, rival), found.rows[0].tested
+    if worst <= 0:
+        return [f"No other way is better, for all that these intervals say; the nearest is {name}."]
+    told = f"If that is wrong, it costs at most {100 * worst:.1f} points on other photos, against {name}"
+    if abs(likely) < MATTERS:
+        return [f"{told}; in these runs the two differ by less than a point."]
+    if not found.by_photo:
+        return [f"{told}."]
+    needed = math.ceil(here * (half / abs(likely)) ** 2)
+    return [
+        f"{told}; about {needed:,} test photos in place of {here:,} would tell the two apart, if the "
+        f"difference stays at {100 * abs(likely):.1f} points."
+    ]
 
 
 def _beyond(found: Ways) -> list[str]:

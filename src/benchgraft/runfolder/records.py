@@ -315,8 +315,8 @@ class VerdictRecord(Record):
     """Of what trained more, calibrated."""
     difference: float
     """Of the second to the first, photo by photo."""
-    standard_error: float
-    """Of the difference."""
+    standard_error: float | None
+    """Of the difference; None: one photo has none."""
     bar: float
     """So many standard errors below zero it must be."""
     head_accuracy: float

@@ -59,7 +59,7 @@ from ..photos.decode import Pixels
 from ..report.answers import Adapted, ClassChange
 from ..report.profile import leave_profile
 from ..report.words import retried
-from ..runfolder.records import PlanRecord
+from ..runfolder.records import PLAN_FILE, PlanRecord
 from ..runfolder.seal import seal
 from ..store.packing import Listing
 from ..training.feature_stream import FeatureStream
@@ -95,6 +95,9 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     if has_choice(request):
         choice = choose_parent(request.parent, request.weights, request.fit, listed, bench)
         request = replace(request, parent=choice.parent, fit=choice.fit)
+    if request.minutes:
+        plan = _timed_plan(request, choice, listed(), began, bench)
+        request = as_planned(request, plan) if plan else replace(request, train_from=None, minutes=0.0)
     job = _job(request, bench.cache, choice)
     stream = _stream(job, listed, bench)
     photos = user_photos(job.request, [job.start], bench, job.default_place, stream)
@@ -102,8 +105,8 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     if job.start.is_updated:
         changed = class_changes(job.request, job.start.file, job.rename, photos)
         photos = replace(photos, notes=[*photos.notes, *changed])
-    if job.is_deeper and plan is None:
-        plan = _plan(job, photos, time.perf_counter() - began, bench)
+    if job.start.is_deeper and plan is None:
+        plan = default_plan(job.start, photos.config.fit, len(photos.images.rows["train"]))
     experiment = _experiment(job, photos, plan)
     bench = replace(bench, folder=_place(job, photos, experiment))
     if bench.folder not in (job.default_place, job.request.run_folder):
@@ -125,8 +128,6 @@ class _Job:
     """Name of a class in the old model -> its name now."""
     default_place: Path
     """The run folder where none is named and no other run has it."""
-    is_deeper: bool
-    """Whether more than the head is to train, if it fits."""
     choice: Choice | None
     """How the parent was found; None: it was named, or is the model to update."""
 
@@ -135,7 +136,7 @@ def _stream(job: _Job, listed: Callable[[], Listed | None], bench: Bench) -> Pho
     """For a head on frozen features, which needs no pixels; None: they are kept, and trained on."""
     start, request = job.start.head_alone, job.request
     card = start.file.card
-    if job.start.is_papers or (job.is_deeper and _has_room_for_pixels(card.network.side, listed())):
+    if job.start.is_papers or (job.start.is_deeper and _has_room_for_pixels(card.network.side, listed())):
         return None
 
     def listing() -> Listing:
@@ -170,9 +171,8 @@ def _job(request: AdaptRequest, cache: Path, choice: Choice | None) -> _Job:
     check_target(target)
     default = Path("runs") / f"adapt-{name_of(request.folder)}"
     check_target(request.run_folder or default, is_folder=True, option="--run-folder")
-    is_deeper = request.minutes > 0 or start.is_deeper
     rename = resolve_renames(request.rename or (), card.class_names)
-    return _Job(request, start, target, rename, default, is_deeper, choice)
+    return _Job(request, start, target, rename, default, choice)
 
 
 def _refuse_to_replace(job: _Job, photos: UserPhotos) -> None:
@@ -191,17 +191,22 @@ def _refuse_to_replace(job: _Job, photos: UserPhotos) -> None:
         )
 
 
-def _plan(job: _Job, photos: UserPhotos, spent: float, bench: Bench) -> PlanRecord | None:
-    """Of what trains beside the head; None: nothing fits into the minutes, and that is told."""
-    if job.start.is_papers:
+def _timed_plan(
+    request: AdaptRequest, choice: Choice | None, listed: Listed | None, began: float, bench: Bench
+) -> PlanRecord | None:
+    """Of what trains beside the head; None: nothing can in these minutes, and why is told."""
+    tried = sorted(choice.record.tried, key=lambda each: each.error) if choice and choice.record else []
+    others = [] if request.train_from or request.weights else [each.parent for each in tried]
+    names = dict.fromkeys([str(request.parent), *others] if request.parent else others)
+    starts = [start_of(name, bench.cache, request.weights, request.train_from) for name in names]
+    real = [start for start in starts if not start.is_papers]
+    if listed is None or not real or starts[0].is_papers:
         bench.events.say("note: the paper's network keeps its recipe, whatever the minutes")
         return None
-    fit, minutes = photos.config.fit, job.request.minutes
-    if not minutes:
-        return default_plan(job.start, fit, photos.images)
-    plan = timed_plan(job.start, fit, photos.images, minutes, spent, bench)
+    spent = time.perf_counter() - began
+    plan = timed_plan(real, request.fit or "letterbox", listed, request.minutes, spent, bench)
     if plan is None:
-        bench.events.say(f"note: the head alone trains: {minutes:g} minutes are too few for more")
+        bench.events.say(f"note: the head alone trains: {request.minutes:g} minutes are too few for more")
     return plan
 
 
@@ -246,7 +251,7 @@ def _adapt(
 ) -> Adapted:
     images = photos.images
     account = Account(bench.folder)
-    account.begin(experiment, _command(job, photos, bench.folder))
+    account.begin(experiment, _command(job, photos, bench.folder, plan))
     account.take(job.start.name)
     if job.choice and job.choice.record:
         account.tell_choice(job.choice.record)
@@ -285,7 +290,7 @@ def _adapt(
     return result.model_copy(update={"plan": plan, "verdict": made.verdict})
 
 
-def _command(job: _Job, photos: UserPhotos, place: Path) -> list[str]:
+def _command(job: _Job, photos: UserPhotos, place: Path, plan: PlanRecord | None) -> list[str]:
     """The command line that does this, for the account."""
     start = job.start
     asked = replace(
@@ -301,4 +306,6 @@ def _command(job: _Job, photos: UserPhotos, place: Path) -> list[str]:
         weights=start.weights,
         update=Path(start.name) if start.is_updated else None,
     )
+    if plan is not None:
+        asked = replace(asked, plan=place / PLAN_FILE, parent=None, weights=None, fit=None, train_from=None)
     return command_line("adapt", asked)

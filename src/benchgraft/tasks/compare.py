@@ -145,17 +145,24 @@ def _arms(request: CompareRequest, starts: Sequence[Start], photos: UserPhotos) 
         elif start.is_solved:
             recipe = solved_recipe(are_uneven(labels))
         else:
-            recipe = recipe_of_plan(default_plan(start, photos.config.fit, photos.images), are_uneven(labels))
-        name = TRANSFER if len(starts) == 1 else _name(start)
-        found.append(FolderArm(name, STAGE if number == 1 else f"{STAGE}_{number}", recipe, start))
+            recipe = recipe_of_plan(default_plan(start, photos.config.fit, len(labels)), are_uneven(labels))
+        stage = STAGE if number == 1 else f"{STAGE}_{number}"
+        if len(starts) == 1:
+            found.append(FolderArm(TRANSFER, stage, recipe, start))
+        else:
+            found.append(FolderArm(_name(start), stage, recipe, start, _parent(start)))
     return [*found, scratch]
+
+
+def _parent(start: Start) -> str:
+    """Its name, or that of its file."""
+    return str(start.parent) if start.parent != start.name else Path(start.name).name
 
 
 def _name(start: Start) -> str:
     """Of an arm among several."""
-    parent = str(start.parent) if start.parent != start.name else Path(start.name).stem
     is_default = start.train_from == first_to_train(start.file)
-    return parent if is_default else f"{parent} from {start.train_from}"
+    return _parent(start) if is_default else f"{_parent(start)} from {start.train_from}"
 
 
 def _command(request: CompareRequest, starts: Sequence[Start], photos: UserPhotos, place: Path) -> list[str]:
