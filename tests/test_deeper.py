@@ -12,11 +12,13 @@ import torch
 from invented import TINY
 from photos import write_photos
 from torch.nn import functional
+from typer.testing import CliRunner
 
 from benchgraft import adapt, compare, predict
+from benchgraft.cli import app
 from benchgraft.config.network import NetworkSpec
 from benchgraft.config.recipe import Augmentation
-from benchgraft.errors import ConfigError, Interrupted, RequestError
+from benchgraft.errors import ConfigError, Interrupted, RequestError, UserError
 from benchgraft.events import TaskAdvanced, TaskStarted
 from benchgraft.experiment import deeper
 from benchgraft.experiment.deeper import candidates, seconds_of
@@ -167,6 +169,14 @@ def test_a_block_that_there_is_not_is_told_with_those_that_there_are(photos, tin
     (tmp_path / "p.json").write_text("{}")
     with pytest.raises(RequestError, match="is no plan of adapt"):
         adapt(photos, tmp_path / "m", plan=tmp_path / "p.json", cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("word", ["--freeze", "--freeze=stem"])
+def test_the_old_name_of_the_option_answers_with_the_new_one(photos, word):
+    for verb in ("adapt", "compare"):
+        with pytest.raises(UserError, match="--freeze is no option any more") as refused:
+            CliRunner().invoke(app, [verb, str(photos), word], catch_exceptions=False)
+        assert "--train-from BLOCK" in str(refused.value)
 
 
 # --- the parts ----------------------------------------------------------------------------------------------

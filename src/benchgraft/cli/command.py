@@ -9,6 +9,7 @@ from typing import Any
 
 import typer.core
 
+from ..config.requests import RENAMED
 from ..errors import UserError
 
 
@@ -23,6 +24,7 @@ class Command(typer.core.TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Raises UserError for an empty path, which would stand for the present folder."""
         words = list(args)
+        self._refuse_old_names(words)
         rest = list(super().parse_args(ctx, args))
         paths = [path for value in ctx.params.values() for path in _paths(value)]
         for before, word in zip([str(self.name), *words], words, strict=False):
@@ -32,6 +34,15 @@ class Command(typer.core.TyperCommand):
                     "is a variable not set? leave the option out; the present folder is written .",
                 )
         return rest
+
+    def _refuse_old_names(self, words: list[str]) -> None:
+        """Raises UserError for an option of an earlier version, with what takes its place."""
+        known = {name for parameter in self.params for name in parameter.opts}
+        for word in words:
+            option = word.partition("=")[0]
+            name = option.removeprefix("--").replace("-", "_")
+            if option.startswith("--") and option not in known and name in RENAMED:
+                raise UserError(f"{option} is no option any more", RENAMED[name])
 
 
 def _paths(value: object) -> list[Path]:

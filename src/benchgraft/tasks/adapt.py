@@ -306,6 +306,6 @@ def _command(job: _Job, photos: UserPhotos, place: Path, plan: PlanRecord | None
         weights=start.weights,
         update=Path(start.name) if start.is_updated else None,
     )
-    if plan is not None:
+    if plan is not None and not start.is_updated:
         asked = replace(asked, plan=place / PLAN_FILE, parent=None, weights=None, fit=None, train_from=None)
     return command_line("adapt", asked)
