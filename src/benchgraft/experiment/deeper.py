@@ -50,8 +50,8 @@ ENOUGH = 0.3
 """Share of a parent's operations that is a good part."""
 _SPARE = 3.0
 """Seconds for what is not measured: testing, and writing the model file."""
-_READING = 0.004
-"""Seconds a photo for what comes before training: decoding, looking for copies, features for the head."""
+_READING = 0.003
+"""Seconds a photo for decoding, and for looking for copies."""
 
 
 def default_plan(start: Start, fit: Fit, train_photos: int) -> PlanRecord:
@@ -165,7 +165,10 @@ def _fitting(
     if sample is None or not counts["train"]:
         return None
     measured = [_measured(replace(start, train_from=block), *sample, bench) for block in blocks]
-    seconds = 60 * minutes - (time.perf_counter() - began) - _READING * sum(counts.values())
+    # The head alone comes first, and wants the features of every photo at the network's end.
+    whole = measured[-1].view_seconds / (1 - shares(start).get(measured[-1].train_from, 0.0))
+    before = sum(counts.values()) * (_READING + whole)
+    seconds = 60 * minutes - (time.perf_counter() - began) - before
     full, least = _epochs(counts["train"], EPOCHS), _epochs(counts["train"], LEAST_EPOCHS)
     for depths, epochs in ((measured, full), (measured[::-1], least)):
         for depth in depths:
