@@ -28,15 +28,14 @@ from benchgraft.config.experiment import Experiment
 from benchgraft.config.requests import CompareRequest
 from benchgraft.experiment.attempts import RunDivergedError
 from benchgraft.experiment.bench import Bench, make_bench
-from benchgraft.experiment.folder import STAGE, FolderArm, epochs_for, folder_experiment, recipe_of, start_of
-from benchgraft.experiment.photos import user_photos
+from benchgraft.experiment.folder import STAGE
 from benchgraft.experiment.run import Run as StageRun
 from benchgraft.experiment.stage import run_stage
 from benchgraft.runfolder.ledger import environment, now
 from benchgraft.runfolder.records import RunRecord
 from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.store.classes import StageImages
-from benchgraft.tasks.compare import COMPARED_STEPS
+from benchgraft.tasks.compare import arranged
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ARMS = ("scratch", "transfer")
@@ -125,15 +124,8 @@ def carry_out(
 
 def _prepared(place: Path, bench: Bench, seed: int) -> tuple[Experiment, StageImages]:
     """As `compare` has it, but that nobody is asked whether photos were seen before."""
-    request = checked(CompareRequest, folder=place, overlap="keep")
-    start = start_of(request.parent, bench.cache)
-    photos = user_photos(request, [start], bench, bench.folder)
-    epochs = epochs_for(COMPARED_STEPS, len(photos.images.rows["train"]))
-    arms = [
-        FolderArm("transfer", STAGE, recipe_of("transfer", epochs), start),
-        FolderArm("scratch", "scratch", recipe_of("scratch", epochs)),
-    ]
-    experiment = folder_experiment(photos.config, arms, seed=seed)
+    request = checked(CompareRequest, folder=place, parent="paper", runs=1, seed=seed, overlap="keep")
+    experiment, photos, _ = arranged(request, bench)
     return experiment, photos.images
 
 

@@ -23,6 +23,8 @@ from ..statistics.estimates import (
 from .accuracy import answers_of, difference, is_of_same_images, over_sources
 from .speed import mean_seconds, same_machine, seconds_of
 
+MATTERS = 0.01
+"""A smaller difference of accuracy is none that would change a decision."""
 LEAST_STARTS = 2
 """Parents, or depths from which one trains."""
 
@@ -90,6 +92,31 @@ class Ways(Part):
     pairs: list[PairRow]
     by_photo: bool
     """Whether other photos are told by photo, as if each were independent; else by source class."""
+    advised: str = ""
+    """The arm that the answer advises: of those that cannot be told from the best, and were less than a point
+    behind it, the quickest; where that cannot be told either, the best."""
+
+    @property
+    def rivals(self) -> list[ArmRow]:
+        """Arms that cannot be told from the best."""
+        best, *others = self.rows
+        return [row for row in others if not self.pair(best.arm, row.arm).is_shown]
+
+    def quickest(self, rows: Sequence[ArmRow]) -> ArmRow | None:
+        """The arm that takes the least time, if that is told apart from all others of these."""
+        timed = sorted(
+            (row for row in rows if row.first), key=lambda row: row.first.value if row.first else 0
+        )
+        if len(timed) < len(rows):
+            return None
+        ratios = [self.pair(timed[0].arm, row.arm).seconds_first for row in timed[1:]]
+        return timed[0] if all(ratio is not None and ratio.differs_from(1.0) for ratio in ratios) else None
+
+    def with_advice(self) -> Ways:
+        """The same, with what it advises."""
+        best = self.rows[0]
+        near = [row for row in self.rivals if best.accuracy.value - row.accuracy.value < MATTERS]
+        return self.model_copy(update={"advised": (self.quickest([best, *near]) or best).arm})
 
     def row(self, arm: str) -> ArmRow:
         """Of this arm."""
@@ -122,7 +149,7 @@ def ways(folder: RunFolder) -> Ways | None:
         rows=rows,
         pairs=[_pair(folder, *two, len(places)) for two in places],
         by_photo=_sources(over_sources(folder, firsts)) is None,
-    )
+    ).with_advice()
 
 
 def _row(folder: RunFolder, arm: Arm, scratch: Arm) -> ArmRow:

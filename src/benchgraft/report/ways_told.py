@@ -7,20 +7,17 @@ import math
 from ..runfolder.runs import SCRATCH
 from ..statistics.estimates import BreakEven
 from .blocks import Block, Grid, Heading, Lines, numbers
-from .ways import ArmRow, Ways
+from .ways import MATTERS, ArmRow, Ways
 from .words import capital, estimate, ordinal, per_cent, points, seconds, times
 
-MATTERS = 0.01
-"""A smaller difference of accuracy is none that would change a decision."""
 _COUNTS = {3: "three", 4: "four", 5: "five", 6: "six"}
 
 
 def ways_answer(found: Ways, where: str) -> list[str]:
     """Which one, and from when on; then what that rests on. where: what kind of test photos these are."""
-    best, others = found.rows[0], found.rows[1:]
-    rivals = [row for row in others if not found.pair(best.arm, row.arm).is_shown]
+    best, rivals = found.rows[0], found.rivals
     which = _several(found, [best, *rivals], where) if rivals else _one(found, where)
-    stakes = _stakes(found, _decided(found, rivals))
+    stakes = _stakes(found)
     return [which, *stakes, *_beyond(found), _times(found), *_fastest(found, rivals), *_unknown(found)]
 
 
@@ -72,9 +69,9 @@ def _several(found: Ways, leaders: list[ArmRow], where: str) -> str:
     if any(row.runs < 2 for row in found.rows):
         return f"One run an arm cannot tell which one gets the most test photos right{where}: {names}."
     cannot = f"these runs cannot tell which gets the most test photos right{where}: {names}"
-    taken = _decided(found, leaders[1:])
+    taken = found.row(found.advised)
     pays = "" if taken.arm == SCRATCH else f", and {_pays(found, taken)}"
-    if taken is _quickest(found, leaders):
+    if taken is found.quickest(leaders):
         return f"{capital(way(found, taken))} takes the least time of those that may be best{pays}; {cannot}."
     if taken is leaders[0]:
         return f"{capital(way(found, taken))} got the most test photos right{pays}; {cannot}."
@@ -82,15 +79,9 @@ def _several(found: Ways, leaders: list[ArmRow], where: str) -> str:
     return f"{capital(way(found, taken))} {near}{pays}; {cannot}."
 
 
-def _decided(found: Ways, rivals: list[ArmRow]) -> ArmRow:
-    """What the answer advises: of those that may be best, and were less than a point behind, the quickest."""
-    best = found.rows[0]
-    near = [row for row in rivals if best.accuracy.value - row.accuracy.value < MATTERS]
-    return _quickest(found, [best, *near]) or best
-
-
-def _stakes(found: Ways, decided: ArmRow) -> list[str]:
+def _stakes(found: Ways) -> list[str]:
     """What the advice costs if it is wrong, and how many test photos would tell."""
+    decided = found.row(found.advised)
     lost: list[tuple[float, float, float, ArmRow]] = []
     for row in found.rows:
         if row is decided:
@@ -148,7 +139,7 @@ def _times(found: Ways) -> str:
 
 def _fastest(found: Ways, rivals: list[ArmRow]) -> list[str]:
     """From when on the quickest arm pays, where that is not the one that the answer names."""
-    quick = _quickest(found, found.rows)
+    quick = found.quickest(found.rows)
     if quick is None or rivals or quick.arm in (SCRATCH, found.rows[0].arm):
         return []
     spent = quick.preparation_seconds
@@ -188,15 +179,6 @@ def _from(even: BreakEven) -> str:
         return f"from the {ordinal(even.low or 1)} retraining on at best, never at worst"
     interval = f" ({even.low:,} to {even.high:,})" if even.low != even.high else ""
     return f"from the {ordinal(even.first or 1)} retraining on{interval}"
-
-
-def _quickest(found: Ways, rows: list[ArmRow]) -> ArmRow | None:
-    """The arm that takes the least time, if that is told apart from all others of these."""
-    timed = sorted((row for row in rows if row.first), key=lambda row: row.first.value if row.first else 0.0)
-    if len(timed) < len(rows):
-        return None
-    ratios = [found.pair(timed[0].arm, row.arm).seconds_first for row in timed[1:]]
-    return timed[0] if all(ratio is not None and ratio.differs_from(1.0) for ratio in ratios) else None
 
 
 def _arms(found: Ways) -> Grid:

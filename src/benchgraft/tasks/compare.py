@@ -10,6 +10,7 @@ from typing import Unpack
 
 from ..config.checking import checked
 from ..config.choices import Fit
+from ..config.experiment import Experiment
 from ..config.network import NetworkSpec
 from ..config.options import CompareOptions
 from ..config.requests import CompareRequest
@@ -68,20 +69,13 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     place = request.run_folder or Path("runs") / f"compare-{name_of(request.folder)}"
     check_target(place, is_folder=True)
     bench = bench_for(request, place)
-    listed = functools.cache(lambda: list_folder(request, bench))
-    starts = _starts(request, listed, bench)
-    request = replace(request, fit=request.fit or _fit(starts, listed, bench))
-    # The gate looks at the smallest pictures, as the rounds do: all arms are judged by the same photos.
-    smallest_first = sorted(starts, key=lambda start: start.file.card.network.side)
-    photos = user_photos(request, smallest_first, bench, place)
+    experiment, photos, starts = arranged(request, bench)
     for line in photos.notes:
         bench.events.say(line)
-    arms = _arms(request, starts, photos)
-    experiment = folder_experiment(photos.config, arms, request.runs, request.seed, request.minutes)
     expected = plan(experiment, None, bench)
     fewer = f": {expected.rounds} of {request.runs} runs an arm fit" if expected.rounds < request.runs else ""
     bench.events.say(
-        f"{', '.join(arm.name for arm in arms)}: about {approximate(expected.seconds)} on this machine, of "
+        f"{', '.join(experiment.arms)}: about {approximate(expected.seconds)} on this machine, of "
         f"{request.minutes:g} minutes{fewer}"
     )
     command = list(request.command or _command(request, starts, photos, place))
@@ -92,6 +86,19 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     made = Compared(run_folder=place, summary=finish(place))
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.events.say)
     return made
+
+
+def arranged(request: CompareRequest, bench: Bench) -> tuple[Experiment, UserPhotos, list[Start]]:
+    """What will be run, on which photos, from which parents."""
+    listed = functools.cache(lambda: list_folder(request, bench))
+    starts = _starts(request, listed, bench)
+    request = replace(request, fit=request.fit or _fit(starts, listed, bench))
+    # The gate looks at the smallest pictures, as the rounds do: all arms are judged by the same photos.
+    smallest_first = sorted(starts, key=lambda start: start.file.card.network.side)
+    photos = user_photos(request, smallest_first, bench, bench.folder)
+    arms = _arms(request, starts, photos)
+    experiment = folder_experiment(photos.config, arms, request.runs, request.seed, request.minutes)
+    return experiment, photos, starts
 
 
 def _starts(request: CompareRequest, listed: Callable[[], Listed | None], bench: Bench) -> list[Start]:
