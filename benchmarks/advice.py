@@ -245,7 +245,7 @@ def _compared(cell: Cell, photos: Path, place: Path) -> tuple[str, bool]:
     if ways is not None:
         return ways.advised, not ways.rivals
     # Two arms: what the report's answer rests on.
-    [difference] = made.summary.differences
+    [difference] = made.summary.accuracy
     best = "transfer" if difference.together.value > 0 else SCRATCH
     return best, difference.together.differs_from(0.0)
 
