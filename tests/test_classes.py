@@ -203,7 +203,7 @@ def make_store(counts: dict[str, int]) -> Store:
         key="0" * 64,
         format="folder",
         folder=Path("nowhere"),
-        size=1,
+        frame=Frame(1),
         pixels=np.zeros((len(labels), 1, 1, 3), np.uint8),
         class_names=names,
         labels=labels,

@@ -71,7 +71,7 @@ def test_compare_answers_where_one_run_gives_no_model_and_a_resume_does_nothing_
     _diverge_at(monkeypatch, seed=1)
     told: list[str] = []
     where = {"runs": 3, "cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
-    made = compare(photos, **where, say=told.append)
+    made = compare(photos, parent="paper", **where, say=told.append)
     ledger = Ledger(tmp_path / "run")
     (gone,) = ledger.of_kind(DivergedRecord)
     assert (gone.stage, gone.arm, gone.seed, len(gone.diverged)) == ("scratch", "scratch", 1, 3)
@@ -87,7 +87,7 @@ def test_compare_answers_where_one_run_gives_no_model_and_a_resume_does_nothing_
     assert not list((tmp_path / "run").glob("checkpoints/*"))
     assert verify(tmp_path / "run").differences == []
     before = ledger.path.read_bytes()
-    compare(photos, **where)
+    compare(photos, parent="paper", **where)
     assert ledger.path.read_bytes() == before
     rows = [row for row in tidy.run_rows(ledger.records) if row["arm"] == "scratch"]
     assert [row["accuracy"] is None for row in rows] == [False, False, True]
@@ -95,7 +95,7 @@ def test_compare_answers_where_one_run_gives_no_model_and_a_resume_does_nothing_
 
 def test_compare_ends_well_where_no_scratch_run_gives_a_model(photos, tmp_path, monkeypatch):
     _absurd(monkeypatch, "scratch")
-    made = compare(photos, runs=2, cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    made = compare(photos, parent="paper", runs=2, cache=tmp_path / "cache", run_folder=tmp_path / "run")
     assert "No run of scratch gave a model, of 2" in " ".join(made.summary.answer)
     assert not any("planned runs" in line for line in made.summary.missing)
     assert (tmp_path / "run" / "report.html").is_file()
@@ -104,7 +104,7 @@ def test_compare_ends_well_where_no_scratch_run_gives_a_model(photos, tmp_path, 
 
 def test_a_second_attempt_is_counted_told_and_the_same_cold_and_warm(photos, tmp_path, monkeypatch):
     _absurd(monkeypatch, "transfer", saved_by_second=True)
-    made = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    made = compare(photos, parent="paper", runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
     runs = [run for run in Ledger(tmp_path / "run").of_kind(RunRecord) if run.arm == "transfer"]
     cold, warm = sorted(runs, key=lambda run: run.features == "cached")
     assert (cold.features, warm.features) == ("computed", "cached")

@@ -81,7 +81,7 @@ def test_a_listener_hears_tasks_epochs_the_run_and_its_record(photos, tmp_path):
 
 def test_every_event_can_be_sent_to_a_page(photos, tmp_path):
     heard: list[Event] = []
-    compare(photos, runs=1, **_where(tmp_path, listen=heard.append))
+    compare(photos, parent="paper", runs=1, **_where(tmp_path, listen=heard.append))
     for event in heard:
         assert type(event)(**json.loads(json.dumps(dataclasses.asdict(event)))) == event
     assert any(isinstance(event, Note) and event.line.startswith("scratch, seed 0") for event in heard)
@@ -97,7 +97,12 @@ def test_lines_and_progress_are_shown_beside_a_listener(photos, tmp_path):
 
     heard: list[Event] = []
     lines: list[str] = []
-    compare(photos, runs=1, **_where(tmp_path, listen=heard.append, say=lines.append, progress=Noting()))
+    compare(
+        photos,
+        parent="paper",
+        runs=1,
+        **_where(tmp_path, listen=heard.append, say=lines.append, progress=Noting()),
+    )
     assert lines == [event.line for event in heard if isinstance(event, Note)]
     assert tracked == [event.what for event in heard if isinstance(event, TaskStarted)]
 
@@ -223,7 +228,7 @@ def test_a_task_that_is_cancelled_before_it_begins_does_nothing(photos, tmp_path
     )
     calls: list[Callable[[], object]] = [
         lambda: adapt(photos, tmp_path / "n", **here, parent="paper"),
-        lambda: compare(photos, **compared),
+        lambda: compare(photos, parent="paper", **compared),
         lambda: prepare(tmp_path / "tiny.toml", tmp_path / "n", data=synthetic_data, **prepared),
         lambda: evaluate(
             tmp_path / "m", photos, include_trained=True, cache=tmp_path / "cache", cancel=cancel

@@ -32,7 +32,9 @@ def test_compare_returns_the_summary_that_its_report_shows(tmp_path, monkeypatch
     monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 5)
     photos = write_photos(tmp_path / "photos", {"red": 60, "green": 60})
     told: list[str] = []
-    made = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run", say=told.append)
+    made = compare(
+        photos, parent="paper", runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run", say=told.append
+    )
     text = (made.run_folder / "tables.json").read_text(encoding="utf-8")
     assert made.summary == type(made.summary).model_validate_json(text)
     assert {table.arm for table in made.summary.tables} >= {"scratch", "transfer"}
@@ -65,9 +67,10 @@ def test_compare_keeps_or_drops_test_photos_that_the_parent_has_seen(tmp_path, m
 def test_compare_says_how_the_command_line_does_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 5)
     photos = write_photos(tmp_path / "photos", {"red": 60, "green": 60})
-    made = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    made = compare(photos, parent="paper", runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
     rerun = made.summary.provenance.rerun
-    assert rerun.startswith(f"benchgraft compare {photos} --runs 1 --seed 0")
+    assert rerun.startswith(f"benchgraft compare {photos} --parent paper --minutes 15.0 ")
+    assert " --runs 1 --seed 0 " in rerun
     assert rerun.endswith(f"--out {tmp_path / 'run'}-again")
 
 

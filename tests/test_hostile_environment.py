@@ -60,7 +60,7 @@ COMMANDS = {
     "adapt": "adapt photos --parent paper --out disk/m.safetensors --run-folder disk/run "
     "--cache-dir disk/cache",
     "update": "adapt photos --update disk/model.safetensors --run-folder disk/run --cache-dir disk/cache",
-    "compare": "compare photos --runs 1 --out disk/run --cache-dir disk/cache",
+    "compare": "compare photos --parent paper --runs 1 --out disk/run --cache-dir disk/cache",
     "prepare": "prepare tiny.toml --data . --out disk/m.safetensors --run-folder disk/run"
     " --cache-dir disk/cache",
     "reproduce": "reproduce tiny.toml --data . --out disk/run --cache-dir disk/cache",
@@ -92,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "tiny.toml").write_text(EXPERIMENT)
     for words in (
         "adapt photos --out model.safetensors --run-folder run --cache-dir cache",
-        "compare photos --runs 1 --out done --cache-dir cache",
+        "compare photos --parent paper --runs 1 --out done --cache-dir cache",
     ):
         with contextlib.chdir(place), pytest.raises(SystemExit) as ended:
             call(words.split())

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.long
 @pytest.mark.parametrize("each", [36, 60])
 def test_no_run_on_a_small_folder_of_discs_diverges(tmp_path, each):
     photos = write_discs(tmp_path / "photos", 3, each)
-    made = compare(photos, overlap="drop-test", cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    made = compare(
+        photos, parent="paper", overlap="drop-test", cache=tmp_path / "cache", run_folder=tmp_path / "run"
+    )
     ledger = Ledger(tmp_path / "run")
     runs = [run for run in ledger.of_kind(RunRecord) if run.arm == "scratch"]
     assert len(runs) == 5

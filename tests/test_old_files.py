@@ -136,7 +136,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
         for words in (
             "adapt photos --out m.safetensors --run-folder adapted --cache-dir cache",
             "adapt more --update m.safetensors --out new.safetensors --run-folder updated --cache-dir cache",
-            "compare photos --runs 1 --out compared --cache-dir cache",
+            "compare photos --parent paper --runs 1 --out compared --cache-dir cache",
         ):
             with pytest.raises(SystemExit) as ended:
                 call(words.split())

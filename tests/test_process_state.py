@@ -145,7 +145,7 @@ CALLS: dict[str, Callable[..., object]] = {
         place / "photos", out / "m", update=place / "m.safetensors", run_folder=out / "run", **how
     ),
     "compare": lambda place, out, _data, **how: compare(
-        place / "photos", runs=1, run_folder=out / "run", **how
+        place / "photos", parent="paper", runs=1, run_folder=out / "run", **how
     ),
     "evaluate": lambda place, _out, _data, **how: evaluate(place / "m.safetensors", place / "new", **how),
     "prepare": _prepare,

@@ -94,9 +94,12 @@ def test_every_field_of_a_request_is_an_option_of_its_command_with_its_words(tas
 def test_compare_takes_every_option_of_photos_that_adapt_takes() -> None:
     of_adapt = {field.name: field.type for field in asked(requests.AdaptRequest)}
     of_compare = {field.name: field.type for field in asked(requests.CompareRequest)}
-    of_a_model_file = {"out", "update", "rename", "refuse_regression"}
+    of_a_model_file = {"out", "update", "rename", "refuse_regression", "plan"}
+    of_several_arms = {"parent", "train_from"}
+    assert of_several_arms <= set(of_compare)
+    apart = of_a_model_file | of_several_arms
     assert of_adapt.items() - of_compare.items() == {
-        (name, kind) for name, kind in of_adapt.items() if name in of_a_model_file
+        (name, kind) for name, kind in of_adapt.items() if name in apart
     }
     names = {name for parameter in _command("compare").params for name in parameter.opts}
     assert {"--out", "--run-folder"} <= names
@@ -112,6 +115,10 @@ VALUES = {
     values.as_model: LETTERS,
     values.as_name: NAMES,
     values.as_parent: NAMES,
+    values.as_parents: st.lists(NAMES, min_size=1, max_size=3),
+    values.as_block: NAMES,
+    values.as_text: NAMES,
+    values.as_minutes: st.floats(0, 1e6),
     values.as_texts: st.lists(LETTERS, min_size=1, max_size=3),
     values.as_expression: st.sampled_from(["(a+)", "-", "--out", r"\d $"]),
     values.as_renames: st.lists(st.sampled_from(["a=b", "c=d e", "=", "--rename"]), min_size=1),
@@ -141,10 +148,12 @@ def _requests(draw: st.DrawFn, kind: Any) -> Any:
         if given["update"] is None:
             given |= {"rename": None, "refuse_regression": False}
         else:
-            given["parent"] = None
+            given |= {"parent": None, "minutes": 0.0}
         if given["parent"] is None and given["update"] is None:
-            given["freeze"] = None
-    if given.get("parent") is None:
+            given["train_from"] = None
+        if any(given[name] for name in ("parent", "fit", "train_from", "minutes", "update")):
+            given["plan"] = None
+    if given.get("parent") is None or (kind is requests.CompareRequest and len(given["parent"]) > 1):
         given.pop("weights", None)
     return checked(kind, **given)
 
@@ -197,7 +206,7 @@ def test_compare_tells_where_the_pairs_are_as_adapt_does(tmp_path, monkeypatch):
     known = sorted((photos / "train" / "red").iterdir())[0]
     (photos / "test" / "red" / "again.png").write_bytes(known.read_bytes())
     said: list[str] = []
-    made = compare("photos", runs=1, cache="cache", overlap="drop-test", say=said.append)
+    made = compare("photos", parent="paper", runs=1, cache="cache", overlap="drop-test", say=said.append)
     adapted = adapt("photos", cache="cache", overlap="drop-test", parent="paper")
     place = Path("runs/compare-photos")
     assert made.run_folder == place

@@ -129,7 +129,7 @@ def test_an_update_with_a_folder_that_shares_no_class_is_refused(place):
 def test_compare_takes_what_adapt_takes_with_the_same_split(tmp_path):
     photos = write_photos(tmp_path / "photos", {"red": 60, "green": 7, "blue": 1})
     one = adapt(photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "one", parent="paper")
-    both = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "both")
+    both = compare(photos, parent="paper", runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "both")
     [data] = [data for data in both.summary.data if data.stage == "adapt"]
     assert data.images == one.images
     assert verify(tmp_path / "both").differences == []
@@ -138,7 +138,7 @@ def test_compare_takes_what_adapt_takes_with_the_same_split(tmp_path):
 def test_compare_speaks_of_the_users_photos_and_not_of_the_paper(tmp_path):
     classes = {"red": 30, "green": 30, "blue": 30, "yellow": 30}
     photos = write_photos(tmp_path / "photos", classes)
-    made = compare(photos, runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    made = compare(photos, parent="paper", runs=1, cache=tmp_path / "cache", run_folder=tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "paper's edition" not in page
     assert made.summary.networks[0].blocks[-1].output == [4]
@@ -175,7 +175,7 @@ def test_what_prepare_and_the_summary_say_of_a_folder_without_a_comparison(place
 )
 def test_a_place_that_cannot_be_written_is_noticed_before_training(place, words, said, monkeypatch):
     (place / "models").mkdir()
-    monkeypatch.setattr("benchgraft.tasks.adapt.run_stage", None)
+    monkeypatch.setattr("benchgraft.tasks.arms.run_stage", None)
     before = sorted(place.rglob("*"))
     with pytest.raises(UserError, match=said):
         adapt("a/photos", cache="cache", **words, parent="paper")
@@ -183,7 +183,7 @@ def test_a_place_that_cannot_be_written_is_noticed_before_training(place, words,
 
 
 def test_a_folder_whose_name_is_too_long_for_a_file_is_noticed_before_training(place, monkeypatch):
-    monkeypatch.setattr("benchgraft.tasks.adapt.run_stage", None)
+    monkeypatch.setattr("benchgraft.tasks.arms.run_stage", None)
     (place / "a" / "photos").rename(place / ("x" * 250))
     with pytest.raises(UserError, match="255 at most"):
         adapt("x" * 250, cache="cache", parent="paper")

@@ -19,7 +19,7 @@ from ..photos.readers import guess_format, open_source
 from ..store.classes import StageImages, select
 from ..store.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
 from ..store.packing import Listing
-from ..store.sides import TEST, TRAIN
+from ..store.sides import TEST, TRAIN, VALIDATION
 from ..store.split import Dropped, Sides, assign, group_keys
 from ..store.store import Streaming, list_photos
 from ..training.feature_stream import FeatureStream
@@ -30,6 +30,8 @@ from .images import OpenedData, open_data, with_training
 
 OVERLAP = "overlap.csv"
 FEW_IMAGES = 10
+MANY_COPIES = 0.05
+"""Of the photos to judge by, that look like one to train on: then it is said what can be done."""
 SHOWN_CLASSES = 5
 
 
@@ -119,7 +121,7 @@ def user_photos(
         opened,
         images,
         overlap,
-        [*overlap.lines(), *_class_notes(opened, images)],
+        [*overlap.lines(), *_copies_note(config, overlap, opened), *_class_notes(opened, images)],
         time.perf_counter() - started - elsewhere,
     )
 
@@ -197,6 +199,20 @@ def _split(config: DataConfig, opened: OpenedData, dropped: Dropped) -> StageIma
                 "add photos; thirty a class give a first answer",
             )
     return images
+
+
+def _copies_note(config: DataConfig, overlap: Overlap, opened: OpenedData) -> list[str]:
+    """What to do where many photos look like another one, as frames of one object do."""
+    pairs = zip(overlap.rows, overlap.pairs, strict=True)
+    alike = {row for row, pair in pairs if pair.kind == "near" and pair.other_split != "model"}
+    judged = int(np.isin(opened.sides, (VALIDATION, TEST)).sum())
+    if config.group_by or len(alike) <= MANY_COPIES * judged:
+        return []
+    return [
+        f"{len(alike):,} of {judged:,} photos to validate or test on look nearly like one to train on: where "
+        "several photos show one object, say with --group-by what their names have in common, or the "
+        "accuracy is that of objects seen before"
+    ]
 
 
 def _class_notes(opened: OpenedData, images: StageImages) -> list[str]:
