@@ -236,7 +236,7 @@ def test_an_old_run_folder_of_adapt_is_looked_at_by_verify(folder, run):
 @pytest.mark.parametrize(
     ("words", "option"),
     [
-        ("compare PLACE/photos --runs 1 --cache-dir cache --out compared", "--out"),
+        ("compare PLACE/photos --parent paper --runs 1 --cache-dir cache --out compared", "--out"),
         ("adapt more --update m.safetensors --cache-dir cache --run-folder adapted", "--run-folder"),
     ],
 )
