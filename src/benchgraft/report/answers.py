@@ -241,8 +241,8 @@ def _deeper(result: Adapted) -> list[Block]:
                 f"{photos(verdict.photos)} to validate on {verdict.deeper_loss:.3f}, of the head alone "
                 f"{verdict.head_loss:.3f} ({difference}), {per_cent(verdict.deeper_accuracy)} of them right, "
                 f"by the head alone {per_cent(verdict.head_accuracy)}",
-                f"It is kept where more are right and the loss falls by {verdict.bar:g} standard error"
-                f"{'' if verdict.bar == 1 else 's'}.",
+                "It is kept where more are right"
+                + (" and the loss falls by one standard error." if verdict.bar else ", or the loss falls."),
             ]
         ),
     ]

@@ -318,10 +318,11 @@ class VerdictRecord(Record):
     standard_error: float | None
     """Of the difference; None: one photo has none."""
     bar: float
-    """So many standard errors below zero it must be."""
+    """So many standard errors below zero it must be, and more photos right, where few train; 0: many do, and
+    either is enough."""
     head_accuracy: float
     deeper_accuracy: float
-    """On the same photos; it must be higher, too."""
+    """On the same photos."""
     photos: int
     """To validate on."""
 
