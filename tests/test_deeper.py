@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from benchgraft.experiment.deeper import candidates, seconds_of
 from benchgraft.experiment.folder import Start
 from benchgraft.experiment.head import COLDEST, HOTTEST, begin_solved, calibrate
 from benchgraft.experiment.inputs import Inputs
+from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.contract import last_linear, split_at
@@ -289,6 +291,22 @@ def test_compare_takes_parents_and_depths_as_arms(photos, tiny, tmp_path, short,
     assert verify(tmp_path / "run").differences == []
     with pytest.raises(RequestError, match="is no block of any parent"):
         compare(photos, **_options(tiny, tmp_path, train_from="blocks_9", runs=2))
+
+
+def test_two_files_of_one_name_are_two_arms_and_the_command_that_repeats_names_every_depth(
+    photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("benchgraft.tasks.compare.COMPARED_STEPS", 2)
+    files = [tmp_path / side / "m.safetensors" for side in ("one", "other")]
+    for file, shipped in zip(files, ("stage1", "stage2"), strict=True):
+        file.parent.mkdir()
+        shutil.copy(shipped_path(f"shipped:{shipped}.safetensors"), file)
+    where = {"cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
+    made = compare(photos, parent=files, train_from="conv2d_4", runs=1, **where)
+    arms = {run.arm for run in Ledger(tmp_path / "run").of_kind(RunRecord)} - {None}
+    names = ["one/m.safetensors", "other/m.safetensors"]
+    assert arms == {"scratch", *names, *(f"{name} from conv2d_4" for name in names)}
+    assert "--train-from conv2d_4" in made.summary.provenance.rerun
 
 
 def test_scratch_may_have_another_network(photos, tmp_path, monkeypatch):

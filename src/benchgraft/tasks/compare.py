@@ -145,6 +145,7 @@ def _arms(request: CompareRequest, starts: Sequence[Start], photos: UserPhotos) 
     if request.scratch_network:
         network = resolved(NetworkSpec(family="timm", name=request.scratch_network))
     scratch = FolderArm(SCRATCH, SCRATCH, recipe_of("scratch", epochs), network=network)
+    label_of = _labels(starts)
     found = []
     for number, start in enumerate(starts, 1):
         if start.is_papers:
@@ -157,24 +158,28 @@ def _arms(request: CompareRequest, starts: Sequence[Start], photos: UserPhotos) 
         if len(starts) == 1:
             found.append(FolderArm(TRANSFER, stage, recipe, start))
         else:
-            found.append(FolderArm(_name(start), stage, recipe, start, _parent(start)))
+            parent = label_of[start.name]
+            is_default = start.train_from == first_to_train(start.file)
+            name = parent if is_default else f"{parent} from {start.train_from}"
+            found.append(FolderArm(name, stage, recipe, start, parent))
     return [*found, scratch]
 
 
-def _parent(start: Start) -> str:
-    """Its name, or that of its file."""
-    return str(start.parent) if start.parent != start.name else Path(start.name).name
-
-
-def _name(start: Start) -> str:
-    """Of an arm among several."""
-    is_default = start.train_from == first_to_train(start.file)
-    return _parent(start) if is_default else f"{_parent(start)} from {start.train_from}"
+def _labels(starts: Sequence[Start]) -> dict[str, str]:
+    """What each model is called in the names of arms: its name, or the end of its file's path that no other
+    file's path ends with."""
+    named = {start.name: str(start.parent) for start in starts}
+    files = [Path(name) for name, parent in named.items() if parent == name]
+    for parts in range(1, max((len(file.parts) for file in files), default=0) + 1):
+        ends = {str(file): str(Path(*file.parts[-parts:])) for file in files}
+        if len(set(ends.values())) == len(files):
+            return named | ends
+    return named
 
 
 def _command(request: CompareRequest, starts: Sequence[Start], photos: UserPhotos, place: Path) -> list[str]:
     """The command line that does this."""
-    blocks = [start.train_from for start in starts if start.is_deeper]
+    blocks = [start.train_from for start in starts if start.train_from != first_to_train(start.file)]
     asked = replace(
         request,
         folder=request.folder.absolute(),
