@@ -30,6 +30,18 @@ class InputSpec(BaseModel):
     """How a photo is scaled to `side` where it is read."""
 
 
+@dataclass(frozen=True)
+class Frame:
+    """The square that photos are brought to, as a network takes them."""
+
+    size: int
+    """Of its side, in pixels."""
+    fit: Fit = "letterbox"
+    """How a photo that is not square is brought to it."""
+    resampling: Resampling = "lanczos"
+    """How pixels are scaled."""
+
+
 class NetworkSpec(BaseModel):
     """Enough to build a network again, but for its weights."""
 
@@ -60,21 +72,7 @@ class NetworkSpec(BaseModel):
 
 PAPER = NetworkSpec(input=InputSpec(side=100), has_blocks=True)
 """The paper's network (table 1), the default everywhere."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The square that photos are brought to, as a network takes them."""
-
-    size: int
-    """Of its side, in pixels."""
-    fit: Fit = "letterbox"
-    """How a photo that is not square is brought to it."""
-    resampling: Resampling = "lanczos"
-    """How pixels are scaled."""
-
-
-PAPER_FRAME = Frame(100)
+PAPER_FRAME = PAPER.frame("letterbox")
 
 _DEFAULTS = {"batch_norm_momentum": 0.1, "batch_norm_epsilon": 1e-5}
 

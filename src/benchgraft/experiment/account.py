@@ -24,6 +24,7 @@ from ..runfolder.records import (
     OriginRecord,
     PlanRecord,
     RunRecord,
+    VerdictRecord,
 )
 from ..store.classes import StageImages
 from .images import OpenedData, images_record
@@ -88,16 +89,13 @@ class Account:
             place = None if card.history else printable(given)
             self.ledger.append(OriginRecord(model_digest=first, origin=origin, place=place))
 
-    def tell_choice(self, choice: ChoiceRecord) -> None:
-        """Tell how the parent was found, once."""
-        if not self.ledger.of_kind(ChoiceRecord):
-            self.ledger.append(choice)
-
-    def tell_plan(self, plan: PlanRecord) -> None:
-        """Tell once how more than the head is trained, in the ledger and as a file to do it again by."""
-        if not self.ledger.of_kind(PlanRecord):
-            write_whole(self._folder / PLAN_FILE, plan.model_dump_json(indent=1) + "\n")
-            self.ledger.append(plan)
+    def tell_once(self, record: ChoiceRecord | PlanRecord | VerdictRecord) -> None:
+        """Tell what there is one of; a plan as a file to do it again by, too."""
+        if self.ledger.of_kind(type(record)):
+            return
+        if isinstance(record, PlanRecord):
+            write_whole(self._folder / PLAN_FILE, record.model_dump_json(indent=1) + "\n")
+        self.ledger.append(record)
 
     def finished(self, stage: str) -> RunRecord | None:
         """The run of a stage that was carried out here, if its model is still there."""

@@ -23,9 +23,7 @@ from ..errors import ModelFileError, StorageError
 from ..files import digest_array, digest_bytes, write_whole
 from ..networks.cost import megaflops
 from ..networks.weights import packaged_weights
-from ..parallel import in_parallel, pieces
-from ..photos.decode import FILLED, Pixels, decode
-from ..photos.formats import Undecodable, pillow_warnings_off
+from ..photos.decode import FILLED, Pixels
 from ..runfolder.ledger import dump_json
 from ..runfolder.records import ChoiceRecord, TriedParent
 from ..store.mixing import mixed
@@ -39,7 +37,7 @@ from ..training.features import Wanted
 from ..training.ridge import LeftOut, difference, leave_out
 from .bench import Bench
 from .folder import BATCH_SIZE, REAL_PARENT, Start, start_of
-from .photos import Listed
+from .photos import Listed, decode_some
 from .prefixes import FrozenParent, frozen_parent
 
 FORMAT = 2
@@ -52,7 +50,6 @@ SEEN = 0.01
 tried: it knows them, and what it gets right of them says nothing of others."""
 TOLD_APART = 1.645
 """Standard errors: a larger difference has one sign with 95 %."""
-_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -259,22 +256,7 @@ class _Trial:
 
     def _decoded(self, frame: Frame) -> tuple[Pixels, npt.NDArray[np.bool_], bool]:
         """Pixels of those that can be decoded; which these are, (n,); whether any got white around it."""
-        listing = self._sample.listing
-        rule = listing.rule(frame)
-        samples = listing.source.samples
-
-        def decoded(rows: Sequence[int]) -> list[tuple[Pixels, tuple[str, ...]] | None]:
-            found: list[tuple[Pixels, tuple[str, ...]] | None] = []
-            for row in rows:
-                try:
-                    found.append(decode(samples[row].path.read_bytes(), rule))
-                except (Undecodable, OSError):
-                    found.append(None)
-            return found
-
-        with pillow_warnings_off():
-            parts = in_parallel(decoded, pieces(self._sample.rows.tolist(), _AT_ONCE))
-            photos = [photo for part in parts for photo in part]
+        photos = decode_some(self._sample.listing, self._sample.rows, frame)
         kept = [photo for photo in photos if photo is not None]
         shape = (0, frame.size, frame.size, 3)
         pixels = np.stack([pixels for pixels, _ in kept]) if kept else np.empty(shape, np.uint8)

@@ -5,37 +5,34 @@ The plan is made before training, from a short measurement, and carried out as i
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from ..cache import free_bytes, limit_bytes
 from ..config.choices import Fit
 from ..config.network import Frame
-from ..config.recipe import Recipe
 from ..config.requests import AdaptRequest
 from ..errors import RequestError, StorageError
 from ..files import digest_array, digest_bytes, write_whole
 from ..networks.contract import split_at
 from ..networks.freeze import hold_statistics
-from ..photos.decode import Pixels, decode
-from ..photos.formats import Undecodable
+from ..photos.decode import Pixels
 from ..runfolder.ledger import dump_json
 from ..runfolder.records import PLAN_FILE, Depth, PlanRecord
 from ..store.sides import TEST, TRAIN, VALIDATION
 from ..store.split import Digests
 from ..training.batches import make_view, steps_per_epoch
+from ..training.cuts import fastest, step_seconds
 from .bench import Bench
 from .folder import BATCH_SIZE, Start, deeper_recipe
-from .photos import Listed
+from .photos import Listed, decode_some
 from .prefixes import frozen_parent
 
 FORMAT = 1
@@ -48,6 +45,8 @@ STEPS = 48
 """At least, which few photos have in more epochs."""
 ENOUGH = 0.3
 """Share of a parent's operations that is a good part."""
+TRIES = 2
+"""Of each measurement, of which the quickest counts."""
 _SPARE = 3.0
 """Seconds for what is not measured: testing, and writing the model file."""
 _READING = 0.003
@@ -70,9 +69,9 @@ def default_plan(start: Start, fit: Fit, train_photos: int) -> PlanRecord:
 
 
 def timed_plan(
-    starts: Sequence[Start], fit: Fit, listed: Listed, minutes: float, spent: float, bench: Bench
+    starts: Sequence[Start], fit: Fit, listed: Listed, minutes: float, began: float, bench: Bench
 ) -> PlanRecord | None:
-    """What fits into `minutes`, of which `spent` seconds are gone; None: nothing does.
+    """What fits into `minutes` from `began` on (time.perf_counter); None: nothing does.
 
     starts: parents, the one that suits the photos best first. Another one is taken if more of it can train in
     that time. A start whose first block to train is not its head is planned from there. A plan that was made
@@ -86,7 +85,7 @@ def timed_plan(
     try:
         return read_plan(place)
     except RequestError:
-        plan = _best_of(starts, fit, listed, minutes, time.perf_counter() - spent, bench)
+        plan = _best_of(starts, fit, listed, minutes, began, bench)
     if plan is not None:
         try:
             write_whole(place, plan.model_dump_json())
@@ -119,11 +118,6 @@ def as_planned(request: AdaptRequest, plan: PlanRecord) -> AdaptRequest:
         minutes=0.0,
         plan=None,
     )
-
-
-def recipe_of_plan(plan: PlanRecord, is_uneven: bool) -> Recipe:
-    """What the plan trains by."""
-    return deeper_recipe(plan.epochs, plan.views, is_uneven)
 
 
 def seconds_of(depth: Depth, views: int, epochs: int, counts: dict[str, int]) -> float:
@@ -192,17 +186,14 @@ def _fitting(
 def _sample(listed: Listed, frame: Frame) -> tuple[Pixels, Digests] | None:
     """A batch of training photos as a network takes them, with their digests; None: none can be decoded."""
     listing = listed.listing
-    rule, pixels, digests = listing.rule(frame), [], []
-    for row in np.flatnonzero(listed.sides == TRAIN)[: 2 * BATCH_SIZE].tolist():
-        with contextlib.suppress(Undecodable, OSError):
-            pixels.append(decode(listing.source.samples[row].path.read_bytes(), rule)[0])
-            digests.append(listing.digests[row])
-        if len(pixels) == BATCH_SIZE:
-            break
-    if not pixels:
+    rows = np.flatnonzero(listed.sides == TRAIN)[: 2 * BATCH_SIZE]  # some may be damaged
+    photos = zip(rows, decode_some(listing, rows, frame), strict=True)
+    whole = [(row, photo[0]) for row, photo in photos if photo is not None][:BATCH_SIZE]
+    if not whole:
         return None
-    rows = np.resize(np.arange(len(pixels)), BATCH_SIZE)
-    return np.stack(pixels)[rows], np.array(digests, np.uint64)[rows]
+    digests, pixels = [listing.digests[row] for row, _ in whole], [photo for _, photo in whole]
+    filled = np.resize(np.arange(len(pixels)), BATCH_SIZE)
+    return np.stack(pixels)[filled], np.array(digests, np.uint64)[filled]
 
 
 def shares(start: Start) -> dict[str, float]:
@@ -236,45 +227,29 @@ def _room(depth: Depth, photos: int, bench: Bench) -> int:
 
 def _measured(start: Start, photos: Pixels, digests: Digests, bench: Bench) -> Depth:
     """What training from this block takes, by a batch of the photos."""
-    parent = frozen_parent(start, photos, bench)
-    network, engine = parent.prefix.network, parent.engine
+    prefix = frozen_parent(start, photos, bench).prefix
+    cut = prefix.cuts[-1]
+    frozen, rest = prefix.uncached(cut).eval(), split_at(prefix.network, cut)[1].eval()
     augmentation = deeper_recipe(1, VIEWS, False).augment
 
+    @torch.no_grad()
     def view() -> Tensor:
         pixels = make_view(torch.from_numpy(photos), digests, augmentation, 1)
-        return torch.from_numpy(engine.compute(pixels.numpy()))
+        features: Tensor = frozen(pixels.to(bench.device))
+        return features
+
+    @torch.no_grad()
+    def judge() -> None:
+        rest(maps)
 
     maps = view()
-    features = (maps.permute(0, 3, 1, 2) if maps.dim() == 4 else maps).to(bench.device)
-    rest = split_at(network, parent.prefix.cuts[-1])[1].train()
-    hold_statistics(rest)
-    labels = torch.zeros(BATCH_SIZE, dtype=torch.int64, device=bench.device)
-
-    def step() -> None:
-        functional.cross_entropy(rest(features), labels).backward()  # type: ignore[no-untyped-call]
-        for parameter in rest.parameters():
-            parameter.grad = None
-
-    return Depth(
-        train_from=start.train_from,
-        view_seconds=_fastest(view) / BATCH_SIZE,
-        step_seconds=_fastest(step),
-        judge_seconds=_fastest(lambda: _judge(rest, features)) / BATCH_SIZE,
-        map_bytes=maps[0].numel() * maps.element_size(),
-    )
-
-
-@torch.no_grad()
-def _judge(rest: nn.Sequential, features: Tensor) -> None:
-    rest.eval()(features)
+    judged = fastest(judge, TRIES)
     rest.train()
     hold_statistics(rest)
-
-
-def _fastest(work: Callable[[], object]) -> float:
-    seconds: list[float] = []
-    for _ in range(2):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return Depth(
+        train_from=start.train_from,
+        view_seconds=fastest(view, TRIES) / BATCH_SIZE,
+        step_seconds=step_seconds(rest, maps, TRIES),
+        judge_seconds=judged / BATCH_SIZE,
+        map_bytes=maps[0].numel() * maps.element_size(),
+    )

@@ -12,9 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config.experiment import ClassRules, DataConfig
+from ..config.network import Frame
 from ..config.requests import PhotosRequest
 from ..errors import DataError, Interrupted, RunFolderError
 from ..files import lock
+from ..parallel import in_parallel, pieces
+from ..photos.decode import Pixels, decode
+from ..photos.formats import Undecodable, pillow_warnings_off
 from ..photos.readers import guess_format, open_source
 from ..store.classes import StageImages, select
 from ..store.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
@@ -30,6 +34,7 @@ from .images import OpenedData, open_data, with_training
 
 OVERLAP = "overlap.csv"
 FEW_IMAGES = 10
+_AT_ONCE = 16
 MANY_COPIES = 0.05
 """Of the photos to judge by, that look like one to train on: then it is said what can be done."""
 SHOWN_CLASSES = 5
@@ -68,6 +73,26 @@ class PhotoStream:
 
     features: FeatureStream
     listing: Callable[[], Listing]
+
+
+def decode_some(
+    listing: Listing, rows: npt.NDArray[np.int64], frame: Frame
+) -> list[tuple[Pixels, tuple[str, ...]] | None]:
+    """These photos as `decode` gives them, (n,); None for one that cannot be read."""
+    rule, samples = listing.rule(frame), listing.source.samples
+
+    def decoded(rows: Sequence[int]) -> list[tuple[Pixels, tuple[str, ...]] | None]:
+        found: list[tuple[Pixels, tuple[str, ...]] | None] = []
+        for row in rows:
+            try:
+                found.append(decode(samples[row].path.read_bytes(), rule))
+            except (Undecodable, OSError):
+                found.append(None)
+        return found
+
+    with pillow_warnings_off():
+        parts = in_parallel(decoded, pieces(rows.tolist(), _AT_ONCE))
+        return [photo for part in parts for photo in part]
 
 
 def list_folder(request: PhotosRequest, bench: Bench) -> Listed | None:

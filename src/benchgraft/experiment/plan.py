@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..config.experiment import ClassRules, DataConfig, Experiment, Stage
 from ..errors import ModelFileError
@@ -27,6 +24,7 @@ from ..store.sides import SPLITS
 from ..store.store import stored_size
 from ..store.varieties import held_out
 from ..training.batches import steps_per_epoch
+from ..training.cuts import fastest, step_seconds
 from .bench import Bench
 from .images import data_folder
 from .network import given_model, stage_network
@@ -162,7 +160,6 @@ def _seconds_an_image(model: Network, stage: Stage, size: int, bench: Bench) -> 
     batch = stage.recipe.batch_size
     pixels = np.random.default_rng(0).integers(256, size=(batch, size, size, 3), dtype=np.uint8)
     inputs = torch.from_numpy(pixels).to(bench.device)
-    labels = torch.zeros(batch, dtype=torch.int64, device=bench.device)
     frozen = Frozen(model, match_blocks(model.block_names, stage.freeze), stage.frozen_statistics)
     prefix = [] if stage.recipe.augment.is_drawn else constant_prefix(model, frozen)
     first, rest = split_at(model, prefix[-1] if prefix else None)
@@ -177,20 +174,5 @@ def _seconds_an_image(model: Network, stage: Stage, size: int, bench: Bench) -> 
             output: Tensor = first(inputs)
         return output
 
-    features = forward()
-
-    def train() -> None:
-        functional.cross_entropy(rest(features), labels).backward()  # type: ignore[no-untyped-call]
-        for parameter in rest.parameters():
-            parameter.grad = None
-
-    return (_fastest(forward) / batch if prefix else 0.0), _fastest(train) / batch
-
-
-def _fastest(work: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(TIMED_STEPS):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    step = step_seconds(rest, forward(), TIMED_STEPS) / batch
+    return (fastest(forward, TIMED_STEPS) / batch if prefix else 0.0), step

@@ -27,7 +27,7 @@ from ..errors import ModelFileError, RequestError, StorageError
 from ..experiment.account import Account, choose_place, is_this_run
 from ..experiment.bench import Bench, bench_for
 from ..experiment.choice import Choice, choose_parent, has_choice
-from ..experiment.deeper import as_planned, default_plan, read_plan, recipe_of_plan, timed_plan
+from ..experiment.deeper import as_planned, default_plan, read_plan, timed_plan
 from ..experiment.folder import (
     BATCH_SIZE,
     HEAD,
@@ -36,6 +36,7 @@ from ..experiment.folder import (
     FolderArm,
     Start,
     are_uneven,
+    deeper_recipe,
     epochs_for,
     folder_experiment,
     recipe_of,
@@ -197,14 +198,14 @@ def _timed_plan(
     """Of what trains beside the head; None: nothing can in these minutes, and why is told."""
     tried = sorted(choice.record.tried, key=lambda each: each.error) if choice and choice.record else []
     others = [] if request.train_from or request.weights else [each.parent for each in tried]
-    names = dict.fromkeys([str(request.parent), *others] if request.parent else others)
+    # Named, or found by the trial.
+    names = dict.fromkeys([str(request.parent), *others])
     starts = [start_of(name, bench.cache, request.weights, request.train_from) for name in names]
     real = [start for start in starts if not start.is_papers]
-    if listed is None or not real or starts[0].is_papers:
+    if listed is None or starts[0].is_papers:
         bench.events.say("note: the paper's network keeps its recipe, whatever the minutes")
         return None
-    spent = time.perf_counter() - began
-    plan = timed_plan(real, request.fit or "letterbox", listed, request.minutes, spent, bench)
+    plan = timed_plan(real, request.fit or "letterbox", listed, request.minutes, began, bench)
     if plan is None:
         bench.events.say(f"note: the head alone trains: {request.minutes:g} minutes are too few for more")
     return plan
@@ -223,7 +224,7 @@ def _experiment(job: _Job, photos: UserPhotos, plan: PlanRecord | None) -> Exper
         arm = FolderArm("transfer", STAGE, solved, start.head_alone, rename=job.rename)
         return folder_experiment(photos.config, [arm], seed=seed)
     deeper = replace(start, train_from=plan.train_from)
-    recipe = recipe_of_plan(plan, are_uneven(labels))
+    recipe = deeper_recipe(plan.epochs, plan.views, are_uneven(labels))
     arms = [
         FolderArm(HEAD, HEAD, solved, start.head_alone, rename=job.rename),
         FolderArm("transfer", STAGE, recipe, deeper, rename=job.rename),
@@ -254,9 +255,9 @@ def _adapt(
     account.begin(experiment, _command(job, photos, bench.folder, plan))
     account.take(job.start.name)
     if job.choice and job.choice.record:
-        account.tell_choice(job.choice.record)
+        account.tell_once(job.choice.record)
     if plan:
-        account.tell_plan(plan)
+        account.tell_once(plan)
     account.tell_data(photos.opened)
     for stage in experiment.arms.values():
         account.tell_images(stage, PHOTOS, images)

@@ -74,8 +74,7 @@ def train_arms(
         account.ledger.append(error.record)
         return replace(made, notes=(f"the head alone is kept: {error.what}",))
     verdict = _verdict(run.inputs, deeper.inputs, experiment.stages[STAGE].recipe.balance)
-    if not account.ledger.of_kind(VerdictRecord):
-        account.ledger.append(verdict)
+    account.tell_once(verdict)
     made = replace(made, verdict=verdict, records=[run.record, deeper.record])
     return replace(made, run=deeper, path=deeper_path) if verdict.kept_deeper else made
 

@@ -19,13 +19,14 @@ from ..engines.device import threads_put_back
 from ..errors import RequestError
 from ..experiment.bench import Bench, bench_for
 from ..experiment.choice import choose_parent
-from ..experiment.deeper import candidates, default_plan, recipe_of_plan
+from ..experiment.deeper import candidates, default_plan
 from ..experiment.folder import (
     REAL_PARENT,
     STAGE,
     FolderArm,
     Start,
     are_uneven,
+    deeper_recipe,
     epochs_for,
     first_to_train,
     folder_experiment,
@@ -34,7 +35,7 @@ from ..experiment.folder import (
     start_of,
 )
 from ..experiment.photos import Listed, UserPhotos, leave_pairs, list_folder, user_photos
-from ..experiment.plan import plan
+from ..experiment.plan import plan as pilot
 from ..experiment.rounds import Comparison
 from ..files import check_target, lock, name_of
 from ..networks.build import resolved
@@ -72,7 +73,7 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     experiment, photos, starts = arranged(request, bench)
     for line in photos.notes:
         bench.events.say(line)
-    expected = plan(experiment, None, bench)
+    expected = pilot(experiment, None, bench)
     fewer = f": {expected.rounds} of {request.runs} runs an arm fit" if expected.rounds < request.runs else ""
     bench.events.say(
         f"{', '.join(experiment.arms)}: about {approximate(expected.seconds)} on this machine, of "
@@ -153,7 +154,8 @@ def _arms(request: CompareRequest, starts: Sequence[Start], photos: UserPhotos) 
         elif start.is_solved:
             recipe = solved_recipe(are_uneven(labels))
         else:
-            recipe = recipe_of_plan(default_plan(start, photos.config.fit, len(labels)), are_uneven(labels))
+            plan = default_plan(start, photos.config.fit, len(labels))
+            recipe = deeper_recipe(plan.epochs, plan.views, are_uneven(labels))
         stage = STAGE if number == 1 else f"{STAGE}_{number}"
         if len(starts) == 1:
             found.append(FolderArm(TRANSFER, stage, recipe, start))
