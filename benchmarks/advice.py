@@ -6,6 +6,8 @@ python benchmarks/advice.py --data DIR [--draws 20] [--decisions 2] [--hours 6] 
 A cell is a kind of photos, so many of them a class, and the parents at hand. Its truth is the mean accuracy
 of every arm over `--draws` fresh draws of training photos, on test photos that no draw holds. Then `adapt`
 and `compare` are run as a user runs them, on other draws, and what they advise is looked up in the truth.
+Stated intervals: of a few of these runs, and test photos drawn from all, by the functions that `compare`
+tells by; how many hold the mean of all runs on all photos.
 Half of the cells are left for --final: nothing may be mended by looking at them. Says first about how many
 hours it takes, and leaves out cells that would go over `--hours`; what is done is not done again. Writes
 advice.json and advice.md.
@@ -22,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +43,8 @@ from benchgraft.photos import cifar100
 from benchgraft.photos.readers import open_source
 from benchgraft.runfolder.ledger import environment, now
 from benchgraft.shortcuts import keep_freed_memory
-from benchgraft.statistics.estimates import mean_interval
+from benchgraft.statistics import pairs
+from benchgraft.statistics.estimates import Estimate, Floats, mean_interval, within_fractions
 from benchgraft.tasks.compare import arranged
 
 SCRATCH = "scratch"
@@ -50,6 +54,8 @@ WRONG = 0.01
 """A regret that is larger, and told apart from none, is a wrong decision."""
 TESTED = 400
 """Test photos of a cell, at most."""
+RUNS, SAMPLED, SAMPLES = 5, 150, 20
+"""Runs and photos that an interval is stated of, and how many such samples of a cell."""
 
 Pool = Mapping[str, Sequence[Path]]
 """Class -> photos."""
@@ -72,6 +78,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Ran:
+    """One run of an arm."""
+
+    right: str
+    """Of each test photo "1" or "0"."""
+    seconds: float
+
+    @property
+    def bits(self) -> Floats:
+        """float64 (test photos,)."""
+        return np.array([float(bit) for bit in self.right])
+
+
+@dataclass(frozen=True)
 class Decision:
     """What one command advised on one draw."""
 
@@ -84,6 +104,8 @@ class Decision:
     regret: float
     """The best arm's mean accuracy less the advised one's, a fraction."""
     is_wrong: bool
+    matters: bool
+    """Whether an arm that may be better was in truth a point away or more."""
     seconds: float
 
 
@@ -142,7 +164,7 @@ def _fitting(cells: Sequence[Cell], options: argparse.Namespace) -> list[Cell]:
     taken, hours = [], 0.0
     for cell in cells:
         one = truth_of(cell, 0, options.data, options.work)
-        seconds = sum(entry["seconds"] for entry in one.values())
+        seconds = sum(ran.seconds for ran in one.values())
         # A decision of compare is three runs of each arm, cold and warm; of adapt about one.
         needed = seconds * (options.draws + 7 * options.decisions) / 3600
         if hours + needed <= options.hours:
@@ -157,12 +179,11 @@ def _fitting(cells: Sequence[Cell], options: argparse.Namespace) -> list[Cell]:
 # truth
 
 
-def truth_of(cell: Cell, draw: int, data: Path, work: Path) -> dict[str, dict[str, float]]:
-    """Arm -> accuracy and seconds of one run on a fresh draw; from the file where it was done before."""
+def truth_of(cell: Cell, draw: int, data: Path, work: Path) -> dict[str, Ran]:
+    """Arm -> one run on a fresh draw; from the file where it was done before."""
     kept = work / "truth" / cell.name / f"{draw}.json"
     if kept.is_file():
-        known: dict[str, dict[str, float]] = json.loads(kept.read_text())
-        return known
+        return {arm: Ran(**entry) for arm, entry in json.loads(kept.read_text()).items()}
     with tempfile.TemporaryDirectory(dir=work) as temporary:
         photos = deal(cell, draw, data, work, Path(temporary) / "photos")
         bench = make_bench(Path(temporary) / "run", work / "cache", "cpu")
@@ -173,10 +194,11 @@ def truth_of(cell: Cell, draw: int, data: Path, work: Path) -> dict[str, dict[st
             started = time.perf_counter()
             _, images, _ = open_stage(experiment, stage, None, bench)
             record = run_stage(Run(experiment, stage, arm, draw, want_warm=True), images, 0.0, bench).record
-            found[arm] = {"accuracy": record.accuracy, "seconds": time.perf_counter() - started}
+            right = (np.array(record.predicted) == images.labels["test"]).astype(int)
+            found[arm] = Ran("".join(map(str, right.tolist())), time.perf_counter() - started)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(found))
-    told = ", ".join(f"{arm} {100 * entry['accuracy']:.1f} %" for arm, entry in found.items())
+    kept.write_text(json.dumps({arm: asdict(ran) for arm, ran in found.items()}))
+    told = ", ".join(f"{arm} {100 * ran.bits.mean():.1f} %" for arm, ran in found.items())
     print(f"{cell.name}, draw {draw}: {told}", flush=True)
     return found
 
@@ -185,10 +207,36 @@ def _asked(cell: Cell) -> dict[str, object]:
     return {"parent": cell.parents, "train_from": cell.train_from or None}
 
 
-def truth(cell: Cell, draws: int, work: Path) -> dict[str, np.ndarray]:
-    """Arm -> accuracies of all draws, in their order."""
+def truth(cell: Cell, draws: int, work: Path) -> dict[str, Floats]:
+    """Arm -> float64 (draws, test photos), 1 where right; the same photos in all draws."""
     every = [truth_of(cell, draw, Path(), work) for draw in range(draws)]
-    return {arm: np.array([one[arm]["accuracy"] for one in every]) for arm in every[0]}
+    return {arm: np.stack([one[arm].bits for one in every]) for arm in every[0]}
+
+
+def covered(right: Mapping[str, Floats], seed: int) -> list[bool]:
+    """Of intervals stated of some runs on some photos, whether each holds what all say.
+
+    Of each arm, and of every two, as report/ways.py makes them. Photos are drawn with return, as from a
+    population; runs are those of other draws of training photos.
+    """
+    generator, held = np.random.default_rng(seed), []
+    first = next(iter(right.values()))
+    for _ in range(SAMPLES):
+        runs = generator.choice(len(first), min(RUNS, len(first)), replace=False)
+        photos = generator.integers(first.shape[1], size=SAMPLED)
+        some = {arm: bits[np.ix_(runs, photos)] for arm, bits in right.items()}
+        for arm, bits in some.items():
+            stated = pairs.over_both(mean_interval(bits.mean(1).tolist()), pairs.over_photos(bits.mean(0)))
+            held.append(_holds(within_fractions(stated), right[arm].mean()))
+        for one, other in combinations(some, 2):
+            here = pairs.paired_difference(*(some[arm].mean(1).tolist() for arm in (one, other)))
+            beyond = pairs.over_photos((some[one] - some[other]).mean(0))
+            held.append(_holds(pairs.over_both(here, beyond), right[one].mean() - right[other].mean()))
+    return held
+
+
+def _holds(stated: Estimate, true: float) -> bool:
+    return stated.low is not None and stated.high is not None and stated.low <= true <= stated.high
 
 
 # decisions
@@ -199,8 +247,8 @@ def decisions_of(cell: Cell, draws: int, number: int, data: Path, work: Path) ->
     kept = work / "decisions" / cell.name / f"{number}.json"
     if kept.is_file():
         return [Decision(**entry) for entry in json.loads(kept.read_text())]
-    accuracies = truth(cell, draws, work)
-    asked: dict[str, Callable[[Path, Path], tuple[str, bool]]] = {"compare": partial(_compared, cell)}
+    accuracies = {arm: bits.mean(1) for arm, bits in truth(cell, draws, work).items()}
+    asked: dict[str, Callable[[Path, Path], tuple[str, list[str]]]] = {"compare": partial(_compared, cell)}
     if len(cell.parents) > 1:
         asked["adapt"] = _adapted
     found = []
@@ -208,18 +256,31 @@ def decisions_of(cell: Cell, draws: int, number: int, data: Path, work: Path) ->
         photos = deal(cell, 1000 + number, data, work, Path(temporary) / "photos")
         for command, ask in asked.items():
             started = time.perf_counter()
-            advised, is_sure = ask(photos, Path(temporary))
+            advised, rivals = ask(photos, Path(temporary))
             regret, is_wrong = _regret(accuracies, advised)
+            away = [abs(float((accuracies[arm] - accuracies[advised]).mean())) for arm in rivals]
             seconds = time.perf_counter() - started
-            found.append(Decision(cell.name, command, number, advised, is_sure, regret, is_wrong, seconds))
+            found.append(
+                Decision(
+                    cell=cell.name,
+                    command=command,
+                    draw=number,
+                    advised=advised,
+                    is_sure=not rivals,
+                    regret=regret,
+                    is_wrong=is_wrong,
+                    matters=max(away, default=0.0) > WRONG,
+                    seconds=seconds,
+                )
+            )
             print(f"{cell.name}, {command}: {advised}, regret {100 * regret:.1f} points", flush=True)
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps([asdict(decision) for decision in found]))
     return found
 
 
-def _adapted(photos: Path, place: Path) -> tuple[str, bool]:
-    """The parent that adapt takes of all that are installed; it always answers."""
+def _adapted(photos: Path, place: Path) -> tuple[str, list[str]]:
+    """(the parent that adapt takes of all that are installed, nothing, as it always answers)."""
     made = adapt(
         photos,
         place / "m.safetensors",
@@ -228,10 +289,11 @@ def _adapted(photos: Path, place: Path) -> tuple[str, bool]:
         cache=place.parent / "cache",
         run_folder=place / "adapt",
     )
-    return made.parent, True
+    return made.parent, []
 
 
-def _compared(cell: Cell, photos: Path, place: Path) -> tuple[str, bool]:
+def _compared(cell: Cell, photos: Path, place: Path) -> tuple[str, list[str]]:
+    """(the arm that compare advises, those that may be better)."""
     made = compare(
         photos,
         fit="letterbox",
@@ -243,11 +305,12 @@ def _compared(cell: Cell, photos: Path, place: Path) -> tuple[str, bool]:
     )
     ways = made.summary.ways
     if ways is not None:
-        return ways.advised, not ways.rivals
+        leaders = [ways.rows[0].arm, *(row.arm for row in ways.rivals)] if ways.rivals else []
+        return ways.advised, [arm for arm in leaders if arm != ways.advised]
     # Two arms: what the report's answer rests on.
     [difference] = made.summary.accuracy
-    best = "transfer" if difference.together.value > 0 else SCRATCH
-    return best, difference.together.differs_from(0.0)
+    best, other = ("transfer", SCRATCH) if difference.together.value > 0 else (SCRATCH, "transfer")
+    return best, [] if difference.together.differs_from(0.0) else [other]
 
 
 def _regret(accuracies: Mapping[str, np.ndarray], advised: str) -> tuple[float, bool]:
@@ -267,27 +330,46 @@ def summary(
     """The figures of advice.json."""
     machine = environment(2, "cpu")
     regrets = np.array([decision.regret for decision in found])
-    rules: dict[str, object] = {}
-    for rule in (HEAD_ALONE, SCRATCH):
-        lost = [_regret(truth(cell, options.draws, options.work), _arm(rule, cell))[0] for cell in cells]
-        rules[f"always {rule}"] = {
-            "mean_regret_points": 100 * float(np.mean(lost)),
-            "worst_regret_points": 100 * max(lost),
-        }
-    compared = [decision for decision in found if decision.command == "compare"]
+    held = [
+        one
+        for number, cell in enumerate(cells)
+        for one in covered(truth(cell, options.draws, options.work), number)
+    ]
+    undecided = [decision for decision in found if not decision.is_sure]
+    compared = sum(decision.command == "compare" for decision in found)
     return {
         "decisions": len(found),
         "wrong_share": float(np.mean([decision.is_wrong for decision in found])),
-        "cannot_tell_share": float(np.mean([not decision.is_sure for decision in compared])),
+        "cannot_tell_share": len(undecided) / compared,
+        "cannot_tell_though_it_matters_share": sum(one.matters for one in undecided) / compared,
         "mean_regret_points": 100 * float(regrets.mean()),
         "worst_regret_points": 100 * float(regrets.max()),
-        "rules": rules,
+        "rules": {f"always {rule}": _rule(rule, cells, found, options) for rule in (HEAD_ALONE, SCRATCH)},
+        "intervals": len(held),
+        "intervals_that_hold_share": float(np.mean(held)),
         "cells": [cell.name for cell in cells],
         "draws": options.draws,
         "kept_aside": not options.final,
         "machine": f"{machine.cores} cores of an {machine.cpu}",
         "date": now()[:10],
         "versions": machine.versions,
+    }
+
+
+def _rule(
+    rule: str, cells: Sequence[Cell], found: Sequence[Decision], options: argparse.Namespace
+) -> dict[str, object]:
+    """What a constant rule costs, and how much less ours does: 95 % t-interval over cells."""
+    lost, less = [], []
+    for cell in cells:
+        accuracies = {arm: bits.mean(1) for arm, bits in truth(cell, options.draws, options.work).items()}
+        lost.append(_regret(accuracies, _arm(rule, cell))[0])
+        less.append(lost[-1] - float(np.mean([one.regret for one in found if one.cell == cell.name])))
+    gain = mean_interval([100 * value for value in less])
+    return {
+        "mean_regret_points": 100 * float(np.mean(lost)),
+        "worst_regret_points": 100 * max(lost),
+        "ours_is_less_by_points": [gain.value, gain.low, gain.high],
     }
 
 
@@ -316,7 +398,7 @@ def markdown(
         "|---|---|---|",
     ]
     for cell in cells:
-        accuracies = truth(cell, options.draws, options.work)
+        accuracies = {arm: bits.mean(1) for arm, bits in truth(cell, options.draws, options.work).items()}
         arms = ", ".join(
             f"{arm} {100 * values.mean():.1f} ({100 * values.std(ddof=1) / len(values) ** 0.5:.1f})"
             for arm, values in sorted(accuracies.items(), key=lambda entry: -entry[1].mean())

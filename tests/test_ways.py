@@ -10,8 +10,9 @@ import pytest
 from invented import fruit_images, run
 
 from benchgraft.report.page import tiles
-from benchgraft.report.ways import Ways
+from benchgraft.report.ways import Ways, stake
 from benchgraft.runfolder.records import AnyRecord, ImagesRecord, OriginRecord
+from benchgraft.statistics.estimates import Estimate, mean_interval
 from benchgraft.tasks import report as reports
 from benchgraft.tasks.report import summarise
 
@@ -84,7 +85,7 @@ def test_the_first_sentence_says_which_one_and_from_when_on() -> None:
     assert summary.answer[0].startswith(
         "Transfer from parent imagenet gets the most test photos right, 86.00 %"
     )
-    assert summary.answer[0].endswith("and it pays against training from scratch from the 1st retraining on.")
+    assert "and it pays against training from scratch from the 1st retraining on; " in summary.answer[0]
     told = " ".join(summary.answer)
     assert "On other photos too transfer from parent imagenet is more accurate than transfer from" in told
     assert "from parent paper by +12" in told
@@ -124,8 +125,52 @@ def test_arms_that_cannot_be_told_apart_are_named_and_the_quickest_with_them() -
     assert summary.answer[0].startswith(
         "Transfer from parent paper takes the least time of those that may be best"
     )
-    assert "these runs cannot tell which gets the most test photos right" in summary.answer[0]
-    assert "training from scratch (" not in summary.answer[0]
+    assert summary.answer[1].startswith("These runs cannot tell which gets the most test photos right")
+    assert "training from scratch (" not in summary.answer[1]
+
+
+def test_the_first_sentence_has_the_price_of_a_wrong_decision_and_what_would_change_it() -> None:
+    summary = summarise(_folder(10, accuracy=(0.70, 0.83, 0.86)))
+    first, found = summary.answer[0], summary.ways
+    assert found is not None
+    taken, rival = found.row("imagenet"), found.row("transfer")
+    pair = found.pair("imagenet", "transfer")
+    assert pair.beyond.low is not None and pair.beyond.high is not None
+    assert (
+        f"if that is wrong, it costs at most {-100 * pair.beyond.low:.1f} points, against transfer" in first
+    )
+    told = stake(found, taken, rival)
+    assert told is not None and told.photos is not None
+    assert f"about {told.photos:,} test photos in place of 400" in first
+    assert first.endswith("; two parents known by name not tried: imagenet-lite2 and cifar100.")
+    # With so many photos and the same runs the interval would end at no difference.
+    assert pair.here.low is not None and pair.here.high is not None
+    by_runs = (pair.here.high - pair.here.low) / 2
+    whole = (pair.beyond.high - pair.beyond.low) / 2
+    half = np.sqrt(by_runs**2 + (whole**2 - by_runs**2) * 400 / told.photos)
+    assert half == pytest.approx(abs(pair.beyond.value), rel=0.01)
+
+
+def test_more_runs_are_asked_for_only_where_they_would_tell() -> None:
+    found = _ways(_folder(4, accuracy=(0.70, 0.80, 0.86)))
+    pair = found.pair("imagenet", "transfer")
+    far = pair.model_copy(update={"here": _estimate(0.03, 0.04), "beyond": _estimate(0.03, 0.041)})
+    near = pair.model_copy(update={"here": _estimate(0.02, 0.04), "beyond": _estimate(0.02, 0.1)})
+    for changed, runs in ((far, True), (near, False)):
+        others = [other for other in found.pairs if other is not pair]
+        told = stake(
+            found.model_copy(update={"pairs": [changed, *others]}),
+            found.row("imagenet"),
+            found.row("transfer"),
+        )
+        assert told is not None and (told.runs is not None) == runs
+        # Of runs alone that vary by 0.04: 4 * 0.04^2 / (0.03^2 - (0.041^2 - 0.04^2))
+        assert told.runs == (8 if runs else None)
+        assert told.photos is None
+
+
+def _estimate(value: float, half: float) -> Estimate:
+    return mean_interval([value, value]).model_copy(update={"low": value - half, "high": value + half})
 
 
 def test_more_accurate_on_these_photos_alone_is_said_to_be_that() -> None:

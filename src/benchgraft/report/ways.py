@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,6 +87,23 @@ class PairRow(Part):
         return is_always or self.here.differs_from(0.0) or self.beyond.differs_from(0.0)
 
 
+class Stake(NamedTuple):
+    """What it costs to take one arm if a rival is better, and what would tell."""
+
+    rival: ArmRow
+    at_most: float
+    """A fraction of other photos, by the interval; 0 or below: the rival is not better."""
+    likely: float
+    """The same by the means."""
+    photos: int | None
+    """Test photos that would tell the two apart if their difference stays; None: no number would, with so few
+    runs."""
+    runs: int | None
+    """Runs that would, with these test photos; None: no number would."""
+    of_both: float
+    """How many times as many of both would."""
+
+
 class Ways(Part):
     """All arms, the one that got most test photos right first."""
 
@@ -150,6 +169,34 @@ def ways(folder: RunFolder) -> Ways | None:
         pairs=[_pair(folder, *two, len(places)) for two in places],
         by_photo=_sources(over_sources(folder, firsts)) is None,
     ).with_advice()
+
+
+def stake(found: Ways, taken: ArmRow, rival: ArmRow) -> Stake | None:
+    """Of taking one arm and not a rival; None where no interval tells.
+
+    A half width is made of what runs vary and of what photos vary, each of which shrinks with the root of
+    their number; Student's quantile, which shrinks a little too, is left as it is.
+    """
+    pair = found.pair(taken.arm, rival.arm)
+    here, beyond = pair.here, pair.beyond
+    if beyond.low is None or beyond.high is None:
+        return None
+    ours = pair.first == taken.arm
+    likely = -beyond.value if ours else beyond.value
+    whole = ((beyond.high - beyond.low) / 2) ** 2
+    by_runs = ((here.high - here.low) / 2) ** 2 if here.low is not None and here.high is not None else 0.0
+    by_runs = min(by_runs, whole)
+    by_photos, wanted = whole - by_runs, likely**2
+    return Stake(
+        rival=rival,
+        at_most=-beyond.low if ours else beyond.high,
+        likely=likely,
+        photos=math.ceil(rival.tested * by_photos / (wanted - by_runs)) if wanted > by_runs else None,
+        runs=math.ceil(rival.runs * by_runs / (wanted - by_photos))
+        if by_runs and wanted > by_photos
+        else None,
+        of_both=whole / wanted if wanted else math.inf,
+    )
 
 
 def _row(folder: RunFolder, arm: Arm, scratch: Arm) -> ArmRow:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import math
-
+from ..config.parents import PARENTS
 from ..runfolder.runs import SCRATCH
 from ..statistics.estimates import BreakEven
 from .blocks import Block, Grid, Heading, Lines, numbers
-from .ways import MATTERS, ArmRow, Ways
+from .ways import MATTERS, ArmRow, Stake, Ways, stake
 from .words import capital, estimate, ordinal, per_cent, points, seconds, times
 
-_COUNTS = {3: "three", 4: "four", 5: "five", 6: "six"}
+LEAST_RUNS = 2
+"""Of each arm: one alone has no interval."""
+_COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
 def ways_answer(found: Ways, where: str) -> list[str]:
-    """Which one, and from when on; then what that rests on. where: what kind of test photos these are."""
-    best, rivals = found.rows[0], found.rivals
-    which = _several(found, [best, *rivals], where) if rivals else _one(found, where)
-    stakes = _stakes(found)
-    return [which, *stakes, *_beyond(found), _times(found), *_fastest(found, rivals), *_unknown(found)]
+    """The decision first, in one sentence: which one and from when on, what it costs if it is wrong, and what
+    would change it. Then what that rests on.
+
+    where: what kind of test photos these are.
+    """
+    leaders = [found.rows[0], *found.rivals]
+    return [
+        _decision(found, leaders, where),
+        *_not_told(found, leaders, where),
+        *_beyond(found),
+        _times(found),
+        *_fastest(found, leaders),
+        *_unknown(found),
+    ]
 
 
 def ways_blocks(found: Ways) -> list[Block]:
@@ -54,60 +64,71 @@ def way(found: Ways, row: ArmRow) -> str:
     return f"transfer from parent {row.parent}" if is_only else f"arm {row.arm}"
 
 
-def _one(found: Ways, where: str) -> str:
-    best = found.rows[0]
-    text = (
-        f"{capital(way(found, best))} gets the most test photos right, "
-        f"{estimate(best.accuracy, per_cent)}{where}"
-    )
-    return f"{text}." if best.arm == SCRATCH else f"{text}, and {_pays(found, best)}."
-
-
-def _several(found: Ways, leaders: list[ArmRow], where: str) -> str:
-    """Where the runs cannot tell which is the most accurate: the cheapest of those that may be."""
-    names = _listed([f"{way(found, row)} ({estimate(row.accuracy, per_cent)})" for row in leaders], "or")
-    if any(row.runs < 2 for row in found.rows):
-        return f"One run an arm cannot tell which one gets the most test photos right{where}: {names}."
-    cannot = f"these runs cannot tell which gets the most test photos right{where}: {names}"
+def _decision(found: Ways, leaders: list[ArmRow], where: str) -> str:
     taken = found.row(found.advised)
+    if any(row.runs < LEAST_RUNS for row in found.rows):
+        which = f"which one gets the most test photos right{where}"
+        return f"One run an arm cannot tell {which}: {_rates(found, leaders)}."
+    reason = _reason(found, taken, leaders)
+    rate = f", {estimate(taken.accuracy, per_cent)}{where}" if len(leaders) == 1 else ""
     pays = "" if taken.arm == SCRATCH else f", and {_pays(found, taken)}"
+    return f"{capital(way(found, taken))} {reason}{rate}{pays}{_price(found, taken)}{_untried(found)}."
+
+
+def _reason(found: Ways, taken: ArmRow, leaders: list[ArmRow]) -> str:
+    if len(leaders) == 1:
+        return "gets the most test photos right"
     if taken is found.quickest(leaders):
-        return f"{capital(way(found, taken))} takes the least time of those that may be best{pays}; {cannot}."
+        return "takes the least time of those that may be best"
     if taken is leaders[0]:
-        return f"{capital(way(found, taken))} got the most test photos right{pays}; {cannot}."
-    near = "takes the least time of those less than a point behind the best"
-    return f"{capital(way(found, taken))} {near}{pays}; {cannot}."
+        return "got the most test photos right"
+    return "takes the least time of those less than a point behind the best"
 
 
-def _stakes(found: Ways) -> list[str]:
-    """What the advice costs if it is wrong, and how many test photos would tell."""
-    decided = found.row(found.advised)
-    lost: list[tuple[float, float, float, ArmRow]] = []
-    for row in found.rows:
-        if row is decided:
-            continue
-        pair = found.pair(decided.arm, row.arm)
-        value = pair.beyond
-        if value.low is None or value.high is None:
-            return []
-        ours = pair.first == decided.arm
-        worst = -value.low if ours else value.high
-        half = (value.high - value.low) / 2
-        lost.append((worst, -value.value if ours else value.value, half, row))
-    worst, likely, half, rival = max(lost, key=lambda entry: entry[0])
-    name, here = way(found, rival), found.rows[0].tested
-    if worst <= 0:
-        return [f"No other way is better, for all that these intervals say; the nearest is {name}."]
-    told = f"If that is wrong, it costs at most {100 * worst:.1f} points on other photos, against {name}"
-    if abs(likely) < MATTERS:
-        return [f"{told}; in these runs the two differ by less than a point."]
-    if not found.by_photo:
-        return [f"{told}."]
-    needed = math.ceil(here * (half / abs(likely)) ** 2)
-    return [
-        f"{told}; about {needed:,} test photos in place of {here:,} would tell the two apart, if the "
-        f"difference stays at {100 * abs(likely):.1f} points."
-    ]
+def _not_told(found: Ways, leaders: list[ArmRow], where: str) -> list[str]:
+    """Where the runs cannot tell which is the most accurate: all that may be."""
+    if len(leaders) == 1 or any(row.runs < LEAST_RUNS for row in found.rows):
+        return []
+    return [f"These runs cannot tell which gets the most test photos right{where}: {_rates(found, leaders)}."]
+
+
+def _rates(found: Ways, leaders: list[ArmRow]) -> str:
+    return _listed([f"{way(found, row)} ({estimate(row.accuracy, per_cent)})" for row in leaders], "or")
+
+
+def _price(found: Ways, taken: ArmRow) -> str:
+    """What the advice costs if it is wrong, and how many more runs or test photos would tell."""
+    found_at = [stake(found, taken, row) for row in found.rows if row is not taken]
+    stakes = [entry for entry in found_at if entry is not None]
+    if len(stakes) < len(found_at):
+        return ""
+    worst = max(stakes, key=lambda entry: entry.at_most)
+    name = way(found, worst.rival)
+    if worst.at_most <= 0:
+        return f"; the nearest, {name}, is at least {-100 * worst.at_most:.1f} points less accurate"
+    told = f"; if that is wrong, it costs at most {100 * worst.at_most:.1f} points, against {name}"
+    if abs(worst.likely) < MATTERS:
+        return f"{told}, which was less than a point away"
+    return f"{told}, and {_needed(found, worst)} would tell"
+
+
+def _needed(found: Ways, stake: Stake) -> str:
+    tested, runs = found.rows[0].tested, stake.rival.runs
+    ways = []
+    if stake.photos is not None and found.by_photo:
+        ways.append(f"about {stake.photos:,} test photos in place of {tested:,}")
+    if stake.runs is not None:
+        ways.append(f"about {stake.runs:,} runs in place of {runs:,}")
+    return " or ".join(ways) or f"about {stake.of_both:.1f} times as many runs and test photos"
+
+
+def _untried(found: Ways) -> str:
+    """Another parent may change the decision too."""
+    left = [name for name in PARENTS if name not in [row.parent for row in found.rows]]
+    if not left:
+        return ""
+    known = "parent" if len(left) == 1 else "parents"
+    return f"; {_count(len(left))} {known} known by name not tried: {_listed(left, 'and')}"
 
 
 def _beyond(found: Ways) -> list[str]:
@@ -137,10 +158,10 @@ def _times(found: Ways) -> str:
     return f"A retraining takes {_listed(told, 'and')}." if told else "No uninterrupted run: no times."
 
 
-def _fastest(found: Ways, rivals: list[ArmRow]) -> list[str]:
+def _fastest(found: Ways, leaders: list[ArmRow]) -> list[str]:
     """From when on the quickest arm pays, where that is not the one that the answer names."""
     quick = found.quickest(found.rows)
-    if quick is None or rivals or quick.arm in (SCRATCH, found.rows[0].arm):
+    if quick is None or len(leaders) > 1 or quick.arm in (SCRATCH, found.rows[0].arm):
         return []
     spent = quick.preparation_seconds
     behind = "" if spent is None else f", preparation of {seconds(spent)} included"
