@@ -66,7 +66,7 @@ from ..store.packing import Listing
 from ..training.feature_stream import FeatureStream
 from ..training.features import FeatureCache
 from .adapted import adapted
-from .arms import train_arms
+from .arms import Made, train_arms
 from .regression import class_changes, compare_models, refuse_worse
 from .suspects import suspects_of
 
@@ -269,7 +269,8 @@ def _adapt(
     ]
     made = train_arms(experiment, photos, bench, account, streamed)
     done, path, run = made.run, made.path, made.run.record
-    notes += [*made.notes, *(line for record in made.records for line in retried(record))]
+    notes += [*made.notes, *_preferred(job, made)]
+    notes += [line for record in made.records for line in retried(record)]
     changes: list[ClassChange] = []
     if job.start.is_updated:
         changes = compare_models(job.start, done, images, job.rename, bench.device)
@@ -289,6 +290,17 @@ def _adapt(
     parent = job.start.parent or job.start.name
     result = adapted(job.target, run, photos, parent, record, suspects.found, notes, changes)
     return result.model_copy(update={"plan": plan, "verdict": made.verdict})
+
+
+def _preferred(job: _Job, made: Made) -> list[str]:
+    """Told where the head alone is kept, and another parent suits the photos better for that."""
+    found = job.choice.parent if job.choice and job.choice.record else job.start.parent
+    if made.run.record.stage != HEAD or found == job.start.parent:
+        return []
+    return [
+        f"{job.start.parent} was taken since more of it trains in these minutes; for the head alone, which "
+        f'is kept, the trial puts "{found}" first: give the same command without --minutes for that'
+    ]
 
 
 def _command(job: _Job, photos: UserPhotos, place: Path, plan: PlanRecord | None) -> list[str]:
