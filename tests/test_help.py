@@ -75,6 +75,7 @@ CODES = {
     "prepare": (0, 2, 130),
     "reproduce": (0, 2, 130),
     "report": (0, 2),
+    "serve": (0, 2),
     "verify": (0, 1, 2),
     "data check": (0, 1, 2),
     "": (0, 1, 2, 130),

@@ -30,6 +30,7 @@ ROOMS = [
     "report",
     "paper",
     "tasks",
+    "serve",
     "cli",
 ]
 """A room imports only rooms listed above it."""

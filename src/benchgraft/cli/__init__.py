@@ -28,6 +28,7 @@ from .predict import predict
 from .prepare import prepare
 from .report import report, verify
 from .reproduce import reproduce
+from .serve import serve
 
 app = typer.Typer(
     cls=Group,
@@ -43,6 +44,7 @@ for command in (
     adapt,
     compare,
     predict,
+    serve,
     evaluate,
     export,
     prepare,
@@ -53,7 +55,7 @@ for command in (
     model,
 ):
     app.command(cls=Command)(command)
-_COMPUTING = ("adapt", "compare", "evaluate", "predict", "prepare", "reproduce")
+_COMPUTING = ("adapt", "compare", "evaluate", "predict", "prepare", "reproduce", "serve")
 app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 

@@ -19,6 +19,7 @@ from ..events import Cancel, Listen
 from ..progress import Progress
 from .choices import Damaged, Fit, Policy, ReportFormat
 from .values import (
+    LAST_PORT,
     Check,
     as_block,
     as_cancel,
@@ -34,6 +35,7 @@ from .values import (
     as_path,
     as_paths,
     as_points,
+    as_port,
     as_progress,
     as_renames,
     as_seed,
@@ -60,6 +62,7 @@ Expression = Annotated[str, Check(as_expression, str)]
 Renames = Annotated[dict[str, str] | tuple[str, ...], Check(as_renames, Mapping[str, str] | Sequence[str])]
 Seed = Annotated[int, Check(as_seed, int)]
 Count = Annotated[int, Check(at_least_one, int, least=1)]
+Port = Annotated[int, Check(as_port, int, least=0, most=LAST_PORT)]
 Fraction = Annotated[float, Check(as_fraction, float, least=0, most=1)]
 ABlock = Annotated[str, Check(as_block, str)]
 Minutes = Annotated[float, Check(as_minutes, float, least=0)]
@@ -335,6 +338,25 @@ class PredictRequest(DeviceRequest):
     say: Teller | None = None
     """Takes, after the last answer, a line for each kind of thing passed over in folders, or that looks
     like a mistake in photos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeRequest(DeviceRequest):
+    """For the command `serve`."""
+
+    models: Annotated[
+        Texts,
+        Argument("Model files, or ONNX files exported from them; NAME=FILE gives one a name of your own."),
+    ]
+    """Without a name the file's counts. The first one answers where a question names none."""
+    api: Annotated[bool, Option("Answer programs; there is no page.")] = False
+    port: Annotated[Port, Option("Port to answer on; 0 takes a free one.")] = 8000
+    host: Annotated[
+        Text, Option("Address to answer on. Default: this machine alone; for others a token is asked for.")
+    ] = "127.0.0.1"
+    queue: Annotated[
+        Count, Option("Photos that may wait for their answer; requests beyond that get 429.")
+    ] = 512
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 
+LAST_PORT = 65535
+
+
 @dataclass(frozen=True)
 class Check:
     """Metadata of a field: `make` makes its value of the one given; its ValueError says what is wrong."""
@@ -170,6 +173,14 @@ def at_least_one(value: object) -> int:
     number = as_whole(value)
     if number < 1:
         raise ValueError(f"is {number}, but must be at least 1")
+    return number
+
+
+def as_port(value: object) -> int:
+    """A TCP port; 0 stands for a free one."""
+    number = as_whole(value)
+    if not 0 <= number <= LAST_PORT:
+        raise ValueError(f"is {number}, but must be from 0 to {LAST_PORT}")
     return number
 
 

@@ -21,6 +21,9 @@ class Engine(Protocol):
     in every run: features are cached on this promise. Between engines it does not hold, see `prefix`.
     """
 
+    is_same_in_any_batch: bool
+    """Whether that holds for batches of all sizes, as far as tests and we have seen."""
+
     @property
     def name(self) -> str:
         """Which engine, and its version: part of the key of all features that it computes."""

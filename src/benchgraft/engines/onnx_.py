@@ -22,6 +22,8 @@ _MAKE_IT = "make one from a model file: benchgraft export MODEL --format onnx"
 class OnnxEngine:
     """A graph in a session of ONNX Runtime; an `Engine`."""
 
+    is_same_in_any_batch = True
+
     def __init__(self, graph: bytes, threads: int | None = None) -> None:
         """graph: takes pixels as INPUT. threads: default one for each core that this process may use.
 

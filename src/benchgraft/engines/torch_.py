@@ -20,6 +20,8 @@ from .engine import Classifier, Engine
 class TorchEngine:
     """Layers on the device on which they are; an `Engine`."""
 
+    is_same_in_any_batch = False
+
     def __init__(
         self, layers: nn.Sequential, device: torch.device | None = None, threads: int | None = None
     ) -> None:

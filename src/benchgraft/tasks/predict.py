@@ -1,8 +1,7 @@
 """Class probabilities of photos by a model: any number of them, in order, in bounded memory.
 
-Photos are decoded by threads while the model works on those before. Every batch is full, so that an answer
-never depends on what else was asked: PyTorch chooses other kernels for other batches, and ONNX Runtime
-promises nothing, though at all sizes that we tried its answers were the same bits.
+Photos are decoded by threads while the model works on those before. An answer never depends on what else was
+asked: PyTorch chooses other kernels for other batches, so that its are always full.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ DECODED_AT_ONCE = 32
 UNSURE = "unsure"
 LARGEST_FILE = 1 << 28
 """Bytes; what is larger is no photo."""
+_TOO_LARGE = f"larger than {LARGEST_FILE:,} bytes"
 _SAID = {
     ONE_COLOUR: "of nearly one colour",
     CLIPPED: "of 16-bit grey beyond the white of the model, where what is brighter is lost",
@@ -64,11 +64,12 @@ class Unreadable:
 Answer = Prediction | Unreadable
 
 
-class _Photo(NamedTuple):
-    """One that was decoded, uint8 (size, size, 3)."""
+class Photo(NamedTuple):
+    """One that was decoded."""
 
     path: str
     pixels: Pixels
+    """uint8 (size, size, 3)."""
     findings: tuple[str, ...]
 
 
@@ -91,6 +92,27 @@ def predict(
     return _answers(classifier, request.paths, request.top, request.unsure_below, say)
 
 
+def decoded(path: str, raw: bytes, rule: Rule) -> Photo | Unreadable:
+    """A photo of its bytes, by the rule of a model. path: what it is called in the answer."""
+    try:
+        pixels, conversions = decode(raw, rule)
+    except (Undecodable, ValueError) as error:
+        return Unreadable(path, printable(str(error)))
+    return Photo(path, pixels, tuple(name for name in conversions if name in FINDINGS))
+
+
+def answer_of(
+    photo: Photo, row: npt.NDArray[np.float64], class_names: list[str], top: int, unsure_below: float
+) -> Prediction:
+    """row: (classes,), probabilities of the photo."""
+    best = [
+        (class_names[place], float(row[place])) for place in np.argsort(-row, kind="stable")[:top].tolist()
+    ]
+    name, probability = best[0]
+    name = name if probability >= unsure_below else UNSURE
+    return Prediction(photo.path, name, probability, tuple(best), photo.findings)
+
+
 def _answers(
     classifier: Classifier,
     paths: Iterable[str],
@@ -98,14 +120,14 @@ def _answers(
     unsure_below: float,
     say: Callable[[str], None],
 ) -> Iterator[Answer]:
-    waiting: list[_Photo | Unreadable] = []
+    waiting: list[Photo | Unreadable] = []
     passed, found = Ignored(), Ignored()
     for photo in _decoded(_files(paths, passed), classifier.rule):
         waiting.append(photo)
-        if isinstance(photo, _Photo):
+        if isinstance(photo, Photo):
             for finding in photo.findings:
                 found.add(finding, photo.path)
-        if sum(isinstance(item, _Photo) for item in waiting) == BATCH_SIZE:
+        if sum(isinstance(item, Photo) for item in waiting) == BATCH_SIZE:
             yield from _answer(waiting, classifier, top, unsure_below)
             waiting = []
     yield from _answer(waiting, classifier, top, unsure_below)
@@ -116,50 +138,43 @@ def _answers(
 
 
 def _answer(
-    waiting: list[_Photo | Unreadable], classifier: Classifier, top: int, unsure_below: float
+    waiting: list[Photo | Unreadable], classifier: Classifier, top: int, unsure_below: float
 ) -> Iterator[Answer]:
     """Answers of one batch."""
-    names = classifier.class_names
-    rows = iter(_probabilities(classifier, [item.pixels for item in waiting if isinstance(item, _Photo)]))
+    rows = iter(_probabilities(classifier, [item.pixels for item in waiting if isinstance(item, Photo)]))
     for item in waiting:
         if isinstance(item, Unreadable):
             yield item
-            continue
-        row = next(rows)
-        best = [(names[place], float(row[place])) for place in np.argsort(-row, kind="stable")[:top].tolist()]
-        name, probability = best[0]
-        name = name if probability >= unsure_below else UNSURE
-        yield Prediction(item.path, name, probability, tuple(best), item.findings)
+        else:
+            yield answer_of(item, next(rows), classifier.class_names, top, unsure_below)
 
 
 def _probabilities(classifier: Classifier, pixels: list[Pixels]) -> npt.NDArray[np.float64]:
-    """float64 (n, classes) of at most BATCH_SIZE photos, uint8 (size, size, 3) each; the last fills up."""
+    """float64 (n, classes) of at most BATCH_SIZE photos, uint8 (size, size, 3) each."""
     if not pixels:
         return np.empty((0, 0))
-    filled = pixels + [pixels[-1]] * (BATCH_SIZE - len(pixels))
-    return classifier.probabilities(np.stack(filled))[: len(pixels)]
+    missing = 0 if classifier.engine.is_same_in_any_batch else BATCH_SIZE - len(pixels)
+    return classifier.probabilities(np.stack(pixels + [pixels[-1]] * missing))[: len(pixels)]
 
 
-def _decoded(paths: Iterator[str | Unreadable], rule: Rule) -> Iterator[_Photo | Unreadable]:
+def _decoded(paths: Iterator[str | Unreadable], rule: Rule) -> Iterator[Photo | Unreadable]:
     """Photos in order, a bounded number decoded ahead."""
     groups = iter(lambda: list(islice(paths, DECODED_AT_ONCE)), [])
     for group in in_parallel(lambda group: [_decode(path, rule) for path in group], groups):
         yield from group
 
 
-def _decode(path: str | Unreadable, rule: Rule) -> _Photo | Unreadable:
+def _decode(path: str | Unreadable, rule: Rule) -> Photo | Unreadable:
     if isinstance(path, Unreadable):
         return path
     try:
         file = Path(path)
         if file.stat().st_size > LARGEST_FILE:
-            return Unreadable(path, f"larger than {LARGEST_FILE:,} bytes")
-        pixels, conversions = decode(file.read_bytes(), rule)
-    except Undecodable as error:
-        return Unreadable(path, str(error))
+            return Unreadable(path, _TOO_LARGE)
+        raw = file.read_bytes()
     except (OSError, ValueError) as error:
         return Unreadable(path, printable(getattr(error, "strerror", None) or str(error)))
-    return _Photo(path, pixels, tuple(name for name in conversions if name in FINDINGS))
+    return decoded(path, raw, rule)
 
 
 def _files(paths: Iterable[str], passed: Ignored) -> Iterator[str | Unreadable]:

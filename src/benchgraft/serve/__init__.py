@@ -1,0 +1,1 @@
+"""Fronts over HTTP. Needs the extra `serve`: FastAPI, uvicorn, python-multipart."""

@@ -1,0 +1,119 @@
+"""Who may ask, and how much: looked at before anything of a request is read.
+
+On this machine alone: another page in the user's browser must not reach the service. A page that has its own
+name point here (DNS rebinding) is told by the Host of its requests; one that posts here from elsewhere by
+their Origin. On other addresses: who has the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+
+from .limits import Limits
+from .metrics import Metrics
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+COUNTED = frozenset({"/predict", "/model", "/healthz", "/metrics", "/openapi.json"})
+"""Paths that are counted by name; the others, which anyone may invent, as one."""
+OPEN = frozenset({"/healthz"})
+"""Asked by what watches over services, which has no token."""
+
+
+class Guard:
+    """An ASGI application around another."""
+
+    def __init__(self, app: App, token: str | None, limits: Limits, metrics: Metrics) -> None:
+        """token: None asks for none, and answers to names of this machine alone."""
+        self._app, self._token, self._limits, self._metrics = app, token, limits, metrics
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = self._counted(scope["path"], send)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refused = self._refused(scope["path"], headers)
+        if refused is not None:
+            code, reason = refused
+            more = {"WWW-Authenticate": "Bearer"} if code == 401 else {}
+            response = JSONResponse({"detail": reason}, code, {**more, "Connection": "close"})
+            await response(scope, receive, send)
+            return
+        await self._app(scope, _bounded(receive, self._limits), send)
+
+    def _counted(self, path: str, send: Send) -> Send:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.request(path if path in COUNTED else "other", message["status"])
+            await send(message)
+
+        return counted
+
+    def _refused(self, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
+        """(status, reason); None: it may go on."""
+        host = headers.get("host", "")
+        if self._token is None and name_of_host(host) not in LOOPBACK:
+            return 421, f'this service answers to localhost, not to "{host[:100]}"'
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            return 403, "pages of other origins may not ask"
+        if headers.get("sec-fetch-site") == "cross-site":
+            return 403, "pages of other sites may not ask"
+        if self._token is not None and path not in OPEN and not self._knows(headers):
+            return 401, "the token is missing or wrong: send the header Authorization: Bearer TOKEN"
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._limits.request_bytes:
+            return 413, _too_long(self._limits)
+        return None
+
+    def _knows(self, headers: dict[str, str]) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        expected = str(self._token).encode()
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), expected)
+
+
+def name_of_host(host: str) -> str:
+    """Without its port: `[::1]:80` is ::1."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] or host if ":" in host else host
+
+
+def _bounded(receive: Receive, limits: Limits) -> Receive:
+    """Reads a body of so many bytes, in so much time, and no more."""
+    came, until = 0, asyncio.get_running_loop().time() + limits.upload_seconds
+    is_whole = False
+
+    async def bounded() -> Message:
+        nonlocal came, is_whole
+        if is_whole:  # waits for the end of the connection, however long that takes
+            return await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            told = f"the request did not arrive within {limits.upload_seconds:g} seconds"
+            raise HTTPException(408, told, {"Connection": "close"}) from None
+        came += len(message.get("body", b""))
+        if came > limits.request_bytes:
+            raise HTTPException(413, _too_long(limits), {"Connection": "close"})
+        is_whole = not message.get("more_body", False)
+        return message
+
+    return bounded
+
+
+def _too_long(limits: Limits) -> str:
+    return f"a request may have {limits.request_bytes >> 20} MiB; send the photos in several"
