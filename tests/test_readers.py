@@ -13,6 +13,7 @@ from benchgraft.config.network import Frame
 from benchgraft.errors import DataError
 from benchgraft.photos import cifar100
 from benchgraft.photos.readers import guess_format, open_source
+from benchgraft.report.words import SEEN_BY_TRAINING
 from benchgraft.store.store import open_store
 from benchgraft.tasks.check import check
 
@@ -26,6 +27,19 @@ def test_fruits360_gives_each_file_its_folder_as_class_and_its_side(synthetic_da
     assert [s.key for s in source.samples] == sorted(s.key for s in source.samples)
     assert len(source.samples) == 8 * (24 + 8)
     assert source.notes == []
+
+
+def test_a_folder_with_a_split_is_not_said_to_be_of_fruits(tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        for name in ("hat", "shoe"):
+            (tmp_path / side / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / side / name / "a.png")
+    source = open_source(guess_format(tmp_path), tmp_path)
+    assert (source.format, [sample.given for sample in source.samples]) == (
+        "split",
+        ["test", "test", "train", "train"],
+    )
+    assert "split" not in SEEN_BY_TRAINING
 
 
 def test_fruits360_is_found_one_level_deeper_and_in_any_case(tmp_path: Path) -> None:
@@ -68,7 +82,7 @@ def test_folder_of_class_folders_has_no_given_side(tmp_path: Path) -> None:
 def test_format_is_guessed_from_the_layout(synthetic_data: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "cat" / "a.png")
     assert guess_format(synthetic_data / "cifar-100-binary") == "cifar100"
-    assert guess_format(synthetic_data / "fruits-360") == "fruits360"
+    assert guess_format(synthetic_data / "fruits-360") == "split"
     assert guess_format(tmp_path) == "folder"
 
 
@@ -159,7 +173,7 @@ def test_unknown_format_is_answered_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_folder_with_a_split_is_not_taken_for_two_classes(synthetic_data: Path) -> None:
-    with pytest.raises(DataError, match='say format = "fruits360"'):
+    with pytest.raises(DataError, match='say format = "split"'):
         open_source("folder", synthetic_data / "fruits-360")
 
 
@@ -193,7 +207,7 @@ def test_folders_train_val_and_test_are_respected(tmp_path: Path) -> None:
 def test_train_and_validation_alone_are_a_split_too(tmp_path: Path, name: str) -> None:
     for side in ("training", name):
         write_image(tmp_path / side / "cat" / "0.png")
-    assert guess_format(tmp_path) == "fruits360"
+    assert guess_format(tmp_path) == "split"
     givens = {sample.key: sample.given for sample in open_source("fruits360", tmp_path).samples}
     assert givens == {"training/cat/0.png": "train", f"{name}/cat/0.png": "validation"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import invented
 import numpy as np
 import pytest
-from invented import fruit_images, run
+from invented import class_images, fruit_images, run
 
 from benchgraft.report.page import tiles
 from benchgraft.report.ways import Ways, stake
@@ -37,7 +37,8 @@ def _cells(stage: str, photos: int = 400) -> ImagesRecord:
             "sources": [("good", "bad")[label] for label in labels],
         }
     )
-    return images.model_copy(update={"test": test, "class_names": ["good", "bad"], "digest": "cells"})
+    classes = {"class_names": ["good", "bad"], "matched": {"good": ["good"], "bad": ["bad"]}}
+    return images.model_copy(update={"test": test, **classes, "digest": "cells"})
 
 
 def _folder(
@@ -211,6 +212,21 @@ def test_with_many_source_classes_these_are_what_other_photos_are_told_by() -> N
     found = _ways(_folder(4, accuracy=(0.8, 0.85, 0.97), images_of=fruit_images))
     assert not found.by_photo
     assert "source classes" in found.rows[0].accuracy.method
+
+
+def test_many_classes_that_are_their_own_source_classes_are_no_others_of_their_kind() -> None:
+    """What another draw of the classes would give nobody asks: photos are drawn, each for itself."""
+    records = _folder(4, images_of=lambda stage: class_images(stage, "clothes", 12, 30))
+    summary = summarise(records)
+    assert summary.ways is not None and summary.ways.by_photo
+    assert "over photos" in summary.ways.rows[0].accuracy.method
+    pair = summary.ways.pair("imagenet", "scratch")
+    assert pair.beyond.low is not None and pair.beyond.high is not None
+    apart = (pair.beyond.high - pair.beyond.low) / 2
+    # 360 photos, of which the two arms answer a quarter differently: some five points, and three pairs.
+    assert 0.03 < apart < 0.1
+    assert all(entry.by_photo for entry in summary.accuracy)
+    assert summary.accuracy[0].together.method == "runs and photos together"
 
 
 def test_two_arms_two_recipes_on_one_parent_and_arms_on_other_photos_have_no_such_answer() -> None:

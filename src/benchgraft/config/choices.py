@@ -13,5 +13,5 @@ Damaged = Literal["exclude", "refuse"]
 Policy = Literal["refuse", "drop-test", "drop-near", "keep"]
 """What to do with photos to validate or test on that are among those trained on."""
 ReportFormat = Literal["text", "html", "md", "json", "csv"]
-Format = Literal["cifar100", "fruits360", "folder", "elpv"]
+Format = Literal["cifar100", "fruits360", "split", "folder", "elpv"]
 """How a data set lies on disk."""

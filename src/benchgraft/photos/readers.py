@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
@@ -89,9 +89,9 @@ class Source:
 def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of the experiment files
     """List a data set.
 
-    `format`: "cifar100" (the binary version), "fruits360" (class folders in folders train, test, validation,
-    by any of their usual names), "folder" (of class folders) or "elpv" (photos of solar cells with
-    labels.csv).
+    `format`: "cifar100" (the binary version), "split" (class folders in folders train, test, validation, by
+    any of their usual names), "fruits360" (the same, of that data set), "folder" (of class folders) or "elpv"
+    (photos of solar cells with labels.csv).
 
     A root whose only fitting content lies one level deeper (as archives unpack) is opened there.
     Raises DataError: unknown format, missing, empty or unreadable folder, wrong layout.
@@ -100,9 +100,10 @@ def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of 
     if format not in FORMATS:
         raise DataError(f'unknown data format "{format}"', did_you_mean(format, FORMATS))
     need_folder(root)
-    openers = {
+    openers: dict[str, Callable[[Path], Source]] = {
         "cifar100": _open_cifar100,
-        "fruits360": _open_fruits360,
+        "fruits360": partial(_open_split, "fruits360"),
+        "split": partial(_open_split, "split"),
         "folder": _open_folder,
         "elpv": _open_elpv,
     }
@@ -117,7 +118,7 @@ def guess_format(root: Path) -> Format:
         return "cifar100"
     if _descend(root, elpv.has_layout) is not None:
         return "elpv"
-    return "fruits360" if _descend(root, _has_sides) is not None else "folder"
+    return "split" if _descend(root, _has_sides) is not None else "folder"
 
 
 def _descend(root: Path, has_layout: Callable[[Path], bool]) -> Path | None:
@@ -162,11 +163,11 @@ def _open_cifar100(root: Path) -> Source:
     return Source("cifar100", folder, _signature("cifar100", folder, facts), notes, make_samples)
 
 
-def _open_fruits360(root: Path) -> Source:
+def _open_split(format: Format, root: Path) -> Source:  # noqa: A002
     folder = _descend(root, _has_sides)
     if folder is None:
         raise DataError(
-            f"{root} has not the layout of Fruits-360: no folders Training and Test (or Validation)",
+            f"{root} holds no split: no folders Training and Test (or Validation)",
             *_what_is_there(root),
             'for a folder of class folders without a split, say format = "folder"',
         )
@@ -175,7 +176,7 @@ def _open_fruits360(root: Path) -> Source:
     for name, given in sides.items():
         scan.add(folder / name, given, f"{name}/")
     group_classes(scan.found)
-    return _source("fruits360", folder, scan)
+    return _source(format, folder, scan)
 
 
 def _open_folder(root: Path) -> Source:
@@ -184,7 +185,7 @@ def _open_folder(root: Path) -> Source:
     if _has_sides(root) and not any(item.files for item in scan.found if len(item.inside) == 1):
         raise DataError(
             f"{root} holds a split (training and test folders), not class folders",
-            'say format = "fruits360", or name one of the two folders',
+            'say format = "split", or name one of the two folders',
         )
     return _source("folder", root, scan)
 

@@ -12,6 +12,7 @@ from ..runfolder.records import ImagesRecord, RunRecord
 from ..runfolder.runs import Arm, RunFolder, rest_class, right_answers
 from ..statistics.by_source import accuracy_by_source, accuracy_difference_by_source
 from ..statistics.estimates import Estimate, Floats, difference_of_means, joined
+from ..statistics.pairs import over_photos
 from ..statistics.significance import Significance, mcnemar, permutation_test
 
 INDEPENDENT_FORMATS = frozenset({"cifar100"})
@@ -28,6 +29,9 @@ class AccuracyDifference(Part):
     arm: str
     over_runs: Estimate
     over_sources: Estimate | None
+    """Over photos where `by_photo`."""
+    by_photo: bool = False
+    """Whether each photo counts as independent of the others, see `is_by_photo`."""
     together: Estimate
     """What claims are judged by."""
     same_images: bool
@@ -88,12 +92,13 @@ class Mistake(Part):
 
 
 def over_sources(folder: RunFolder, runs: Sequence[RunRecord]) -> Estimate | None:
-    """Mean accuracy of runs, interval over source classes; None with a single run or without one test set."""
+    """Mean accuracy of runs, interval over source classes, or photos; None with a single run or without one
+    test set."""
     tested = answers_of(folder, runs)
     if len(runs) < 2 or tested is None:
         return None
     images, right = tested
-    return accuracy_by_source(right, images.test.sources)
+    return over_photos(right) if is_by_photo(images) else accuracy_by_source(right, images.test.sources)
 
 
 def differences(folder: RunFolder) -> list[AccuracyDifference]:
@@ -112,16 +117,25 @@ def rest_mistakes(folder: RunFolder) -> list[RestMistakes]:
 def difference(
     folder: RunFolder, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]
 ) -> tuple[Estimate, Estimate | None, Estimate]:
-    """Of mean accuracies: over runs, over source classes (None where it cannot be had), over both."""
+    """Of mean accuracies: over runs, over source classes or photos (None: cannot be had), over both."""
     runs = difference_of_means(by_parent(ours), by_parent(theirs))
     tested, rival = answers_of(folder, ours), answers_of(folder, theirs)
     if min(len(ours), len(theirs)) < 2 or tested is None or rival is None:
         why = runs.why_none or "the test images are not all in the ledger: no interval"
         return runs, None, Estimate(value=runs.value, method=runs.method, why_none=why)
+    if is_by_photo(tested[0]) and tested[0].test.keys == rival[0].test.keys:
+        photos = over_photos(tested[1] - rival[1])
+        return runs, photos, joined(runs, photos, "photos")
     sources = accuracy_difference_by_source(
         tested[1], tested[0].test.sources, rival[1], rival[0].test.sources
     )
     return runs, sources, joined(runs, sources)
+
+
+def is_by_photo(images: ImagesRecord) -> bool:
+    """Whether no class has several source classes: then nothing is known of which photos belong together, and
+    other source classes would be other classes, of which nobody asked."""
+    return all(len(sources) < 2 for sources in images.matched.values())
 
 
 def is_of_same_images(folder: RunFolder, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]) -> bool:
@@ -174,8 +188,10 @@ def _difference(folder: RunFolder, scratch: Arm, arm: Arm) -> AccuracyDifference
     runs, sources, together = difference(folder, ours, theirs)
     same_images = is_of_same_images(folder, ours, theirs)
     single, why_none = _single_models(folder, ours, theirs, same_images)
+    images = folder.images_of(ours[0])
     return AccuracyDifference(
         arm=arm.name,
+        by_photo=same_images and images is not None and is_by_photo(images),
         over_runs=runs,
         over_sources=sources,
         together=together,

@@ -206,7 +206,7 @@ def _accurate(name: str, difference: AccuracyDifference | None, where: str) -> s
 def _measured_elsewhere(folder: RunFolder, arm: Arm) -> list[str]:
     """The line of the guide for as many photos as a user has; nothing for other data than a user's."""
     images, data = _tested_on(folder, arm)
-    if images is None or data is None or data.format != "folder":
+    if images is None or data is None or data.format not in ("folder", "split"):
         return []
     return [quoted(median(images.counts["train"].values()))]
 

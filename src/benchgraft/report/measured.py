@@ -29,7 +29,10 @@ def measured(summary: Summary) -> list[Block]:
 
 def study_blocks(found: StudySummary) -> list[Block]:
     """Lines, steps and differences of a study."""
-    notes = [f"{words.INTERVALS}, over runs and varieties together; all for these parents."]
+    notes = [
+        f"{words.INTERVALS}, over runs and test images together (whole varieties where a class has several); "
+        "all for these parents."
+    ]
     if found.cumulative:
         notes.append("Seconds are added up along each line.")
     return [
@@ -172,10 +175,10 @@ def _difference_told(entry: AccuracyDifference) -> str:
     if entry.over_sources is not None and entry.over_sources.standard_error is None:
         text += f" ({entry.together.method}; for these test images only)"
     elif entry.over_sources is not None:
+        unit = "photos" if entry.by_photo else "source classes"
         text += (
-            ", for other runs and other source classes together; over runs alone "
-            f"{estimate(entry.over_runs, points)}, over source classes alone "
-            f"{estimate(entry.over_sources, points)}"
+            f", for other runs and other {unit} together; over runs alone "
+            f"{estimate(entry.over_runs, points)}, over {unit} alone {estimate(entry.over_sources, points)}"
         )
     if entry.together.has_interval and not entry.together.differs_from(0.0):
         text += f". {words.capital(words.WHICH_IS_MORE_ACCURATE)}"
@@ -297,5 +300,5 @@ def _runs_needed(need: RunsNeeded) -> str:
     most = f"{need.runs_at_most:,}" if need.runs_at_most is not None else "very many"
     return (
         f"{half} {need.runs:,} runs of each arm, were the spread as measured, and up to {most} by the upper "
-        "bound of that spread. What other source classes would change stays, however many the runs."
+        "bound of that spread. What other photos would change stays, however many the runs."
     )

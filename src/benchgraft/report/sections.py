@@ -187,7 +187,8 @@ def run_lines(table: Table) -> list[str]:
         lines.append("One run here: no interval.")
     if table.accuracy_over_sources is not None:
         over_sources = estimate(table.accuracy_over_sources, per_cent)
-        lines.append(f"Accuracy of these models, interval over source classes: {over_sources}.")
+        unit = "photos" if table.by_photo else "source classes"
+        lines.append(f"Accuracy of these models, interval over {unit}: {over_sources}.")
     if any(row.is_resumed for row in table.rows):
         lines.append(f"* {words.INTERRUPTED}.")
     if any(row.retries for row in table.rows):

@@ -69,7 +69,8 @@ class Table(Part):
     seconds: dict[Variant, Spread]
     accuracy: Spread | None
     accuracy_over_sources: Estimate | None
-    """Of the runs' models as they are, over source classes of test images."""
+    """Of the runs' models as they are, over source classes of test images, or photos where `by_photo`."""
+    by_photo: bool = False
     trained_parameters: int | None
 
 
@@ -167,6 +168,7 @@ def table_of(
     once = group.once_a_seed
     accuracies = [run.accuracy for run in once]
     timed = {name: speed.seconds_of(group.timed(name)) for name in VARIANTS}
+    images = folder.images_of(once[0]) if once else None
     return Table(
         title=title,
         stage=stage,
@@ -177,6 +179,7 @@ def table_of(
         },
         accuracy=_spread(accuracies, within_fractions(mean_interval(accuracies))) if once else None,
         accuracy_over_sources=accuracy.over_sources(folder, once),
+        by_photo=images is not None and accuracy.is_by_photo(images),
         trained_parameters=once[0].trained_parameters if once else None,
     )
 

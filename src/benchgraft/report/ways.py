@@ -22,7 +22,7 @@ from ..statistics.estimates import (
     mean_time_interval,
     within_fractions,
 )
-from .accuracy import answers_of, difference, is_of_same_images, over_sources
+from .accuracy import answers_of, difference, is_by_photo, is_of_same_images, over_sources
 from .speed import mean_seconds, same_machine, seconds_of
 
 MATTERS = 0.01
@@ -167,7 +167,7 @@ def ways(folder: RunFolder) -> Ways | None:
     return Ways(
         rows=rows,
         pairs=[_pair(folder, *two, len(places)) for two in places],
-        by_photo=_sources(over_sources(folder, firsts)) is None,
+        by_photo=_sources(folder, firsts) is None,
     ).with_advice()
 
 
@@ -202,7 +202,7 @@ def stake(found: Ways, taken: ArmRow, rival: ArmRow) -> Stake | None:
 def _row(folder: RunFolder, arm: Arm, scratch: Arm) -> ArmRow:
     once = arm.once_a_seed
     right = _right(folder, once)
-    beyond = _sources(over_sources(folder, once)) or pairs.over_photos(right)
+    beyond = _sources(folder, once) or pairs.over_photos(right)
     first, again = _first(arm), arm.timed("warm")
     preparation = _preparation(folder, arm)
     pays = [
@@ -232,7 +232,7 @@ def _pair(folder: RunFolder, one: Arm, other: Arm, comparisons: int) -> PairRow:
     ours, theirs = one.once_a_seed, other.once_a_seed
     both = _same_seeds(ours, theirs)
     here = pairs.paired_difference(*([run.accuracy for run in runs] for runs in both))
-    sources = _sources(difference(folder, ours, theirs)[1])
+    sources = difference(folder, ours, theirs)[1] if _sources(folder, ours) else None
     beyond = sources or pairs.over_photos(_right(folder, ours) - _right(folder, theirs))
     again = [arm.timed("warm") or _first(arm) for arm in (one, other)]
     has_kept = bool(one.timed("warm") or other.timed("warm"))
@@ -303,8 +303,12 @@ def _same_seeds(
     return both[0], both[1]
 
 
-def _sources(found: Estimate | None) -> Estimate | None:
-    """Where there are enough source classes for an interval."""
+def _sources(folder: RunFolder, runs: Sequence[RunRecord]) -> Estimate | None:
+    """Accuracy over source classes, where there are enough for an interval; None: photo by photo."""
+    images = folder.images_of(runs[0])
+    if images is None or is_by_photo(images):
+        return None
+    found = over_sources(folder, runs)
     return found if found is not None and found.has_interval else None
 
 

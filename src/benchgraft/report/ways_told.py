@@ -169,9 +169,13 @@ def _fastest(found: Ways, leaders: list[ArmRow]) -> list[str]:
 
 
 def _unknown(found: Ways) -> list[str]:
-    names = [str(row.parent) for row in found.rows if row.parent and row.preparation_seconds is None]
+    names = dict.fromkeys(
+        str(row.parent) for row in found.rows if row.parent and row.preparation_seconds is None
+    )
     return (
-        [f"What the making of {_listed(names, 'and')} took is not known, and not counted."] if names else []
+        [f"What the making of {_listed([*names], 'and')} took is not known, and not counted."]
+        if names
+        else []
     )
 
 

@@ -150,14 +150,14 @@ def break_even(preparation: float, scratch: Sequence[float], transfer: Sequence[
     )
 
 
-def joined(over_runs: Estimate, over_sources: Estimate) -> Estimate:
-    """The same quantity with both uncertainties: other training runs and other source classes.
+def joined(over_runs: Estimate, over_sources: Estimate, unit: str = "source classes") -> Estimate:
+    """The same quantity with both uncertainties: other training runs and other source classes (`unit`).
 
     Variances add (law of total variance; what the runs' own noise adds to the second is counted twice, so the
     interval is a little too wide rather than too narrow); degrees of freedom after Welch and Satterthwaite.
     With too few source classes it is the interval over runs, for these test images only; `method` says so.
     """
-    method = "runs and source classes together"
+    method = f"runs and {unit} together"
     parts = [(part.standard_error, part.degrees_of_freedom) for part in (over_runs, over_sources)]
     known = [(error, freedom) for error, freedom in parts if error is not None and freedom is not None]
     if over_sources.standard_error is None and over_runs.has_interval:
