@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ..config.requests import PhotosRequest
 from ..errors import EXIT_FAULT
 from .command import Command, Group
-from .options import CacheOption
+from .options import CacheOption, help_of
 from .output import print_error, print_lines, say
 
 data_app = typer.Typer(cls=Group, no_args_is_help=True, help="Look at data sets.")
@@ -18,6 +19,7 @@ data_app = typer.Typer(cls=Group, no_args_is_help=True, help="Look at data sets.
 @data_app.command("check", cls=Command)
 def data_check(
     folder: Annotated[Path, typer.Argument(help="CIFAR-100 (binary), Fruits-360, elpv, or class folders.")],
+    labels: Annotated[Path | None, typer.Option(help=help_of(PhotosRequest, "labels"))] = None,
     cache_dir: CacheOption = None,
 ) -> None:
     """Say what a data set holds, and what is wrong with it.
@@ -31,7 +33,9 @@ def data_check(
     from ..progress import for_terminal
     from ..tasks.check import check
 
-    found = check(open_source(guess_format(folder), folder), cache_dir or default_cache(), for_terminal())
+    found = check(
+        open_source(guess_format(folder), folder, labels), cache_dir or default_cache(), for_terminal()
+    )
     print_lines(found.lines())
     if not found.is_usable:
         print_error(

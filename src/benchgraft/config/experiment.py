@@ -48,6 +48,9 @@ class DataConfig(BaseModel):
     overlap: Policy | None = None
     """What the leak gate (store/overlap.py) does with images to judge by that equal a training image, or look
     like one; None: there is no gate, and test images with the bytes of a training image are left out."""
+    labels: str | None = None
+    """Table of what its photos show (photos/table.py), by an absolute path; None: that of the folder, if it
+    has one."""
     leave_out: dict[str, str] = {}
     """Keys of images that are not to be judged by -> why; for the ledger."""
     test: float = Field(default=0.0, ge=0, lt=1)

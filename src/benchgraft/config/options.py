@@ -48,6 +48,7 @@ class EvaluateOptions(StoreOptions, total=False):
     """For `evaluate`: see EvaluateRequest."""
 
     include_trained: bool
+    labels: Path | str | None
 
 
 class RunOptions(StoreOptions, total=False):
@@ -66,6 +67,7 @@ class PhotosOptions(RunOptions, total=False):
     fit: Fit | None
     damaged: Damaged
     group_by: str | None
+    labels: Path | str | None
     overlap: Policy
 
 

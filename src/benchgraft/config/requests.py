@@ -142,6 +142,14 @@ class PhotosRequest(RunRequest):
     ] = None
     """Searched in names, class folder and all: what belongs together is on one side of the split, and
     resampled together by the interval of the accuracy."""
+    labels: Annotated[
+        APath | None,
+        Option(
+            "Table of what photos show: a CSV file with path,label[,split,group]. Default: "
+            ".benchgraft/labels.csv in the folder, if it is there."
+        ),
+    ] = None
+    """Paths are relative to the folder; see photos/table.py."""
     overlap: Annotated[
         Policy,
         Option(
@@ -365,6 +373,14 @@ class EvaluateRequest(StoreRequest):
 
     model: Annotated[AModel, Argument("Model file.")]
     folder: Annotated[APath, Argument("Folder of class folders (one a class).")]
+    labels: Annotated[
+        APath | None,
+        Option(
+            "Table of what photos show: a CSV file with path,label[,split,group]. Default: "
+            ".benchgraft/labels.csv in the folder, if it is there."
+        ),
+    ] = None
+    """Paths are relative to the folder; see photos/table.py."""
     include_trained: Annotated[bool, Option("Count photos too that the model was trained on.")] = False
 
 

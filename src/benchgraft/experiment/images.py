@@ -15,7 +15,7 @@ from ..config.experiment import ClassRules, DataConfig, Experiment, HoldOut
 from ..config.network import PAPER, NetworkSpec
 from ..errors import DataError
 from ..files import SHIPPED, shipped_path
-from ..photos.readers import open_source
+from ..photos.readers import Source, open_source
 from ..progress import Progress
 from ..runfolder.records import DataRecord, ExcludedImage, ImageList, ImagesRecord
 from ..store.classes import StageImages, select
@@ -42,6 +42,8 @@ class OpenedData:
     store: Store
     sides: Sides
     """Side of each image, before any was dropped."""
+    groups: npt.NDArray[np.uint64] | None
+    """Of each image, where it was said what belongs together; (n,)."""
     dropped: Dropped
     open_seconds: float
     prints: Fingerprints
@@ -82,6 +84,12 @@ def data_folder(config: DataConfig, root: Path | None) -> Path:
     return root / config.folder
 
 
+def list_data(config: DataConfig, root: Path | None) -> Source:
+    """Raises DataError as data_folder and open_source do."""
+    labels = Path(config.labels) if config.labels else None
+    return open_source(config.format, data_folder(config, root), labels)
+
+
 def package_folder(name: str) -> Path:
     """Folder `data` of an installed package, which is found and not imported. Raises DataError."""
     found = find_spec(name) if name.isidentifier() else None
@@ -112,11 +120,11 @@ def open_data(
     Raises DataError if training has an image to judge by too and that is to be refused.
     """
     start = time.perf_counter()
-    source = open_source(config.format, data_folder(config, root))
+    source = list_data(config, root)
     frame = network.frame(config.fit)
     store = open_store(source, cache, frame, progress, config.damaged, white_level, streaming)
     store, prints = _with_prints(store, progress)
-    groups = group_keys(store.keys, config.group_by, store.digests) if config.group_by else None
+    groups = group_keys(store.keys, config.group_by, store.digests, source.groups)
     sides = assign(store.digests, store.given, config.validation, config.test, groups)
     if config.every_class_trains:
         sides = with_training(store, sides)
@@ -125,7 +133,8 @@ def open_data(
         sides, without = _without_varieties(store, sides, config.hold_out)
     shared, notes = _without_trained_on(config, store, sides, prints)
     dropped = _left_out(shared, store.keys, config.leave_out)
-    return OpenedData(name, store, sides, dropped, time.perf_counter() - start, prints, without, notes)
+    seconds = time.perf_counter() - start
+    return OpenedData(name, store, sides, groups, dropped, seconds, prints, without, notes)
 
 
 def _without_trained_on(

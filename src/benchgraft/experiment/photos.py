@@ -19,7 +19,7 @@ from ..files import lock
 from ..parallel import in_parallel, pieces
 from ..photos.decode import Pixels, decode
 from ..photos.formats import Undecodable, pillow_warnings_off
-from ..photos.readers import guess_format, open_source
+from ..photos.readers import guess_format
 from ..store.classes import StageImages, select
 from ..store.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
 from ..store.packing import Listing
@@ -30,7 +30,7 @@ from ..training.feature_stream import FeatureStream
 from .account import choose_place
 from .bench import Bench
 from .folder import PHOTOS, Start, are_uneven
-from .images import OpenedData, open_data, with_training
+from .images import OpenedData, list_data, open_data, with_training
 
 OVERLAP = "overlap.csv"
 FEW_IMAGES = 10
@@ -98,12 +98,12 @@ def decode_some(
 def list_folder(request: PhotosRequest, bench: Bench) -> Listed | None:
     """None for CIFAR-100, whose images are no files. Raises DataError, ConfigError as opening them does."""
     config = photos_config(request, None)
-    source = open_source(config.format, Path(config.folder))
+    source = list_data(config, None)
     if source.format == "cifar100":
         return None
     listing = list_photos(source, bench.cache, bench.events)
     digests, keys = listing.digests, [sample.key for sample in source.samples]
-    groups = group_keys(keys, config.group_by, digests) if config.group_by else None
+    groups = group_keys(keys, config.group_by, digests, source.groups)
     return Listed(listing, assign(digests, listing.given, config.validation, config.test, groups), groups)
 
 
@@ -146,7 +146,7 @@ def user_photos(
         opened,
         images,
         overlap,
-        [*overlap.lines(), *_copies_note(config, overlap, opened), *_class_notes(opened, images)],
+        [*overlap.lines(), *_copies_note(overlap, opened), *_class_notes(opened, images)],
         time.perf_counter() - started - elsewhere,
     )
 
@@ -174,6 +174,7 @@ def photos_config(request: PhotosRequest, start: Start | None) -> DataConfig:
         every_class_trains=True,
         fit=card.fit if card else request.fit or "letterbox",
         damaged=request.damaged,
+        labels=str(request.labels.absolute()) if request.labels else None,
         group_by=request.group_by or (card.group_by if card else None),
         keep_overlap=request.overlap == "keep",
     )
@@ -226,12 +227,12 @@ def _split(config: DataConfig, opened: OpenedData, dropped: Dropped) -> StageIma
     return images
 
 
-def _copies_note(config: DataConfig, overlap: Overlap, opened: OpenedData) -> list[str]:
+def _copies_note(overlap: Overlap, opened: OpenedData) -> list[str]:
     """What to do where many photos look like another one, as frames of one object do."""
     pairs = zip(overlap.rows, overlap.pairs, strict=True)
     alike = {row for row, pair in pairs if pair.kind == "near" and pair.other_split != "model"}
     judged = int(np.isin(opened.sides, (VALIDATION, TEST)).sum())
-    if config.group_by or len(alike) <= MANY_COPIES * judged:
+    if opened.groups is not None or len(alike) <= MANY_COPIES * judged:
         return []
     return [
         f"{len(alike):,} of {judged:,} photos to validate or test on look nearly like one to train on: where "

@@ -18,7 +18,7 @@ from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix, hold_statistics, match_blocks
-from ..photos.readers import Given, open_source
+from ..photos.readers import Given
 from ..store.classes import match
 from ..store.sides import SPLITS
 from ..store.store import stored_size
@@ -26,7 +26,7 @@ from ..store.varieties import held_out
 from ..training.batches import steps_per_epoch
 from ..training.cuts import fastest, step_seconds
 from .bench import Bench
-from .images import data_folder
+from .images import list_data
 from .network import given_model, stage_network
 from .prefixes import prefix_for
 from .rounds import LEAST_ROUNDS
@@ -116,7 +116,7 @@ def _model(experiment: Experiment, name: str, class_count: int, bench: Bench) ->
 def _counts(experiment: Experiment, stage: Stage, root: Path | None) -> list[tuple[int, int]]:
     """(training images, other images) of each class, before damaged ones are left out."""
     data = experiment.data[stage.data]
-    samples = open_source(data.format, data_folder(data, root)).samples
+    samples = list_data(data, root).samples
     in_source = Counter((sample.class_name, sample.given) for sample in samples)
     names = sorted({sample.class_name for sample in samples})
     held: set[str] = set()

@@ -17,14 +17,13 @@ from pathlib import Path
 from ..config.experiment import Experiment
 from ..errors import ConfigError, DivergedError, FrozenMovedError
 from ..files import lock, shipped_path
-from ..photos.readers import open_source
 from ..runfolder.ledger import Ledger, now
 from ..runfolder.records import DivergedRecord, ExperimentRecord, RunRecord
 from ..store.classes import StageImages
 from .account import Account
 from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
-from .images import OpenedData, data_folder, open_stage
+from .images import OpenedData, list_data, open_stage
 from .jobs import Job, Site
 from .network import given_model
 from .run import Run
@@ -82,8 +81,7 @@ class Comparison:
         if not self._ledger.of_kind(ExperimentRecord):
             trained = [self._experiment.stages[name] for name in stages]
             for data in dict.fromkeys(stage.data for stage in trained if not stage.model_file):
-                config = self._experiment.data[data]
-                open_source(config.format, data_folder(config, self._data_root))
+                list_data(self._experiment.data[data], self._data_root)
         self._account.begin(self._experiment, command)
 
     def _prepare(self, stage: str, seed: int) -> None:

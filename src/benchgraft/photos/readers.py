@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import get_args
@@ -28,7 +28,9 @@ from .scan import (
     group_classes,
     list_folder,
     need_folder,
+    photos,
 )
+from .table import Table, find_table, read_table
 
 __all__ = [
     "FORMATS",
@@ -50,6 +52,9 @@ _SIDES: dict[str, Given] = {
     "val": "validation",
     "test": "test",
 }
+
+
+_HAVE, _ARE = ("has", "have"), ("is", "are")
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class Source:
     notes: list[str]
     """What was passed over (links, hidden and foreign files), in lines to print."""
     make_samples: Callable[[], list[Sample]] = field(repr=False)
+    groups: dict[str, str] = field(default_factory=dict, repr=False)
+    """Key of an image -> its group, of those that have one by a table: such stay on one side of the split."""
 
     @cached_property
     def samples(self) -> list[Sample]:
@@ -86,8 +93,10 @@ class Source:
         return self.make_samples()
 
 
-def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of the experiment files
+def open_source(format: str, root: Path, labels: Path | None = None) -> Source:  # noqa: A002 - as in files
     """List a data set.
+
+    labels: a table (table.py) of what photos show; default that of the folder, if it has one.
 
     `format`: "cifar100" (the binary version), "split" (class folders in folders train, test, validation, by
     any of their usual names), "fruits360" (the same, of that data set), "folder" (of class folders) or "elpv"
@@ -100,14 +109,17 @@ def open_source(format: str, root: Path) -> Source:  # noqa: A002 - the word of 
     if format not in FORMATS:
         raise DataError(f'unknown data format "{format}"', did_you_mean(format, FORMATS))
     need_folder(root)
+    found = labels or find_table(root)
+    table = read_table(found) if found else None
     openers: dict[str, Callable[[Path], Source]] = {
         "cifar100": _open_cifar100,
         "fruits360": partial(_open_split, "fruits360"),
         "split": partial(_open_split, "split"),
-        "folder": _open_folder,
+        "folder": partial(_open_folder, loose=table.photos if table else ()),
         "elpv": _open_elpv,
     }
-    return openers[format](root)
+    source = openers[format](root)
+    return _labelled(source, table) if table else source
 
 
 def guess_format(root: Path) -> Format:
@@ -179,8 +191,8 @@ def _open_split(format: Format, root: Path) -> Source:  # noqa: A002
     return _source(format, folder, scan)
 
 
-def _open_folder(root: Path) -> Source:
-    scan = Scan()
+def _open_folder(root: Path, loose: Collection[str]) -> Source:
+    scan = Scan(loose=loose)
     scan.add(root, None, "")
     if _has_sides(root) and not any(item.files for item in scan.found if len(item.inside) == 1):
         raise DataError(
@@ -218,6 +230,42 @@ def _source(format: str, root: Path, scan: Scan) -> Source:  # noqa: A002
         return sorted(samples, key=lambda sample: sample.key)
 
     return Source(format, root, _signature(format, root, facts), notes, make_samples)
+
+
+def _labelled(source: Source, table: Table) -> Source:
+    """With what a table says. Raises DataError where it leaves nothing."""
+    samples, groups, moved = [], {}, 0
+    for sample in source.samples:
+        said = table.of(sample.key)
+        if said.label == "":
+            continue
+        name = said.label or sample.class_name
+        moved += name != sample.class_name != ""
+        if said.group:
+            groups[sample.key] = said.group
+        samples.append(replace(sample, class_name=name, given=said.split or sample.given))
+    shown = printable(str(table.path))
+    if not samples:
+        raise DataError(f"{shown} takes all {len(source.samples):,} photos out", "give some of them a label")
+    absent = table.not_there({sample.key for sample in source.samples})
+    out = len(source.samples) - len(samples)
+    notes = [
+        *(
+            [f"{photos(moved)} {_HAVE[moved > 1]} by {shown} another class than their folder"]
+            if moved
+            else []
+        ),
+        *([f"{photos(out)} {_ARE[out > 1]} taken out by {shown}"] if out else []),
+        *([f"{shown} names {photos(len(absent))} not there, such as {absent[0]}"] if absent else []),
+    ]
+    return Source(
+        source.format,
+        source.root,
+        hashlib.sha256(f"{source.signature} {table.digest}".encode()).hexdigest(),
+        [*source.notes, *notes],
+        lambda: samples,
+        groups,
+    )
 
 
 def _open_elpv(root: Path) -> Source:

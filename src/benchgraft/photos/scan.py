@@ -19,6 +19,8 @@ Given = Literal["train", "test", "validation"]
 SHOWN = 5
 LOOKED_AT = 50_000
 """So many files and folders are looked at to say how many photos are left out with their folders."""
+PROJECT = ".benchgraft"
+"""Folder in a folder of photos, for what belongs to them (table.py); photos in it are not looked at."""
 _HIDDEN = (".", "__MACOSX")
 _NO_LINKS = "; put the folders themselves in place of the links"
 LINKS, HIDDEN, SPECIAL = "links", "hidden files or folders", "special files (pipes, devices, sockets)"
@@ -114,7 +116,8 @@ def _sort_in(entry: os.DirEntry[str], listing: Listing, ignored: Ignored) -> Non
     if entry.is_symlink():
         listing.links.append(entry.name)
     elif entry.name.startswith(_HIDDEN):
-        ignored.add(HIDDEN, entry.path)
+        if entry.name != PROJECT:
+            ignored.add(HIDDEN, entry.path)
     elif entry.is_dir(follow_symlinks=False):
         listing.folders.append(entry.name)
     elif not entry.is_file(follow_symlinks=False):
@@ -188,11 +191,13 @@ class Scan:
     """Folders that are links, with the photos that they leave out, and whether those are all."""
     beside: list[tuple[str, int, bool]] = field(default_factory=list)
     """Folders beside those of a split, likewise."""
+    loose: Collection[str] = ()
+    """Names of photos that lie beside class folders, or without any, and whose classes a table has."""
     may_look_at: int = field(default_factory=lambda: LOOKED_AT)
 
     def add(self, folder: Path, given: Given | None, prefix: str) -> None:
         """Take in the class folders below `folder`, and all below them. Raises DataError."""
-        for name in self._folders(folder, prefix):
+        for name in self._folders(folder, prefix, given):
             for level in walk(str(folder / name), self.ignored):
                 inside = (name, *level.inside)
                 below = f"{prefix}{'/'.join(inside)}/"
@@ -204,10 +209,13 @@ class Scan:
             if name not in sides:
                 self.beside.append((printable(name), *self._count(folder / name)))
 
-    def _folders(self, folder: Path, prefix: str) -> list[str]:
+    def _folders(self, folder: Path, prefix: str, given: Given | None = None) -> list[str]:
         """Those that can be looked into, by name; the rest is counted."""
         listing = list_folder(str(folder), self.ignored)
-        for file in listing.files:
+        named = [file for file in sorted(listing.files) if printable(prefix + file.name) in self.loose]
+        if named:
+            self.found.append(ClassFolder("", given, prefix, folder, named, ()))
+        for file in set(listing.files).difference(named):
             self.ignored.add(LOOSE, str(folder / file.name))
         for name in sorted(listing.links):
             path = folder / name

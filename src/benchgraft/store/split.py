@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,27 +47,33 @@ def assign(
     return sides
 
 
-def group_keys(keys: Sequence[str], pattern: str, digests: Digests) -> Digests:
-    """A number for the group of each image, uint64 (N,), for `assign`.
+def group_keys(
+    keys: Sequence[str], pattern: str | None, digests: Digests, named: Mapping[str, str] | None = None
+) -> Digests | None:
+    """A number for the group of each image, uint64 (N,), for `assign`; None: nothing is said of groups.
 
-    The group is what `pattern`, a regular expression searched in the image's key, finds: its first group (the
-    first that took part), or the whole match if it has none. An image without a match is a group of its own.
+    named: key -> group, of images that have one by name. For the others it is what `pattern`, a regular
+    expression searched in the image's key, finds: its first group (the first that took part), or the whole
+    match if it has none. An image without either is a group of its own.
     Raises ConfigError: no regular expression; DataError: it matches no image, or all images are one group.
     """
+    if pattern is None and not named:
+        return None
     try:
-        expression = re.compile(pattern)
+        expression = re.compile(pattern) if pattern is not None else None
     except re.error as error:
         raise ConfigError(f"--group-by {pattern!r} is no regular expression: {error}") from None
     numbers: dict[str, int] = {}
     groups = digests.copy()
     for row, key in enumerate(keys):
-        found = expression.search(key)
-        if found:
-            name = next((part for part in found.groups() if part is not None), found.group())
+        name = (named or {}).get(key) or (_found(expression, key) if expression else None)
+        if name is not None:
             if name not in numbers:
                 sha = hashlib.sha256(b"group " + name.encode("utf-8", "surrogateescape"))
                 numbers[name] = int.from_bytes(sha.digest()[:8], "big")
             groups[row] = numbers[name]
+    if pattern is None:
+        return groups
     shown = f"it is searched in names such as {keys[0]}" if len(keys) else "there are no images"
     if not numbers:
         raise DataError(f"--group-by {pattern!r} matches no image", shown)
@@ -76,6 +82,13 @@ def group_keys(keys: Sequence[str], pattern: str, digests: Digests) -> Digests:
             f"--group-by {pattern!r} puts all images into one group, {next(iter(numbers))!r}", shown
         )
     return groups
+
+
+def _found(expression: re.Pattern[str], key: str) -> str | None:
+    found = expression.search(key)
+    return (
+        None if found is None else next((part for part in found.groups() if part is not None), found.group())
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -309,6 +309,7 @@ def _command(job: _Job, photos: UserPhotos, place: Path, plan: PlanRecord | None
     asked = replace(
         job.request,
         folder=job.request.folder.absolute(),
+        labels=job.request.labels.absolute() if job.request.labels else None,
         out=job.target,
         rename=job.rename,
         train_from=start.train_from,

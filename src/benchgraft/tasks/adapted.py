@@ -15,7 +15,6 @@ from ..statistics.estimates import Estimate
 from ..statistics.proportions import proportion
 from ..store.classes import StageImages
 from ..store.sides import SPLITS
-from ..store.split import group_keys
 
 
 def adapted(
@@ -45,7 +44,7 @@ def adapted(
     recalls = [each.recall.value for each in classes if each.recall is not None]
     return Adapted(
         model=model,
-        accuracy=_accuracy(right, images, photos.config.group_by),
+        accuracy=_accuracy(right, images, photos.opened.groups),
         balanced_accuracy=float(np.mean(recalls)),
         commonest=_commonest(trained, labels, images.class_names),
         parent=parent,
@@ -73,12 +72,14 @@ def _commonest(
     return names[label], float((labels == label).mean())
 
 
-def _accuracy(right: npt.NDArray[np.bool_], images: StageImages, group_by: str | None) -> Estimate:
+def _accuracy(
+    right: npt.NDArray[np.bool_], images: StageImages, groups: npt.NDArray[np.uint64] | None
+) -> Estimate:
     """Of the test photos; with groups the interval resamples these, as their photos are not independent."""
-    if group_by is None:
+    if groups is None:
         return proportion(int(right.sum()), len(right))
-    groups = group_keys(images.keys, group_by, images.store.digests[images.rows["test"]])
-    return accuracy_by_source(right.astype(np.float64), [str(group) for group in groups.tolist()])
+    tested = groups[images.rows["test"]].tolist()
+    return accuracy_by_source(right.astype(np.float64), [str(group) for group in tested])
 
 
 def _proportion(right: npt.NDArray[np.bool_]) -> Estimate | None:

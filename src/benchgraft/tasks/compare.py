@@ -185,6 +185,7 @@ def _command(request: CompareRequest, starts: Sequence[Start], photos: UserPhoto
     asked = replace(
         request,
         folder=request.folder.absolute(),
+        labels=request.labels.absolute() if request.labels else None,
         parent=tuple(dict.fromkeys(str(start.parent) for start in starts)),
         weights=starts[0].weights,
         train_from=tuple(dict.fromkeys(blocks)) or None,

@@ -78,7 +78,7 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
 
 def _store(request: EvaluateRequest, file: ModelFile, events: Events) -> Store:
     """The photos as the model takes them. No pixels are kept: those to judge by are decoded in their turn."""
-    source = open_source(guess_format(request.folder), request.folder)
+    source = open_source(guess_format(request.folder), request.folder, request.labels)
     place = request.cache or default_cache()
     card = file.card
     return open_store(source, place, card.frame, events, white_level=card.white_level, streaming=Streaming())

@@ -1,0 +1,158 @@
+"""Labels in a table: what photos show, where their folders do not say it.
+
+A CSV file, UTF-8, with the header `path,label` and, if wanted, the columns `split` and `group`.
+
+    path    of a photo, relative to the folder of photos, with /; one that ends in / is all photos below it
+    label   its class; empty takes the photo out
+    split   train, validation or test; empty leaves that to the content of the photo
+    group   photos with the same group go into the same split; empty says nothing
+
+Where several lines name a photo, the last one counts, in each of the columns split and group the last that
+says something. So a file can be written line by line: what is mended stands below what it mends.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from ..errors import DataError
+from ..names import class_name, printable
+from .scan import PROJECT, Given
+
+COLUMNS = ("path", "label", "split", "group")
+NEEDED = 2
+"""Of them, the first two."""
+FILE = "labels.csv"
+LARGEST = 1 << 28
+"""Bytes; what is larger is no table of labels."""
+SPLITS: tuple[Given, ...] = get_args(Given)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a table says of a photo."""
+
+    label: str | None = None
+    """None: nothing; empty: the photo is taken out."""
+    split: Given | None = None
+    group: str | None = None
+
+    def with_later(self, later: Said) -> Said:
+        """Of two lines."""
+        label = self.label if later.label is None else later.label
+        return Said(label, later.split or self.split, later.group or self.group)
+
+
+_NOTHING = Said()
+
+
+@dataclass
+class Table:
+    """A table that was read."""
+
+    path: Path
+    digest: str
+    """SHA-256 of its bytes."""
+    lines: list[tuple[str, Said]]
+    """(path as keys have it, what is said), in the order of the file."""
+    _of_photo: dict[str, list[tuple[int, Said]]] = field(default_factory=dict)
+    _of_folder: list[tuple[int, str, Said]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for number, (path, said) in enumerate(self.lines):
+            if path.endswith("/"):
+                self._of_folder.append((number, path, said))
+            else:
+                self._of_photo.setdefault(path, []).append((number, said))
+
+    def of(self, key: str) -> Said:
+        """What is said of a photo; key: its path, as `names.printable` writes it."""
+        found = list(self._of_photo.get(key, ()))
+        if self._of_folder:
+            found += [(number, said) for number, folder, said in self._of_folder if key.startswith(folder)]
+            found.sort(key=lambda entry: entry[0])
+        answer = _NOTHING
+        for _, said in found:
+            answer = answer.with_later(said)
+        return answer
+
+    @property
+    def photos(self) -> set[str]:
+        """Those that are named one by one, and have a class."""
+        return {path for path in self._of_photo if self.of(path).label}
+
+    def not_there(self, keys: set[str]) -> list[str]:
+        """Paths that name none of these photos, in the order of the file."""
+        folders = {path for _, path, _ in self._of_folder}
+        met = {folder for folder in folders if any(key.startswith(folder) for key in keys)}
+        there = keys | met
+        return [path for path in dict.fromkeys(path for path, _ in self.lines) if path not in there]
+
+
+def find_table(folder: Path) -> Path | None:
+    """The table that belongs to a folder of photos, if it has one."""
+    path = folder / PROJECT / FILE
+    return path if path.is_file() else None
+
+
+def read_table(path: Path) -> Table:
+    """Raises DataError that names the line: unreadable, no such header, a line that says what cannot be."""
+    shown = printable(str(path))
+    try:
+        if path.stat().st_size > LARGEST:
+            raise DataError(f"{shown} is larger than {LARGEST:,} bytes: no table of labels")
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise DataError(f"cannot read the labels in {shown}: {reason}", _EXPECTED) from None
+    try:
+        lines = list(_lines(text, shown))
+    except csv.Error as error:
+        raise DataError(f"{shown} is no CSV file: {error}", _EXPECTED) from None
+    return Table(path, hashlib.sha256(raw).hexdigest(), lines)
+
+
+_EXPECTED = "expected: a CSV file whose first line is path,label or path,label,split,group"
+
+
+def _lines(text: str, shown: str) -> Iterator[tuple[str, Said]]:
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = [cell.strip().lower() for cell in next(rows, [])]
+    if (
+        set(header) - set(COLUMNS)
+        or not set(COLUMNS[:NEEDED]) <= set(header)
+        or len(set(header)) < len(header)
+    ):
+        told = printable(",".join(header))[:100] or "empty"
+        raise DataError(f"the first line of {shown} is {told}", _EXPECTED)
+    for row in rows:
+        where = f"{shown}, line {rows.line_num}"
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) != len(header):
+            raise DataError(f"{where}: {len(row)} cells, but {len(header)} columns", _EXPECTED)
+        yield _line(dict(zip(header, row, strict=True)), where)
+
+
+def _line(cells: dict[str, str], where: str) -> tuple[str, Said]:
+    path = cells["path"].strip().removeprefix("./").replace("\\", "/")
+    split = cells.get("split", "").strip().lower()
+    if not path or path.startswith("/") or ".." in path.split("/"):
+        raise DataError(
+            f'{where}: "{printable(path)}" is no path below the folder of photos',
+            "write paths relative to that folder, with /",
+        )
+    if split and split not in SPLITS:
+        raise DataError(f'{where}: split "{printable(split)}" is unknown', f"valid: {', '.join(SPLITS)}")
+    label = cells["label"].strip()
+    given: Given | None = next((each for each in SPLITS if each == split), None)
+    return printable(path), Said(
+        class_name(label) if label else "", given, cells.get("group", "").strip() or None
+    )
