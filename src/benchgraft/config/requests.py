@@ -70,6 +70,14 @@ Points = Annotated[float, Check(as_points, float)]
 Teller = Annotated[Callable[[str], None], Check(as_teller, Callable[[str], None])]
 Shower = Annotated[Progress, Check(as_progress, Progress)]
 Listener = Annotated[Listen, Check(as_listener, Listen)]
+LabelTable = Annotated[
+    APath,
+    Option(
+        "Table of what photos show: a CSV file with path,label[,split,group]. Default: .benchgraft/labels.csv "
+        "in the folder, if it is there."
+    ),
+]
+"""Paths in it are relative to the folder of photos; see photos/table.py."""
 Token = Annotated[Cancel, Check(as_cancel, Cancel)]
 
 
@@ -142,14 +150,7 @@ class PhotosRequest(RunRequest):
     ] = None
     """Searched in names, class folder and all: what belongs together is on one side of the split, and
     resampled together by the interval of the accuracy."""
-    labels: Annotated[
-        APath | None,
-        Option(
-            "Table of what photos show: a CSV file with path,label[,split,group]. Default: "
-            ".benchgraft/labels.csv in the folder, if it is there."
-        ),
-    ] = None
-    """Paths are relative to the folder; see photos/table.py."""
+    labels: LabelTable | None = None
     overlap: Annotated[
         Policy,
         Option(
@@ -373,14 +374,7 @@ class EvaluateRequest(StoreRequest):
 
     model: Annotated[AModel, Argument("Model file.")]
     folder: Annotated[APath, Argument("Folder of class folders (one a class).")]
-    labels: Annotated[
-        APath | None,
-        Option(
-            "Table of what photos show: a CSV file with path,label[,split,group]. Default: "
-            ".benchgraft/labels.csv in the folder, if it is there."
-        ),
-    ] = None
-    """Paths are relative to the folder; see photos/table.py."""
+    labels: LabelTable | None = None
     include_trained: Annotated[bool, Option("Count photos too that the model was trained on.")] = False
 
 
