@@ -73,8 +73,8 @@ Listener = Annotated[Listen, Check(as_listener, Listen)]
 LabelTable = Annotated[
     APath,
     Option(
-        "Table of what photos show: a CSV file with path,label[,split,group]. Default: .benchgraft/labels.csv "
-        "in the folder, if it is there."
+        "Table of what photos show: a CSV file with path,label[,split,group]. Default: "
+        ".benchgraft/labels.csv in the folder, if it is there."
     ),
 ]
 """Paths in it are relative to the folder of photos; see photos/table.py."""
