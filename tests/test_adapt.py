@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from photos import write_clouds, write_photos
+from invented import TINY
+from photos import write_clouds, write_discs, write_photos
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -20,6 +22,7 @@ from benchgraft.errors import DataError, ModelFileError, RegressionError
 from benchgraft.experiment.folder import DEFAULT_PARENT
 from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
+from benchgraft.report.answers import SHOWN_MISTAKES
 from benchgraft.runfolder.ledger import Ledger
 from benchgraft.runfolder.records import RunRecord
 from benchgraft.training.features import FeatureCache
@@ -33,6 +36,16 @@ def adapted(tmp_path_factory):
     return place, adapt(
         photos, place / "m.safetensors", cache=place / "cache", run_folder=place / "run", parent="paper"
     )
+
+
+@pytest.fixture(scope="module")
+def photos_of_timm(tmp_path_factory, tiny):
+    """What adapt made of photos that are hard to tell, by a head on a network of timm."""
+    place = tmp_path_factory.mktemp("solved")
+    photos = write_discs(place / "photos", classes=4, count=40)
+    options = {"parent": f"timm/{TINY}", "weights": tiny, "fit": "letterbox", "overlap": "keep"}
+    made = adapt(photos, place / "m.safetensors", cache=place / "cache", run_folder=place / "run", **options)
+    return made, Ledger(place / "run").of_kind(RunRecord)[-1]
 
 
 def _copy(adapted, tmp_path: Path) -> tuple[Path, Path, Path]:
@@ -54,6 +67,22 @@ def test_a_folder_of_photos_becomes_a_model_with_an_accuracy_on_photos_it_never_
     assert result.accuracy.low < result.accuracy.value <= result.accuracy.high
     assert sum(result.images.values()) == 150
     assert not set(file.tested_on.tolist()) & set(file.trained_on.tolist())
+    counts = np.array(result.confusion)
+    assert counts.sum() == result.images["test"]
+    assert counts.trace() / counts.sum() == pytest.approx(result.accuracy.value)
+    assert len(result.mistakes) == min(SHOWN_MISTAKES, counts.sum() - counts.trace())
+
+
+def test_unsure_answers_are_counted_on_photos_that_the_model_had_not_seen(photos_of_timm):
+    """A solved head takes in the validation photos at last: what is told is of the fit before that."""
+    result, run = photos_of_timm
+    all_of_them, *others = result.thresholds
+    assert all_of_them.below == 0 and all_of_them.answered == 1
+    chosen = run.validation_accuracy[run.kept_epoch - 1]
+    assert all_of_them.right == pytest.approx(chosen)
+    answered = [each.answered for each in result.thresholds]
+    assert answered == sorted(answered, reverse=True)
+    assert all((each.right is None) == (each.answered == 0) for each in others)
 
 
 def test_update_computes_features_of_new_photos_only_and_keeps_every_old_split(adapted, tmp_path):

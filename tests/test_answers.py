@@ -16,6 +16,7 @@ from benchgraft.report.answers import (
     EvaluationReport,
     Mistake,
     Suspect,
+    Threshold,
     adapted_blocks,
     evaluated_blocks,
 )
@@ -64,6 +65,9 @@ def adapted() -> Adapted:
             for name in names
         ]
         + [ClassResult(name="new", train_images=3, test_images=0, recall=None)],
+        confusion=[[4, 1, 0], [1, 4, 0], [0, 0, 0]],
+        mistakes=[Mistake(key="a.png", given="green", predicted="red", confidence=0.9)],
+        thresholds=[Threshold(below=0.5, answered=0.9, right=None)],
         images={"train": 2003, "validation": 4, "test": 10},
         excluded=[ExcludedImage(key=f"{number}.png", reason="damaged") for number in range(5)],
         dropped_from_test=[],

@@ -53,7 +53,7 @@ def solve_head(inputs: Inputs, is_balanced: bool, clock: Clock) -> Trained:
         kept_epoch=chosen + 1,
         segments=1,
     )
-    return Trained(position, epochs=0, penalty=found.strength)
+    return Trained(position, epochs=0, penalty=found.strength, validated=found.validated)
 
 
 def begin_solved(inputs: Inputs, batch_size: int, is_balanced: bool, clock: Clock) -> None:

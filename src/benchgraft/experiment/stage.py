@@ -31,9 +31,10 @@ from ..store.classes import StageImages
 from ..store.perceptual import fingerprints
 from ..store.split import refuse_overlap
 from ..training.checkpoint import Checkpoint
-from ..training.evaluate import Evaluation, evaluate
+from ..training.evaluate import Evaluation, evaluate, outputs
 from ..training.feature_stream import FeatureStream
 from ..training.layer_laps import watch_layers
+from ..training.logistic import Validated
 from ..training.loop import Task, Trained
 from . import attempts
 from .attempts import Outcome, RunDivergedError
@@ -82,6 +83,17 @@ class StageRun:
     record: RunRecord
     inputs: Inputs
     """What the loop was given, still open."""
+    unseen: Validated | None
+    """Of a head that was solved: answers for the photos to validate on, before it took them in."""
+
+    def validated(self) -> Validated:
+        """Answers for the photos to validate on, of a model that had not seen them."""
+        if self.unseen is not None:
+            return self.unseen
+        rows = self.inputs.rows["validation"]
+        best = outputs(self.inputs.module, rows, self.record.recipe["batch_size"]).double().softmax(1).max(1)
+        right = best.indices == rows.labels.to(best.indices.device)
+        return Validated(best.values.float().cpu().numpy(), right.cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +164,7 @@ def run_stage(
     done = _written(begun, facts)
     checkpoint_of(outcome.stage).remove()
     _finish(begun, done)
-    return StageRun(done, inputs)
+    return StageRun(done, inputs, outcome.trained.validated)
 
 
 def compute_features(run: Run, images: StageImages, bench: Bench, share: Share) -> int:

@@ -15,6 +15,7 @@ from .words import estimate, per_cent, seconds
 
 SHOWN_SUSPECTS = 10
 LARGEST_SHOWN_MATRIX = 12
+SHOWN_MISTAKES = 24
 SHOWN_LEFT_OUT = 3
 """Of photos left out for one reason so many are named."""
 NOISE = 0.05
@@ -59,6 +60,25 @@ class Suspect(Part):
     """Chance that the given class is wrong, from that of the list on to 1."""
 
 
+class Mistake(Part):
+    """One wrong answer."""
+
+    key: str
+    given: str
+    predicted: str
+    confidence: float
+
+
+class Threshold(Part):
+    """What answering `unsure` below a probability would do."""
+
+    below: float
+    answered: float
+    """Share of the photos that would get an answer."""
+    right: float | None
+    """Share of these that would be right; None: there are none."""
+
+
 class ClassResult(Part):
     """One class on test photos that training never saw."""
 
@@ -89,6 +109,12 @@ class Adapted(Result):
     choice: ChoiceRecord | None
     """The parents that were tried; None where the parent was named, or is the old model."""
     classes: list[ClassResult]
+    confusion: list[list[int]]
+    """Test photos. Row: given class, column: answer, in the order of `classes`."""
+    mistakes: list[Mistake]
+    """Test photos that it got wrong, the most confident first, at most SHOWN_MISTAKES."""
+    thresholds: list[Threshold]
+    """By the photos to validate on, and a model that had not seen them."""
     images: dict[str, int]
     """Split -> photos."""
     excluded: list[ExcludedImage]
@@ -123,15 +149,6 @@ class Bin(Part):
     confidence: float | None
     """Mean probability of the answers."""
     accuracy: float | None
-
-
-class Mistake(Part):
-    """One wrong answer."""
-
-    key: str
-    given: str
-    predicted: str
-    confidence: float
 
 
 class EvaluationReport(Result):

@@ -268,7 +268,7 @@ def _adapt(
         *leave_pairs(photos.overlap, bench.folder),
     ]
     made = train_arms(experiment, photos, bench, account, streamed)
-    done, path, run = made.run, made.path, made.run.record
+    done, path = made.run, made.path
     notes += [*made.notes, *_preferred(job, made)]
     notes += [line for record in made.records for line in retried(record)]
     changes: list[ClassChange] = []
@@ -288,7 +288,7 @@ def _adapt(
         notes.append(f"no list of labels to check: {suspects.why_none}")
     record = job.choice.record if job.choice else None
     parent = job.start.parent or job.start.name
-    result = adapted(job.target, run, photos, parent, record, suspects.found, notes, changes)
+    result = adapted(job.target, done, photos, parent, record, suspects.found, notes, changes)
     return result.model_copy(update={"plan": plan, "verdict": made.verdict})
 
 

@@ -20,16 +20,16 @@ from ..names import class_name
 from ..networks import model_file
 from ..networks.model_file import ModelFile
 from ..photos.readers import guess_format, open_source
-from ..report.answers import Bin, ClassFigures, EvaluationReport, Mistake
+from ..report.answers import Bin, ClassFigures, EvaluationReport
 from ..statistics.proportions import proportion
 from ..store.sides import GIVEN_TEST
 from ..store.store import Store, Streaming, open_store
 from ..training.batches import pixel_rows
 from ..training.evaluate import evaluate as run_model
+from .adapted import confusion_of, surest_mistakes
 
 BATCH_SIZE = 64
 BINS = 10
-SHOWN_MISTAKES = 20
 
 
 @threads_put_back()
@@ -53,7 +53,7 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
         raise _nothing_left(file, unknown, int(trained.sum()))
     pixels = pixel_rows(store.pixels, rows, labels, chosen)
     result = run_model(model_file.load(file).to(chosen), pixels, BATCH_SIZE)
-    confusion = _confusion(labels, result.predicted, len(file.card.class_names))
+    confusion = confusion_of(labels, result.predicted, len(file.card.class_names))
     classes = _classes(file.card.class_names, confusion)
     recalls = [each.recall.value for each in classes if each.recall is not None]
     right = labels == result.predicted
@@ -68,7 +68,13 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
         confusion=confusion.tolist(),
         calibration=bins,
         calibration_error=_calibration_error(bins),
-        mistakes=_mistakes(file, store, rows, labels, result.predicted, result.confidence),
+        mistakes=surest_mistakes(
+            [store.keys[row] for row in rows.tolist()],
+            labels,
+            result.predicted,
+            result.confidence,
+            file.card.class_names,
+        ),
         unknown_classes=unknown,
         trained_on=0 if request.include_trained else int(trained.sum()),
         excluded=store.excluded,
@@ -110,12 +116,6 @@ def _nothing_left(file: ModelFile, unknown: dict[str, int], trained: int) -> Dat
         f"classes of the model: {names}",
         did_you_mean(first, file.card.class_names),
     )
-
-
-def _confusion(
-    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], count: int
-) -> npt.NDArray[np.int64]:
-    return np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
 
 
 def _classes(names: list[str], confusion: npt.NDArray[np.int64]) -> list[ClassFigures]:
@@ -163,25 +163,3 @@ def _calibration_error(bins: list[Bin]) -> float:
         if each.confidence is not None and each.accuracy is not None
     )
     return sum(distances) / total
-
-
-def _mistakes(
-    file: ModelFile,
-    store: Store,
-    rows: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    predicted: npt.NDArray[np.int64],
-    confidence: npt.NDArray[np.float64],
-) -> list[Mistake]:
-    wrong = np.flatnonzero(labels != predicted)
-    names = file.card.class_names
-    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHOWN_MISTAKES]
-    return [
-        Mistake(
-            key=store.keys[rows[place]],
-            given=names[labels[place]],
-            predicted=names[predicted[place]],
-            confidence=round(float(confidence[place]), 4),
-        )
-        for place in order.tolist()
-    ]

@@ -53,6 +53,16 @@ class Tried:
     iterations: int
 
 
+@dataclass(frozen=True, eq=False)
+class Validated:
+    """Answers for photos that were not fitted to, in the order of their rows."""
+
+    confidence: npt.NDArray[np.float32]
+    """(n,), probability of the answer."""
+    right: npt.NDArray[np.bool_]
+    """(n,)"""
+
+
 @dataclass(frozen=True)
 class LinearHead:
     """What was fitted."""
@@ -62,6 +72,8 @@ class LinearHead:
     bias: Tensor
     """float32 (classes,); they sum to zero. -10,000 for a class without photos, which counts in no sum."""
     strength: float
+    validated: Validated
+    """By the fit of this strength that had not yet taken in the validation photos."""
     path: tuple[Tried, ...]
     """From strong to weak; it may have ended before the last strength."""
     scaling: Scaling
@@ -98,7 +110,9 @@ def fit_head(
     if any(weaker >= stronger for stronger, weaker in pairwise([*strengths, 0.0])):
         raise ValueError(f"strengths must fall, and stay above zero: {strengths}")
     wall, processor = time.perf_counter(), time.process_time()
-    path, head = _along_path(data, train, validation, class_count, is_balanced, strengths, tolerance)
+    path, head, validated = _along_path(
+        data, train, validation, class_count, is_balanced, strengths, tolerance
+    )
     strength = path[_chosen([tried.loss for tried in path])].strength
     fitter = _Fitter(data, np.concatenate([train, validation]), class_count, is_balanced)
     start = fitter.rows.scaling.from_features(*head)
@@ -111,6 +125,7 @@ def fit_head(
         weight.float(),
         bias.float(),
         strength,
+        validated,
         tuple(path),
         fitter.rows.scaling,
         found.gradient_norm,
@@ -127,7 +142,8 @@ def start_head(
 
     A class without photos gets the least of all biases, from which training can lift it.
     """
-    _, (weight, bias) = _along_path(data, train, validation, class_count, is_balanced, STRENGTHS, TOLERANCE)
+    _, head, _ = _along_path(data, train, validation, class_count, is_balanced, STRENGTHS, TOLERANCE)
+    weight, bias = head
     has_photos = bias > _NEVER / 2
     bias = bias - bias[has_photos].mean()
     return weight.float(), torch.where(has_photos, bias, bias[has_photos].min()).float()
@@ -189,13 +205,14 @@ def _along_path(
     is_balanced: bool,
     strengths: Sequence[float],
     tolerance: float,
-) -> tuple[list[Tried], tuple[Tensor, Tensor]]:
-    """What was tried, and the chosen one's weights and biases for features as they are."""
+) -> tuple[list[Tried], tuple[Tensor, Tensor], Validated]:
+    """What was tried; the chosen one's weights and biases for features as they are, and its answers."""
     fitter = _Fitter(data, train, class_count, is_balanced)
     judged = np.sort(validation)
     class_weights(data.labels[judged], class_count, False)
     judges = ScaledRows(data, judged, fitter.class_weights[data.labels[judged]], fitter.rows.scaling)
     path: list[Tried] = []
+    answers: list[Validated] = []
     points = [fitter.start()]
     steps: Steps = []
     before = strengths[0]
@@ -203,13 +220,16 @@ def _along_path(
         enough = _PATH_TOLERANCE * tolerance * min(1, (strength / _WEAK) ** 0.5)
         found = fitter.fit(strength, points[-1], enough, _at_other_strength(steps, strength - before))
         steps, before = found.steps, strength
-        loss, accuracy = _judge(found.point, judges)
-        path.append(Tried(strength, loss, accuracy, found.gradient_norm, found.iterations))
+        loss, validated = _judge(found.point, judges)
+        answers.append(validated)
+        path.append(
+            Tried(strength, loss, float(validated.right.mean()), found.gradient_norm, found.iterations)
+        )
         points.append(found.point)
         if loss > (1 + _RISEN) * min(tried.loss for tried in path) + _TIE:
             break
-    chosen = points[1 + _chosen([tried.loss for tried in path])]
-    return path, fitter.rows.scaling.to_features(chosen)
+    chosen = _chosen([tried.loss for tried in path])
+    return path, fitter.rows.scaling.to_features(points[1 + chosen]), answers[chosen]
 
 
 def _chosen(losses: Sequence[float]) -> int:
@@ -217,12 +237,15 @@ def _chosen(losses: Sequence[float]) -> int:
     return next(place for place, loss in enumerate(losses) if loss <= min(losses) + _TIE)
 
 
-def _judge(point: Tensor, rows: ScaledRows) -> tuple[float, float]:
-    """Weighted log loss and plain accuracy."""
-    loss, right = 0.0, 0
+def _judge(point: Tensor, rows: ScaledRows) -> tuple[float, Validated]:
+    """Weighted log loss, and the answers."""
+    loss = 0.0
+    answers = []
     for block, x in rows.blocks():
         logs = torch.log_softmax(scores(point, x), 1)
         labels = rows.labels[block]
         loss -= float((logs.gather(1, labels[:, None])[:, 0] * rows.weights[block]).sum(dtype=torch.float64))
-        right += int((logs.argmax(1) == labels).sum())
-    return loss, right / len(rows)
+        best = logs.max(1)
+        answers.append((best.values.exp().numpy(), (best.indices == labels).numpy()))
+    confidence, right = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return loss, Validated(confidence.astype(np.float32), right)

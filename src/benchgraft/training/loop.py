@@ -33,6 +33,7 @@ from .batches import Rows, augment, epoch_order, steps_per_epoch
 from .checkpoint import Checkpoint, Position
 from .evaluate import evaluate
 from .layer_laps import BATCH, LOSS, UPDATE
+from .logistic import Validated
 
 CHECKPOINT_EVERY_SECONDS = 15.0
 
@@ -60,6 +61,8 @@ class Trained:
     epochs: int
     penalty: float | None = None
     """Of a head that was solved: chosen on validation."""
+    validated: Validated | None = None
+    """Of such a head, before it took in the validation photos."""
 
 
 def fit(
