@@ -300,10 +300,11 @@ def test_a_request_that_trickles_in_is_ended(place: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"models": ["a.onnx", "b/a.safetensors"]}, 'two models are called "a"'),
-        ({"models": ["a="]}, '"a=" is no model'),
-        ({"models": ["m"], "host": "no.such.name.invalid"}, "cannot answer on no.such.name.invalid"),
-        ({"models": ["m"], "port": 65536}, "must be from 0 to 65535"),
+        ({"what": ["a.onnx", "b/a.safetensors"]}, 'two models are called "a"'),
+        ({}, "--api needs a model"),
+        ({"what": ["a="]}, '"a=" is no model'),
+        ({"what": ["m"], "host": "no.such.name.invalid"}, "cannot answer on no.such.name.invalid"),
+        ({"what": ["m"], "port": 65536}, "must be from 0 to 65535"),
     ],
 )
 def test_what_cannot_be_served_is_one_error(given: dict[str, Any], told: str) -> None:

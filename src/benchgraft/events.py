@@ -63,6 +63,18 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class ParentTried:
+    """A parent was tried on some of the photos, with a head on its frozen features."""
+
+    parent: str
+    fit: str
+    """How photos were brought to its input."""
+    balanced_accuracy: float
+    """On photos that the head had not seen; a fraction."""
+    seconds: float
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """A run has ended, with a model or, `kind` of the record being "diverged", without."""
 
@@ -78,7 +90,7 @@ class Note:
     line: str
 
 
-Event = TaskStarted | TaskAdvanced | TaskEnded | EpochEnded | RunFinished | Note
+Event = TaskStarted | TaskAdvanced | TaskEnded | EpochEnded | ParentTried | RunFinished | Note
 Listen = Callable[[Event], None]
 
 

@@ -9,14 +9,14 @@ from .output import say_aside
 
 @asks(ServeRequest)
 def serve(given: Given) -> None:
-    """Answer what photos show, over HTTP: POST /predict, GET /model, /healthz, /metrics, /openapi.json.
+    """Open a page on a folder of photos: drop, train, look, try, take away. With --api answer programs.
 
-    Photos come as the fields `photos` of a form, or one as the whole body. Models that are replaced are taken
-    up while it runs. SIGTERM ends it when all that was asked is answered.
+    Programs ask POST /predict, GET /model, /healthz, /metrics, /openapi.json; photos come as the fields
+    `photos` of a form, or one as the whole body. SIGTERM ends it when all that was asked is answered.
 
     Exit codes: 0 stopped, 2 bad input.
 
-    Example: benchgraft serve photos.onnx --api --port 8000
+    Example: benchgraft serve photos/    or    benchgraft serve photos.onnx --api --port 8000
     """
     from importlib.util import find_spec
 

@@ -10,75 +10,36 @@ behind a path is the task's to find out. Pydantic is imported when a request is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar
 
-from ..events import Cancel, Listen
-from ..progress import Progress
 from .choices import Damaged, Fit, Policy, ReportFormat
-from .values import (
-    LAST_PORT,
-    Check,
-    as_block,
-    as_cancel,
-    as_expression,
-    as_file,
-    as_fraction,
-    as_listener,
-    as_minutes,
-    as_model,
-    as_name,
-    as_parent,
-    as_parents,
-    as_path,
-    as_paths,
-    as_points,
-    as_port,
-    as_progress,
-    as_renames,
-    as_seed,
-    as_teller,
-    as_text,
-    as_texts,
-    at_least_one,
+from .given import (
+    ABlock,
+    AFile,
+    AModel,
+    AName,
+    AParent,
+    APath,
+    Count,
+    Expression,
+    Fraction,
+    LabelTable,
+    Listener,
+    Minutes,
+    Parents,
+    Paths,
+    Points,
+    Port,
+    Renames,
+    Seed,
+    Shower,
+    Teller,
+    Text,
+    Texts,
+    Token,
 )
 from .words import Argument, Option
-
-APath = Annotated[Path, Check(as_path, Path | str)]
-AFile = Annotated[Path, Check(as_file, Path | str)]
-"""One to be written."""
-AModel = Annotated[Path, Check(as_model, Path | str)]
-AName = Annotated[str, Check(as_name, Path | str)]
-"""A path, or the name of something that comes along."""
-AParent = Annotated[str, Check(as_parent, Path | str)]
-"""The name of a parent, or a model file."""
-Parents = Annotated[tuple[str, ...], Check(as_parents, Sequence[Path | str] | Path | str)]
-Text = Annotated[str, Check(as_text, str)]
-Paths = Annotated[Iterable[str], Check(as_paths, Iterable[Path | str] | Path | str)]
-Texts = Annotated[tuple[str, ...], Check(as_texts, Sequence[str] | str)]
-Expression = Annotated[str, Check(as_expression, str)]
-Renames = Annotated[dict[str, str] | tuple[str, ...], Check(as_renames, Mapping[str, str] | Sequence[str])]
-Seed = Annotated[int, Check(as_seed, int)]
-Count = Annotated[int, Check(at_least_one, int, least=1)]
-Port = Annotated[int, Check(as_port, int, least=0, most=LAST_PORT)]
-Fraction = Annotated[float, Check(as_fraction, float, least=0, most=1)]
-ABlock = Annotated[str, Check(as_block, str)]
-Minutes = Annotated[float, Check(as_minutes, float, least=0)]
-Points = Annotated[float, Check(as_points, float)]
-Teller = Annotated[Callable[[str], None], Check(as_teller, Callable[[str], None])]
-Shower = Annotated[Progress, Check(as_progress, Progress)]
-Listener = Annotated[Listen, Check(as_listener, Listen)]
-LabelTable = Annotated[
-    APath,
-    Option(
-        "Table of what photos show: a CSV file with path,label[,split,group]. Default: "
-        ".benchgraft/labels.csv in the folder, if it is there."
-    ),
-]
-"""Paths in it are relative to the folder of photos; see photos/table.py."""
-Token = Annotated[Cancel, Check(as_cancel, Cancel)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,12 +314,19 @@ class PredictRequest(DeviceRequest):
 class ServeRequest(DeviceRequest):
     """For the command `serve`."""
 
-    models: Annotated[
-        Texts,
-        Argument("Model files, or ONNX files exported from them; NAME=FILE gives one a name of your own."),
-    ]
-    """Without a name the file's counts. The first one answers where a question names none."""
-    api: Annotated[bool, Option("Answer programs; there is no page.")] = False
+    what: Annotated[
+        Texts | None,
+        Argument(
+            "Folder of photos (default: this one). With --api: model files, or ONNX files exported from "
+            "them; NAME=FILE gives one a name of your own."
+        ),
+    ] = None
+    """Of models without a name the file's counts; the first answers where a question names none."""
+    api: Annotated[bool, Option("Answer programs by models; there is no page.")] = False
+    open: Annotated[bool, Option("Open the page in a browser.")] = False
+    cache: Annotated[
+        APath | None, Option("Stores and feature caches. Default: ~/.cache/benchgraft", ("--cache-dir",))
+    ] = None
     port: Annotated[Port, Option("Port to answer on; 0 takes a free one.")] = 8000
     host: Annotated[
         Text, Option("Address to answer on. Default: this machine alone; for others a token is asked for.")

@@ -20,6 +20,7 @@ from ..config.network import Frame
 from ..config.parents import PARENTS, is_name, network_of, package_of
 from ..config.requests import AdaptRequest
 from ..errors import ModelFileError, StorageError
+from ..events import ParentTried
 from ..files import digest_array, digest_bytes, write_whole
 from ..networks.cost import megaflops
 from ..networks.weights import packaged_weights
@@ -296,7 +297,9 @@ class _Trial:
         wanted = [Wanted(rows, sample.listing.digests[sample.rows])]
         features = cache.compute(parent.engine, wanted, BATCH_SIZE, True, bench.events).array
         left_out = leave_out(features.reshape(len(pixels), -1), sample.labels, sample.groups)
-        return _Entrant(str(start.parent), fit, left_out, cost, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        bench.events.tell(ParentTried(str(start.parent), fit, left_out.balanced_accuracy, seconds))
+        return _Entrant(str(start.parent), fit, left_out, cost, seconds)
 
 
 def _best(entrants: Sequence[_Entrant]) -> _Entrant:

@@ -36,8 +36,8 @@ SCHEMA: dict[str, Any] = {
 """For OpenAPI."""
 
 
-async def photos_of(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
-    """(name, bytes) of each photo, in order.
+async def photos_of(request: Request, limits: Limits, *, zips: bool = False) -> list[tuple[str, bytes]]:
+    """(name, bytes) of each photo, in order. zips: archives may be as large as a request.
 
     Raises HTTPException: 413 for too many or too large ones, 415 for another kind of body, 422 for none.
     """
@@ -52,7 +52,8 @@ async def photos_of(request: Request, limits: Limits) -> list[tuple[str, bytes]]
         raise HTTPException(
             422, f"no photo in the request: send them as {FIELD} of a form, or one as the body"
         )
-    if any(len(raw) > limits.photo_bytes for _, raw in found):
+    large = [name for name, raw in found if len(raw) > limits.photo_bytes]
+    if any(not (zips and name.lower().endswith(".zip")) for name in large):
         raise HTTPException(413, f"a photo may have {limits.photo_bytes >> 20} MiB")
     return found
 

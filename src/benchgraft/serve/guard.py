@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from http.cookies import SimpleCookie
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import HTTPException
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 
 from .limits import Limits
 from .metrics import Metrics
@@ -26,6 +28,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 COUNTED = frozenset({"/predict", "/model", "/healthz", "/metrics", "/openapi.json"})
 """Paths that are counted by name; the others, which anyone may invent, as one."""
+COOKIE = "benchgraft_token"
 OPEN = frozenset({"/healthz"})
 """Asked by what watches over services, which has no token."""
 
@@ -33,35 +36,59 @@ OPEN = frozenset({"/healthz"})
 class Guard:
     """An ASGI application around another."""
 
-    def __init__(self, app: App, token: str | None, limits: Limits, metrics: Metrics) -> None:
-        """token: None asks for none, and answers to names of this machine alone."""
+    def __init__(
+        self,
+        app: App,
+        token: str | None,
+        limits: Limits,
+        metrics: Metrics | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """token: None asks for none, and answers to names of this machine alone. metrics: counts. headers: of
+        every answer that has not its own of that name."""
         self._app, self._token, self._limits, self._metrics = app, token, limits, metrics
+        self._headers = [(name.lower().encode(), text.encode()) for name, text in (headers or {}).items()]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        send = self._counted(scope["path"], send)
+        send = self._told(scope["path"], send)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refused = self._refused(scope["path"], headers)
+        refused = self._refused(scope["path"], headers, _query(scope))
         if refused is not None:
             code, reason = refused
             more = {"WWW-Authenticate": "Bearer"} if code == 401 else {}
             response = JSONResponse({"detail": reason}, code, {**more, "Connection": "close"})
             await response(scope, receive, send)
             return
+        if self._token is not None and scope["path"] == "/" and "token" in _query(scope):
+            await self._admitted(scope, receive, send)
+            return
         await self._app(scope, _bounded(receive, self._limits), send)
 
-    def _counted(self, path: str, send: Send) -> Send:
-        async def counted(message: Message) -> None:
+    def _told(self, path: str, send: Send) -> Send:
+        """Counts, and adds the headers."""
+
+        async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.request(path if path in COUNTED else "other", message["status"])
+                there = {name for name, _ in message["headers"]}
+                more = [header for header in self._headers if header[0] not in there]
+                message = {**message, "headers": [*message["headers"], *more]}
+                if self._metrics is not None:
+                    self._metrics.request(path if path in COUNTED else "other", message["status"])
             await send(message)
 
-        return counted
+        return told
 
-    def _refused(self, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    async def _admitted(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Who opened the address with the token in it: a browser keeps it, and the address is without it."""
+        response = RedirectResponse("/", 303)
+        response.set_cookie(COOKIE, str(self._token), httponly=True, samesite="strict")
+        await response(scope, receive, send)
+
+    def _refused(self, path: str, headers: dict[str, str], query: dict[str, str]) -> tuple[int, str] | None:
         """(status, reason); None: it may go on."""
         host = headers.get("host", "")
         if self._token is None and name_of_host(host) not in LOOPBACK:
@@ -71,17 +98,27 @@ class Guard:
             return 403, "pages of other origins may not ask"
         if headers.get("sec-fetch-site") == "cross-site":
             return 403, "pages of other sites may not ask"
-        if self._token is not None and path not in OPEN and not self._knows(headers):
+        if self._token is not None and path not in OPEN and not self._knows(path, headers, query):
             return 401, "the token is missing or wrong: send the header Authorization: Bearer TOKEN"
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._limits.request_bytes:
             return 413, _too_long(self._limits)
         return None
 
-    def _knows(self, headers: dict[str, str]) -> bool:
+    def _knows(self, path: str, headers: dict[str, str], query: dict[str, str]) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        expected = str(self._token).encode()
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), expected)
+        found = [given.strip()] if scheme.lower() == "bearer" else []
+        if COOKIE in headers.get("cookie", ""):
+            found += [
+                morsel.value for morsel in SimpleCookie(headers["cookie"]).values() if morsel.key == COOKIE
+            ]
+        if path == "/" and "token" in query:
+            found.append(query["token"])
+        return any(hmac.compare_digest(text.encode(), str(self._token).encode()) for text in found)
+
+
+def _query(scope: Message) -> dict[str, str]:
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20))
 
 
 def name_of_host(host: str) -> str:

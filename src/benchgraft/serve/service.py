@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,9 +19,14 @@ from ..errors import RequestError
 from ..files import shipped_path
 from .api import make_app
 from .guard import LOOPBACK, Guard
+from .history import History
+from .hub import Hub
 from .limits import Limits
 from .metrics import Metrics
+from .page import HEADERS, Page, make_page
+from .project import Project
 from .served import Room, Served, open_on
+from .work import Work
 
 TOKEN = "BENCHGRAFT_TOKEN"
 """Variable with the token of a service that others may ask; without it one is drawn."""
@@ -31,22 +37,15 @@ LAST_ANSWERS = 30
 def serve(request: ServeRequest, say: Callable[[str], None]) -> None:
     """Answer until SIGTERM or SIGINT; requests that are on their way then are answered first.
 
-    Raises RequestError for names and addresses that cannot be, ModelFileError for a model that cannot.
+    Raises RequestError for names and addresses that cannot be, ModelFileError for a model that cannot,
+    DataError for a folder that is none.
     """
-    if not request.api:
-        raise RequestError("serve answers programs so far", "give --api")
-    files = _named(request.models)
     token = None if request.host in LOOPBACK else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
-    limits, metrics, room = Limits(photos=min(Limits.photos, request.queue)), Metrics(), Room(request.queue)
     with contextlib.ExitStack() as opened:
         door = opened.enter_context(_listening(request.host, request.port))
-        models = {}
-        for name, path in files.items():
-            open_model = open_on(request.device, request.threads)
-            models[name] = Served(name, path, open_model, room, metrics, say)
-            opened.callback(models[name].close)
-        app = Guard(make_app(models, metrics, limits), token, limits, metrics)
-        say(f"{', '.join(models)}: http://{_shown(request.host)}:{door.getsockname()[1]}/predict")
+        address = f"http://{_shown(request.host)}:{door.getsockname()[1]}"
+        start = _start_api if request.api else _start_page
+        app, on_stop = start(request, token, opened, address, say)
         if token and TOKEN not in os.environ:
             say(f"token, for the header Authorization: Bearer TOKEN: {token}")
         config = uvicorn.Config(
@@ -57,8 +56,51 @@ def serve(request: ServeRequest, say: Callable[[str], None]) -> None:
             lifespan="off",
             timeout_graceful_shutdown=LAST_ANSWERS,
         )
-        asyncio.run(_until_stopped(_Server(config), door))
+        asyncio.run(_until_stopped(_Server(config), door, on_stop))
     say("stopped")
+
+
+def _start_api(
+    request: ServeRequest,
+    token: str | None,
+    opened: contextlib.ExitStack,
+    address: str,
+    say: Callable[[str], None],
+) -> tuple[Guard, Callable[[], None]]:
+    files = _named(request.what or ())
+    limits, metrics, room = Limits(photos=min(Limits.photos, request.queue)), Metrics(), Room(request.queue)
+    models = {}
+    for name, path in files.items():
+        open_model = open_on(request.device, request.threads)
+        models[name] = Served(name, path, open_model, room, metrics, say)
+        opened.callback(models[name].close)
+    say(f"{', '.join(models)}: {address}/predict")
+    return Guard(make_app(models, metrics, limits), token, limits, metrics), lambda: None
+
+
+def _start_page(
+    request: ServeRequest,
+    token: str | None,
+    opened: contextlib.ExitStack,
+    address: str,
+    say: Callable[[str], None],
+) -> tuple[Guard, Callable[[], None]]:
+    given = request.what or (".",)
+    if len(given) > 1 or Path(given[0]).is_file():
+        raise RequestError("the page works on one folder of photos", "give --api to answer by model files")
+    hub = Hub()
+    project = Project(Path(given[0]), lambda revision: hub.tell("changed", {"revision": revision}))
+    history = History(project.place)
+    work = Work(project, history, hub.tell, request.cache)
+    page = Page(project, work, history, hub, Limits())
+    opened.callback(page.answering.close)
+    opened.callback(work.stop)
+    app = make_page(page, lambda asked: asked.url.scheme == "https" or asked.url.hostname in LOOPBACK)
+    work.go_on()
+    say(f"{project.folder}: {address}/" + (f"?token={token}" if token else ""))
+    if request.open:
+        webbrowser.open(address)
+    return Guard(app, token, page.limits, headers=HEADERS), hub.close
 
 
 class _Server(uvicorn.Server):
@@ -68,11 +110,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _until_stopped(server: uvicorn.Server, door: socket.socket) -> None:
+async def _until_stopped(server: uvicorn.Server, door: socket.socket, on_stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         server.should_exit = True
+        on_stop()
 
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop)
@@ -80,7 +123,9 @@ async def _until_stopped(server: uvicorn.Server, door: socket.socket) -> None:
 
 
 def _named(given: tuple[str, ...]) -> dict[str, Path]:
-    """Name -> file. Raises RequestError for a name that is there twice."""
+    """Name -> file. Raises RequestError for none, and for a name that is there twice."""
+    if not given:
+        raise RequestError("--api needs a model", "name a model file, or an ONNX file exported from one")
     found: dict[str, Path] = {}
     for text in given:
         name, equals, path = text.partition("=")

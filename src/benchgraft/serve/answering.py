@@ -1,0 +1,90 @@
+"""The project's own model, tried on photos, and its files to take away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..engines.engine import ONNX_SUFFIX
+from ..errors import DataError
+from ..runfolder.seal import REPORT_HTML
+from ..tasks.export import export
+from ..tasks.predict import Answer, Unreadable
+from .history import History
+from .metrics import Metrics
+from .served import Room, Served, open_on
+
+TOP = 5
+WAITING = 1024
+
+
+class Answering:
+    """Opens the model when it is first asked, and another one when the project has another."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._served: Served | None = None
+        self._before: list[Served] = []
+        """Models that may still be answering."""
+        self._opening = asyncio.Lock()
+
+    async def of(self, photos: Sequence[tuple[str, bytes]], unsure_below: float) -> list[dict[str, Any]]:
+        """Answers for (name, bytes), in order. Raises DataError where there is no model yet."""
+        served = await self._model()
+        found = await served.answers(photos, TOP, unsure_below)
+        return [_facts(answer) for answer in found]
+
+    def file(self, what: Literal["model", "onnx", "report"], number: int) -> Path:
+        """Its path; an ONNX file is made when it is first wanted. Raises ExportError."""
+        model = self._history.model(number)
+        if what == "model":
+            return model
+        if what == "report":
+            return self._history.run(number) / REPORT_HTML
+        made = model.with_suffix(ONNX_SUFFIX)
+        if not made.is_file():
+            export(model, made)
+        return made
+
+    def close(self) -> None:
+        """End."""
+        for served in [*self._before, *([self._served] if self._served else [])]:
+            served.close()
+
+    async def _model(self) -> Served:
+        number = self._history.current()
+        if number is None:
+            raise DataError("there is no model yet", "train one first")
+        path = self._history.model(number)
+        async with self._opening:
+            if self._served is None or self._served.path != path:
+                if self._served is not None:
+                    self._before.append(self._served)
+                self._served = await asyncio.to_thread(self._open, path)
+            return self._served
+
+    def _open(self, path: Path) -> Served:
+        return Served("model", path, open_on("auto", None), Room(WAITING), Metrics(), lambda _line: None)
+
+
+def _facts(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Unreadable):
+        empty: dict[str, Any] = {
+            "class_name": None,
+            "probability": None,
+            "top": {},
+            "findings": [],
+            "alike": [],
+        }
+        return {"photo": answer.path, "error": answer.reason} | empty
+    return {
+        "photo": answer.path,
+        "class_name": answer.class_name,
+        "probability": answer.probability,
+        "top": dict(answer.top),
+        "findings": list(answer.findings),
+        "error": None,
+        "alike": [],
+    }

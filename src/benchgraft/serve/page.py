@@ -1,0 +1,322 @@
+"""The page's service: photos, labels, training, result, trying, taking away. Its script is in static/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from ..errors import UserError
+from ..names import printable
+from ..photos.formats import Undecodable
+from ..runfolder.seal import REPORT_HTML
+from .answering import Answering
+from .body import photos_of
+from .history import History, interval
+from .hub import Hub
+from .limits import Limits
+from .project import Listed, Project
+from .thumbnails import SIDES, Thumbnails
+from .uploads import take
+from .work import COMPARED, LARGEST_MINUTES, BusyError, Work
+
+STATIC = Path(__file__).parent / "static"
+MOST_LISTED = 1000
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob:",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every answer."""
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+"""A report is one file with its style and pictures inside, and without any script."""
+
+
+class Labels(BaseModel):
+    """Of POST /api/labels."""
+
+    keys: list[str] = Field(max_length=100_000)
+    label: str = Field(max_length=1000)
+
+
+class ClassName(BaseModel):
+    """Of POST /api/classes."""
+
+    name: str = Field(max_length=1000)
+    to: str | None = Field(default=None, max_length=1000)
+
+
+class Training(BaseModel):
+    """Of POST /api/train."""
+
+    minutes: float = Field(default=0.0, ge=0, le=LARGEST_MINUTES)
+
+
+class Chosen(BaseModel):
+    """Of POST /api/history."""
+
+    number: int = Field(ge=1)
+
+
+class Page:
+    """What the routes work with."""
+
+    def __init__(self, project: Project, work: Work, history: History, hub: Hub, limits: Limits) -> None:
+        self.project, self.work, self.history, self.hub, self.limits = project, work, history, hub, limits
+        self.thumbnails = Thumbnails()
+        self.answering = Answering(history)
+
+    def facts(self, is_camera_allowed: bool) -> dict[str, Any]:
+        """Of GET /api/project."""
+        listed, current = self.project.listed(), self.history.current()
+        kept = self.history.read(current) if current is not None else None
+        return {
+            "name": printable(self.project.folder.name),
+            "folder": printable(str(self.project.folder)),
+            "photos": len(listed.samples),
+            "revision": listed.revision,
+            "classes": [{"name": name, "photos": count} for name, count in listed.classes.items()],
+            "problems": len(self.problems(listed)),
+            "notes": listed.notes,
+            "undo": self.project.undo_text,
+            "camera": is_camera_allowed,
+            "model": kept and kept.row(current) | {"is_of_these": kept.signature == listed.signature},
+            "job": self.work.job,
+            "version": version("benchgraft"),
+        }
+
+    def problems(self, listed: Listed) -> dict[str, list[str]]:
+        """Key -> what the last training said of the photo."""
+        current = self.history.current()
+        if current is None:
+            return {}
+        result = self.history.read(current).result
+        found: dict[str, list[str]] = {}
+        for image in [*result.excluded, *result.dropped_from_test]:
+            if image.key in listed.samples:
+                found.setdefault(image.key, []).append(image.reason)
+        return found
+
+    def photos(self, class_name: str | None, only: str | None, offset: int, limit: int) -> dict[str, Any]:
+        """Of GET /api/photos."""
+        listed = self.project.listed()
+        problems = self.problems(listed)
+        wanted = [
+            (key, sample)
+            for key, sample in listed.samples.items()
+            if (class_name is None or sample.class_name == class_name) and (only is None or key in problems)
+        ]
+        return {
+            "total": len(wanted),
+            "photos": [
+                {"key": key, "label": sample.class_name, "problems": problems.get(key, [])}
+                for key, sample in wanted[offset : offset + limit]
+            ],
+        }
+
+    def result(self) -> dict[str, Any] | None:
+        """Of GET /api/result."""
+        current = self.history.current()
+        if current is None:
+            return None
+        kept = self.history.read(current)
+        found = kept.result
+        whole = found.model_dump(mode="json")
+        taken = ("parent", "fit", "images", "balanced_accuracy", "commonest", "mistakes", "suspects", "notes")
+        return {name: whole[name] for name in taken} | {
+            "number": kept.number,
+            "date": kept.date,
+            "seconds": sum(found.seconds.values()) + found.decode_seconds,
+            "accuracy": interval(found.accuracy),
+            "classes": [
+                each.model_dump(include={"name", "train_images", "test_images"})
+                | {"recall": interval(each.recall)}
+                for each in found.classes
+            ],
+            "confusion": {"names": [each.name for each in found.classes], "counts": found.confusion},
+            "changes": [each.model_dump() | {"is_worse": each.is_worse} for each in found.changes],
+            "left_out": [
+                {"key": each.key, "reason": each.reason}
+                for each in [*found.excluded, *found.dropped_from_test]
+            ],
+        }
+
+
+def make_page(page: Page, is_camera_allowed: Callable[[Request], bool]) -> FastAPI:
+    """All routes."""
+    app = FastAPI(title="benchgraft", version=version("benchgraft"), docs_url=None, redoc_url=None)
+    app.add_exception_handler(UserError, _mistake)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    _photo_routes(app, page, is_camera_allowed)
+    _job_routes(app, page)
+    _result_routes(app, page)
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+    @app.get("/")
+    async def index() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    return app
+
+
+def _photo_routes(app: FastAPI, page: Page, is_camera_allowed: Callable[[Request], bool]) -> None:
+    @app.get("/api/project")
+    async def project(request: Request) -> dict[str, Any]:
+        return await run_in_threadpool(page.facts, is_camera_allowed(request))
+
+    @app.get("/api/photos")
+    async def photos(
+        class_name: Annotated[str | None, Query(alias="class")] = None,
+        only: Literal["problems"] | None = None,
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 200,
+    ) -> dict[str, Any]:
+        return await run_in_threadpool(page.photos, class_name, only, offset, limit)
+
+    @app.get("/api/photo")
+    async def photo(key: str, side: int = 160) -> Response:
+        sample = page.project.listed().samples.get(key)
+        if sample is None or side not in SIDES:
+            raise HTTPException(404, "no such photo, or no such side")
+        try:
+            jpeg = await run_in_threadpool(page.thumbnails.of, sample.path, side)
+        except Undecodable as error:
+            raise HTTPException(422, str(error)) from None
+        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    @app.post("/api/photos")
+    async def upload(request: Request, label: str | None = None) -> dict[str, Any]:
+        uploads = await photos_of(request, page.limits, zips=True)
+        taken = await run_in_threadpool(take, page.project, uploads, label, page.limits)
+        added = sum(path.is_file() for path in taken.made)
+        return {"added": added, "skipped": [{"name": name, "reason": why} for name, why in taken.skipped]}
+
+    @app.post("/api/labels")
+    async def labels(asked: Labels) -> dict[str, int]:
+        return {"changed": await run_in_threadpool(page.project.label, asked.keys, asked.label)}
+
+    @app.post("/api/classes")
+    async def classes(asked: ClassName) -> dict[str, int]:
+        if asked.to is None:
+            await run_in_threadpool(page.project.add_class, asked.name)
+            return {"changed": 0}
+        return {"changed": await run_in_threadpool(page.project.rename, asked.name, asked.to)}
+
+    @app.post("/api/undo")
+    async def undo() -> dict[str, str | None]:
+        return {"undone": await run_in_threadpool(page.project.undo)}
+
+
+def _job_routes(app: FastAPI, page: Page) -> None:
+    async def started(*what: Any) -> JSONResponse:
+        try:
+            await run_in_threadpool(page.work.start, *what)
+        except BusyError:
+            raise HTTPException(409, "a job runs already: stop it, or wait for its end") from None
+        return JSONResponse({}, 202)
+
+    @app.post("/api/train")
+    async def train(asked: Training) -> JSONResponse:
+        return await started("train", asked.minutes)
+
+    @app.post("/api/compare")
+    async def compare() -> JSONResponse:
+        return await started("compare")
+
+    @app.post("/api/cancel")
+    async def cancel() -> dict[str, str]:
+        page.work.cancel()
+        return {}
+
+    @app.get("/api/events")
+    async def events() -> StreamingResponse:
+        stream = page.hub.stream(page.work.told())
+        return StreamingResponse(
+            stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+
+def _result_routes(app: FastAPI, page: Page) -> None:
+    history = page.history
+
+    @app.get("/api/result")
+    async def result() -> dict[str, Any] | None:
+        return await run_in_threadpool(page.result)
+
+    @app.get("/api/unsure")
+    async def unsure() -> list[dict[str, Any]]:
+        current = history.current()
+        return [each.model_dump() for each in history.read(current).result.thresholds] if current else []
+
+    @app.post("/api/try")
+    async def try_it(
+        request: Request, unsure_below: Annotated[float, Query(ge=0, le=1)] = 0.0
+    ) -> dict[str, Any]:
+        photos = await photos_of(request, page.limits)
+        return {"answers": await page.answering.of(photos, unsure_below)}
+
+    @app.get("/api/history")
+    async def models() -> list[dict[str, Any]]:
+        current = history.current()
+        return [history.read(number).row(current) for number in reversed(history.numbers())]
+
+    @app.post("/api/history")
+    async def choose(asked: Chosen) -> dict[str, str]:
+        await run_in_threadpool(history.choose, asked.number)
+        return {}
+
+    @app.get("/download/{what}")
+    async def download(what: Literal["model", "onnx", "report"], number: int | None = None) -> FileResponse:
+        chosen = history.current() if number is None else number
+        if chosen is None or chosen not in history.numbers():
+            raise HTTPException(404, "there is no such model: train one first")
+        path = await run_in_threadpool(page.answering.file, what, chosen)
+        if not path.is_file():
+            raise HTTPException(404, f"there is no {what} of model {chosen}")
+        name = f"{page.project.folder.name}-{chosen}{path.suffix}"
+        return FileResponse(path, filename=printable(name))
+
+    @app.get("/report/compare")
+    async def compared() -> FileResponse:
+        path = page.project.place / COMPARED / REPORT_HTML
+        if not path.is_file():
+            raise HTTPException(404, "nothing was compared yet")
+        return FileResponse(path, headers={"Content-Security-Policy": REPORT_POLICY})
+
+
+async def _mistake(_request: Request, error: Exception) -> JSONResponse:
+    """A user's mistake, in the words of the command."""
+    return JSONResponse({"detail": printable_lines(str(error))}, 422)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    told = [f"{each['loc'][-1]}: {each['msg'][0].lower()}{each['msg'][1:]}" for each in error.errors()]
+    return JSONResponse({"detail": "; ".join(told)}, 422)
+
+
+def printable_lines(text: str) -> str:
+    """Each line by itself: errors have several."""
+    return "\n".join(printable(line) for line in text.split("\n"))
