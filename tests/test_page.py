@@ -1,0 +1,405 @@
+"""The page's service: a folder of photos through its doors, and nothing beside that folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from photos import write_photos
+from PIL import Image
+from test_hostile_files import png_header
+
+pytest.importorskip("fastapi", reason="extra [serve] is not installed: the page was not tested")
+from fastapi.testclient import TestClient
+
+from benchgraft import adapt, predict
+from benchgraft.errors import RequestError
+from benchgraft.networks import model_file
+from benchgraft.serve import work as jobs
+from benchgraft.serve.guard import Guard
+from benchgraft.serve.history import History
+from benchgraft.serve.hub import Hub
+from benchgraft.serve.limits import Limits
+from benchgraft.serve.page import HEADERS, Page, make_page
+from benchgraft.serve.project import Project, checked_name
+from benchgraft.serve.work import Work
+
+LIMITS = Limits(request_bytes=4 << 20, photo_bytes=1 << 18)
+
+
+class Opened:
+    """A project with its page."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder, self.told = folder, list[tuple[str, Any]]()
+        self.project = Project(folder, lambda revision: self.told.append(("changed", revision)))
+        self.history = History(self.project.place)
+        self.work = Work(
+            self.project, self.history, lambda name, facts: self.told.append((name, facts)), cache
+        )
+        self.page = Page(self.project, self.work, self.history, Hub(), LIMITS)
+        app = make_page(self.page, lambda _: True)
+        self.client = TestClient(Guard(app, None, LIMITS, headers=HEADERS), "http://localhost")
+
+    def get(self, path: str, **query: Any) -> Any:
+        found = self.client.get(path, params=query)
+        assert found.status_code == 200, found.text
+        return found.json()
+
+    def post(self, path: str, asked: Any = None) -> Any:
+        found = self.client.post(path, json=asked)
+        assert found.status_code in (200, 202), found.text
+        return found.json()
+
+    def upload(self, *files: tuple[str, bytes], **query: Any) -> Any:
+        found = self.client.post("/api/photos", files=[("photos", file) for file in files], params=query)
+        assert found.status_code == 200, found.text
+        return found.json()
+
+    def finish(self) -> dict[str, Any]:
+        until = time.monotonic() + 60
+        while self.get("/api/project")["job"]["state"] == "running" and time.monotonic() < until:
+            time.sleep(0.05)
+        job: dict[str, Any] = self.get("/api/project")["job"]
+        return job
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """An empty folder; parents are not tried, the small one is taken."""
+
+    def quick(folder: Path, out: Path, **options: Any) -> Any:
+        return adapt(folder, out, **(options if options.get("update") else options | {"parent": "paper"}))
+
+    monkeypatch.setattr(jobs, "adapt", quick)
+    monkeypatch.setattr("benchgraft.serve.project.LOOK_EVERY", 0.0)
+    (tmp_path / "photos").mkdir()
+    made = Opened(tmp_path / "photos", tmp_path / "cache")
+    yield made
+    made.work.stop()
+    made.page.answering.close()
+
+
+def _photo(seed: int, kind: str = "PNG") -> bytes:
+    colour = ((seed * 37) % 200, (seed * 91) % 200, (seed * 53) % 200)
+    image = Image.new("RGB", (60, 40), colour)
+    image.putpixel((seed % 60, seed % 40), (255, 255, 255))
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, raw in files.items():
+            archive.writestr(name, raw)
+    return made.getvalue()
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and ".benchgraft" not in path.parts
+    }
+
+
+def test_an_empty_folder_is_a_project_to_begin_with(opened: Opened) -> None:
+    facts = opened.get("/api/project")
+    assert (facts["photos"], facts["classes"], facts["model"], facts["job"]) == (0, [], None, None)
+    assert opened.get("/api/result") is None and opened.get("/api/unsure") == []
+    refused = opened.client.post("/api/try", files=[("photos", ("a.png", _photo(1)))])
+    assert refused.status_code == 422 and "train one first" in refused.json()["detail"]
+
+
+def test_dropped_folders_and_zips_become_files_of_their_classes(opened: Opened) -> None:
+    packed = _zip({"pets/dog/1.png": _photo(3), "pets/dog/notes.txt": b"x", "__MACOSX/dog/._1.png": b"y"})
+    made = opened.upload(
+        ("cat/1.png", _photo(1)),
+        ("deep/er/cat/2.jpg", _photo(2, "JPEG")),
+        ("all.zip", packed),
+        ("loose.png", _photo(4)),
+    )
+    assert made["added"] == 3
+    reasons = {each["name"]: each["reason"] for each in made["skipped"]}
+    assert reasons["pets/dog/notes.txt"] == "no photo by its name"
+    assert reasons["__MACOSX/dog/._1.png"] == "a hidden file"
+    assert reasons["loose.png"].startswith("its class is not known")
+    assert sorted(_files(opened.folder)) == ["cat/1.png", "cat/2.jpg", "dog/1.png"]
+    assert (opened.folder / "cat" / "1.png").read_bytes() == _photo(1)
+    assert opened.upload(("loose.png", _photo(4)), label="bird")["added"] == 1
+    assert [each["name"] for each in opened.get("/api/project")["classes"]] == ["bird", "cat", "dog"]
+
+
+def test_what_is_there_or_damaged_or_no_photo_is_told_and_left_out(opened: Opened) -> None:
+    opened.upload(("cat/1.png", _photo(1)))
+    made = opened.upload(
+        ("cat/other name.png", _photo(1)),
+        ("cat/1.png", _photo(2)),
+        ("cat/half.png", _photo(3)[:60]),
+        ("cat/bomb.png", png_header(60_000, 60_000)),
+        ("cat/page.png", b"<script>alert(1)</script>"),
+    )
+    reasons = {each["name"]: each["reason"] for each in made["skipped"]}
+    assert reasons["cat/other name.png"] == "the same bytes as cat/1.png"
+    assert "truncated" in reasons["cat/half.png"] or "damaged" in reasons["cat/half.png"]
+    assert reasons["cat/bomb.png"].startswith("too large") and "not an image" in reasons["cat/page.png"]
+    assert sorted(_files(opened.folder)) == ["cat/1 (2).png", "cat/1.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../evil/cat/1.png",
+        "/etc/cat/1.png",
+        "C:\\cat\\1.png",
+        "cat/../../1.png",
+        "cat/" + "x" * 300 + ".png",
+        "cat/con.png",
+        "cat/a\nb.png",
+        "cat/.hidden.png",
+        "~/cat/1.png",
+    ],
+)
+def test_no_name_leads_out_of_the_folder(opened: Opened, name: str) -> None:
+    before = {path for path in opened.folder.parent.rglob("*") if opened.folder not in path.parents}
+    for upload in ((name, _photo(1)), ("in.zip", _zip({name: _photo(2)}))):
+        opened.client.post("/api/photos", files=[("photos", upload)])
+    after = {path for path in opened.folder.parent.rglob("*") if opened.folder not in path.parents}
+    assert after == before
+    assert all(key.startswith(("cat/", "etc/")) and len(key) < 130 for key in _files(opened.folder))
+
+
+def test_links_bombs_and_nonsense_in_zips_are_refused(opened: Opened) -> None:
+    link = zipfile.ZipInfo("cat/link.png")
+    link.external_attr = 0o120777 << 16
+    bomb = _zip({"cat/bomb.png": bytes(50 << 20)})
+    assert len(bomb) < 1 << 18
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("cat/inner.zip", _zip({"cat/1.png": _photo(1)}))
+    made = opened.upload(("a.zip", packed.getvalue()), ("b.zip", bomb), ("c.zip", b"PK nonsense"))
+    assert made["added"] == 0
+    reasons = " ".join(each["reason"] for each in made["skipped"])
+    for told in ("links are not followed", "no photo by its name", "not an image", "no zip that can be read"):
+        assert told in reasons
+    assert _files(opened.folder) == {}
+
+
+def test_labels_are_lines_and_the_photos_stay_as_they_are(opened: Opened, tmp_path: Path) -> None:
+    write_photos(opened.folder, {"red": 4, "green": 4})
+    before = _files(opened.folder)
+    assert opened.post("/api/labels", {"keys": ["red/0000.png", "red/0001.png"], "label": "green"}) == {
+        "changed": 2
+    }
+    assert opened.post("/api/labels", {"keys": ["red/0002.png"], "label": ""}) == {"changed": 1}
+    assert opened.post("/api/classes", {"name": "green", "to": "lime"}) == {"changed": 6}
+    assert opened.get("/api/project")["classes"] == [
+        {"name": "lime", "photos": 6},
+        {"name": "red", "photos": 1},
+    ]
+    assert opened.post("/api/classes", {"name": "red", "to": "lime"}) == {"changed": 1}
+    assert [photo["label"] for photo in opened.get("/api/photos", limit=2)["photos"]] == ["lime", "lime"]
+    assert opened.post("/api/undo") == {"undone": "red as lime"}
+    assert opened.post("/api/undo") == {"undone": "green as lime"}
+    assert opened.get("/api/project")["classes"] == [
+        {"name": "green", "photos": 6},
+        {"name": "red", "photos": 1},
+    ]
+    for _ in range(2):
+        opened.post("/api/undo")
+    assert opened.post("/api/undo") == {"undone": None}
+    assert opened.get("/api/project")["photos"] == 8 and _files(opened.folder) == before
+    assert not (opened.folder / ".benchgraft" / "labels.csv").exists()
+
+
+def test_a_table_from_elsewhere_keeps_its_columns(opened: Opened) -> None:
+    write_photos(opened.folder, {"red": 3, "green": 3})
+    table = opened.folder / ".benchgraft" / "labels.csv"
+    table.parent.mkdir()
+    table.write_text("path,split,label\nred/0000.png,test,red")
+    opened.post("/api/labels", {"keys": ["red/0000.png"], "label": "green"})
+    assert table.read_text() == "path,split,label\nred/0000.png,test,red\nred/0000.png,,green\n"
+    [sample] = [each for each in opened.project.listed().samples.values() if each.given]
+    assert (sample.given, sample.class_name) == ("test", "green")
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "..", "a/b", "a\\b", ".x", "nul", "a" * 101, "what?", "a\0b", "_x"]
+)
+def test_names_that_no_folder_may_have_are_refused(opened: Opened, name: str) -> None:
+    with pytest.raises(RequestError):
+        checked_name(name, "class")
+    write_photos(opened.folder, {"red": 2})
+    for asked in ({"name": name}, {"name": "red", "to": name}):
+        assert opened.client.post("/api/classes", json=asked).status_code == 422
+    assert [path.name for path in opened.folder.iterdir()] == ["red"]
+
+
+def test_only_photos_of_the_project_are_shown(opened: Opened) -> None:
+    write_photos(opened.folder, {"red": 2})
+    (opened.folder / "secret.png").write_bytes(_photo(1))
+    for side in (96, 160, 320, 1024):
+        found = opened.client.get("/api/photo", params={"key": "red/0000.png", "side": side})
+        assert Image.open(io.BytesIO(found.content)).size == (side, side)
+    for key in ("../../etc/passwd", "/etc/passwd", "secret.png", "red/../secret.png", "red/0000.png\0"):
+        assert opened.client.get("/api/photo", params={"key": key}).status_code == 404
+    (opened.folder / "red" / "bad.png").write_bytes(b"\x89PNG nonsense")
+    assert opened.client.get("/api/photo", params={"key": "red/bad.png"}).status_code == 422
+
+
+def test_the_page_runs_no_script_but_its_own(opened: Opened) -> None:
+    for path in ("/", "/static/app.js", "/api/project", "/static/nothing"):
+        policy = opened.client.get(path).headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert opened.client.get("/static/../project.py").status_code == 404
+    assert opened.client.get("/static/%2e%2e/project.py").status_code == 404
+
+
+def test_from_photos_to_a_model_and_with_new_photos_to_the_next(opened: Opened) -> None:
+    write_photos(opened.folder, {"red": 40, "green": 40, "blue": 40})
+    opened.post("/api/train", {"minutes": 0})
+    assert opened.client.post("/api/train", json={"minutes": 0}).status_code == 409
+    assert opened.finish()["state"] == "done"
+    first = opened.get("/api/result")
+    assert first["number"] == 1 and first["accuracy"]["low"] <= first["accuracy"]["value"] <= 1
+    assert sum(map(sum, first["confusion"]["counts"])) == first["images"]["test"]
+    assert opened.get("/api/project")["model"]["is_of_these"]
+    assert {name for name, _ in opened.told} >= {"job", "progress", "changed"}
+
+    write_photos(opened.folder, {"red": 8, "green": 8}, start=900)
+    assert not opened.get("/api/project")["model"]["is_of_these"]
+    opened.post("/api/train", {"minutes": 0})
+    assert opened.finish()["state"] == "done"
+    second = opened.get("/api/result")
+    assert second["number"] == 2 and second["changes"][0]["name"] is None
+    assert (
+        0 < second["changes"][0]["images"] <= first["images"]["test"]
+    )  # but for those that new ones look like
+    assert [each["number"] for each in opened.get("/api/history")] == [2, 1]
+
+    photos = sorted((opened.folder / "red").glob("*.png"))[:3]
+    tried = opened.client.post(
+        "/api/try", files=[("photos", (p.name, p.read_bytes())) for p in photos]
+    ).json()
+    wanted = list(predict(opened.history.model(2), photos))
+    assert [each["class_name"] for each in tried["answers"]] == [each.class_name for each in wanted]
+    opened.post("/api/history", {"number": 1})
+    assert opened.get("/api/project")["model"]["number"] == 1
+    taken = opened.client.get("/download/model")
+    assert taken.content == opened.history.model(1).read_bytes()
+    assert opened.client.get("/download/model", params={"number": 7}).status_code == 404
+
+
+def test_a_job_that_is_stopped_goes_on_and_a_mistake_is_told_in_the_words_of_the_command(
+    opened: Opened,
+) -> None:
+    write_photos(opened.folder, {"red": 40, "green": 40})
+    opened.post("/api/train", {"minutes": 0})
+    opened.post("/api/cancel")
+    state = opened.finish()["state"]
+    assert state in ("stopped", "done")
+    if state == "stopped":
+        opened.post("/api/train", {"minutes": 0})
+        assert opened.finish() == opened.work.job and opened.work.job["number"] == 1
+    assert opened.history.numbers() == [1]
+    for path in (opened.folder / "green").iterdir():
+        path.unlink()
+    opened.post("/api/train", {"minutes": 0})
+    job = opened.finish()
+    assert job["state"] == "failed" and job["error"]
+    write_photos(opened.folder, {"green": 40}, start=300)
+    opened.post("/api/train", {"minutes": 0})
+    assert opened.finish()["state"] == "done"
+
+
+def test_a_token_in_the_address_becomes_a_cookie(opened: Opened) -> None:
+    app = Guard(make_page(opened.page, lambda _: False), "secret", LIMITS, headers=HEADERS)
+    client = TestClient(app, "http://photos.example", follow_redirects=False)
+    assert client.get("/").status_code == 401
+    assert client.get("/?token=wrong").status_code == 401
+    came = client.get("/?token=secret")
+    assert (came.status_code, came.headers["location"]) == (303, "/")
+    assert "HttpOnly" in came.headers["set-cookie"] and "SameSite=strict" in came.headers["set-cookie"]
+    assert client.get("/api/project").json()["camera"] is False
+
+
+def _started(folder: Path, port: int, cache: Path) -> subprocess.Popen[str]:
+    words = [
+        sys.executable,
+        "-m",
+        "benchgraft",
+        "serve",
+        str(folder),
+        "--port",
+        str(port),
+        "--cache-dir",
+        str(cache),
+    ]
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert process.stderr is not None and "http://127.0.0.1" in process.stderr.readline()
+    return process
+
+
+def _asked(port: int, path: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
+    )
+    return json.load(urllib.request.urlopen(request))
+
+
+def _wait(port: int, states: tuple[str, ...]) -> dict[str, Any]:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        job: dict[str, Any] = _asked(port, "/api/project")["job"]
+        if job and job["state"] in states:
+            return job
+        time.sleep(0.1)
+    raise AssertionError(f"still {job}")
+
+
+@pytest.mark.long
+def test_killed_twenty_times_in_uploads_and_training_the_project_is_whole_and_the_model_the_same(
+    tmp_path: Path,
+) -> None:
+    folder, cache = tmp_path / "photos", tmp_path / "cache"
+    write_photos(folder, {"red": 60, "green": 60})
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    before = _files(folder)
+    process = _started(folder, port, cache)
+    _asked(port, "/api/train", {"minutes": 0})
+    for number in range(20):
+        time.sleep(0.15 * (number % 7))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process = _started(folder, port, cache)
+        if _asked(port, "/api/project")["model"]:
+            break
+    if not _asked(port, "/api/project")["model"]:
+        _wait(port, ("done",))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert _files(folder) == before
+    plain = tmp_path / "plain.safetensors"
+    adapt(folder, plain, overlap="drop-near", cache=tmp_path / "other", run_folder=tmp_path / "run")
+    made = model_file.read_card(History(folder / ".benchgraft").model(1))
+    assert made.model_digest == model_file.read_card(plain).model_digest
