@@ -19,6 +19,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKED = REPOSITORY.parent / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run folders without a name are left in the present folder: never in that of the repository."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of a network of timm's own tests (invented.TINY), as a file of timm's names."""

@@ -48,6 +48,7 @@ class EvaluateOptions(StoreOptions, total=False):
     """For `evaluate`: see EvaluateRequest."""
 
     include_trained: bool
+    run_folder: Path | str | None
     labels: Path | str | None
 
 

@@ -344,6 +344,10 @@ class EvaluateRequest(StoreRequest):
     folder: Annotated[APath, Argument("Folder of class folders (one a class).")]
     labels: LabelTable | None = None
     include_trained: Annotated[bool, Option("Count photos too that the model was trained on.")] = False
+    run_folder: Annotated[
+        APath | None,
+        Option("Where the page is left. Default: runs/evaluate-FOLDER", ("--out", "--run-folder")),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,6 +127,8 @@ class Adapted(Result):
     seconds: dict[Phase, float]
     suspects: list[Suspect]
     notes: list[str]
+    report: Path | None = None
+    """The same as a page."""
     changes: list[ClassChange]
     """After an update: each class on the test photos of the old model, and all of them together, first."""
 
@@ -175,6 +177,8 @@ class EvaluationReport(Result):
     excluded: list[ExcludedImage]
     notes: list[str]
     """What was passed over in the folder, and what looks like a mistake."""
+    report: Path | None = None
+    """The same as a page."""
 
 
 def adapted_blocks(result: Adapted) -> list[Block]:
@@ -208,8 +212,12 @@ def adapted_blocks(result: Adapted) -> list[Block]:
         *said([*_left_out([*result.excluded, *result.dropped_from_test]), *_notes(result.notes)]),
         *_changes(result.changes),
         *_suspects(result.suspects, sum(images.values())),
-        Lines([_time_told(result)]),
+        Lines([_time_told(result), *_report_told(result.report)]),
     ]
+
+
+def _report_told(report: Path | None) -> list[str]:
+    return [f"Report: {report}"] if report else []
 
 
 def _tried(choice: ChoiceRecord | None) -> list[Block]:
@@ -278,7 +286,13 @@ def evaluated_blocks(found: EvaluationReport) -> list[Block]:
     unknown = [f'"{name}" ({photos(count)})' for name, count in found.unknown_classes.items()]
     if unknown:
         lines.append(f"left out, as they are no classes of the model: {some(unknown)}")
-    return [Lines([*lines, *_notes(found.notes)]), _class_grid(found), *_matrix(found), *_mistakes(found)]
+    return [
+        Lines([*lines, *_notes(found.notes)]),
+        _class_grid(found),
+        *_matrix(found),
+        *_mistakes(found),
+        *said(_report_told(found.report)),
+    ]
 
 
 def _class_grid(found: EvaluationReport) -> Grid:

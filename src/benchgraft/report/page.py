@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from pydantic import ValidationError
 
 from ..errors import RunFolderError
@@ -28,18 +28,7 @@ def page(
 
     beside: what was printed elsewhere, in a chapter of its own.
     """
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["bound"] = _bound
-    environment.tests["heading"] = lambda block: isinstance(block, Heading)
-    environment.tests["grid"] = lambda block: isinstance(block, Grid)
-    environment.tests["lines"] = lambda block: isinstance(block, Lines)
-    return environment.get_template("page.html.jinja").render(
+    return template("page.html.jinja").render(
         summary=summary,
         tiles=tiles(summary),
         pictures=pictures(summary),
@@ -56,6 +45,22 @@ def page(
         measured=measured,
         intervals=words.INTERVALS,
     )
+
+
+def template(name: str) -> Template:
+    """One of this folder, with what all of them use."""
+    environment = Environment(
+        loader=PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["bound"] = _bound
+    environment.tests["heading"] = lambda block: isinstance(block, Heading)
+    environment.tests["grid"] = lambda block: isinstance(block, Grid)
+    environment.tests["lines"] = lambda block: isinstance(block, Lines)
+    return environment.get_template(name)
 
 
 def pictures(summary: Summary) -> list[Picture]:

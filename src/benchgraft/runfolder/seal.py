@@ -21,7 +21,10 @@ UNCOVERED = (".lock", "checkpoints/")
 """The number of the process that worked here last, and what interrupted runs left to go on from."""
 REPORT_HTML, TABLES_MD, TABLES_JSON = REPORT_FILES = ("report.html", "tables.md", "tables.json")
 """Made from the ledger, at any time again."""
-REMADE = (*REPORT_FILES, f"{THUMBNAILS}/")
+RESULT_JSON, PICTURES = "result.json", "pictures.json"
+"""What `adapt` or `evaluate` answered, and small pictures of the photos that it names; where it is there
+report.html is made of these, and is alone."""
+REMADE = (*REPORT_FILES, RESULT_JSON, PICTURES, f"{THUMBNAILS}/")
 
 
 class Seal(BaseModel):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,17 @@ from .ledger import FILE_NAME as LEDGER
 from .ledger import config_digest, dump_json, read
 from .records import OriginRecord, RunRecord
 from .runs import RunFolder, group, right_answers
-from .seal import FILE_NAME, REPORT_FILES, TABLES_JSON, UNCOVERED, covered, digests, read_seal
+from .seal import (
+    FILE_NAME,
+    REPORT_FILES,
+    REPORT_HTML,
+    RESULT_JSON,
+    TABLES_JSON,
+    UNCOVERED,
+    covered,
+    digests,
+    read_seal,
+)
 
 Digests = dict[str, list[Any]]
 """Name of a tensor -> its shape and the SHA-256 of its bits."""
@@ -78,9 +88,12 @@ def verify(folder: Path, remake: Remake) -> Verification:
     except RunFolderError as error:
         found.differences.append(str(error))
         return found
-    if any((folder / name).exists() for name in REPORT_FILES):
+    if (folder / RESULT_JSON).exists():
+        found.look("report.html, made anew from result.json", _printed(folder, remake, (REPORT_HTML,)))
+    elif any((folder / name).exists() for name in REPORT_FILES):
         found.look(
-            "every figure of report.html, tables.md and tables.json, recomputed", _printed(folder, remake)
+            "every figure of report.html, tables.md and tables.json, recomputed",
+            _printed(folder, remake, REPORT_FILES),
         )
     else:
         found.unchecked.append(f"{', '.join(REPORT_FILES)}: none was made (benchgraft report {folder})")
@@ -131,16 +144,18 @@ def _not_covered(folder: Path) -> list[str]:
     return working + [f"{name} (not there when the run ended)" for name in sorted(later)]
 
 
-def _printed(folder: Path, remake: Remake) -> Iterator[str]:
+def _printed(folder: Path, remake: Remake, names: Sequence[str]) -> Iterator[str]:
     """The report's files against the same made anew."""
     there: dict[str, Any] = {}
-    for name in REPORT_FILES:
+    for name in names:
         try:
             text = (folder / name).read_text("utf-8")
             there[name] = json.loads(text) if name == TABLES_JSON else text
         except (OSError, ValueError) as error:
             yield f"{name} cannot be read: {error}"
-    if TABLES_JSON not in there:  # it has what the report was asked for; without it nothing is the same
+    if (
+        TABLES_JSON in names and TABLES_JSON not in there
+    ):  # it has what the report was asked for; without it nothing is the same
         return
     for name, made in remake(folder).items():
         if name == TABLES_JSON:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from PIL import Image
-
 from ..config.choices import Fit
 from ..config.network import Frame
-from ..photos.decode import decode, rule_of
 from ..photos.formats import Undecodable
-from ..photos.grey import FULL_RANGE
+from ..photos.small import small_jpeg
 
 SIDES = (96, 160, 320, 1024)
 WHOLE_FROM = 1024
@@ -42,11 +38,9 @@ class Thumbnails:
         except OSError as error:
             raise Undecodable(error.strerror or "cannot be read") from None
         fit: Fit = "letterbox" if side >= WHOLE_FROM else "crop"
-        pixels, _ = decode(raw, rule_of(Frame(side, fit, "bicubic"), FULL_RANGE))
-        made = io.BytesIO()
-        Image.fromarray(pixels).save(made, "JPEG", quality=QUALITY)
-        self._keep(key, made.getvalue())
-        return made.getvalue()
+        made = small_jpeg(raw, Frame(side, fit, "bicubic"), QUALITY)
+        self._keep(key, made)
+        return made
 
     def _keep(self, key: tuple[str, int, int], jpeg: bytes) -> None:
         with self._lock:

@@ -61,13 +61,14 @@ from ..report.answers import Adapted, ClassChange
 from ..report.profile import leave_profile
 from ..report.words import retried
 from ..runfolder.records import PLAN_FILE, PlanRecord
-from ..runfolder.seal import seal
+from ..runfolder.seal import REPORT_HTML, seal
 from ..store.packing import Listing
 from ..training.feature_stream import FeatureStream
 from ..training.features import FeatureCache
 from .adapted import adapted
 from .arms import Made, train_arms
 from .regression import class_changes, compare_models, refuse_worse
+from .report import leave_result
 from .suspects import suspects_of
 
 STEPS, UPDATE_STEPS = 400, 150
@@ -276,20 +277,21 @@ def _adapt(
         changes = compare_models(job.start, done, images, job.rename, bench.device)
     if job.request.refuse_regression:
         refuse_worse(changes, job.request.update, path, bench.folder)
-    seal(bench.folder)  # before the model takes its place: an error must not follow on that
-    try:
-        kept = write_kept(job.target, path.read_bytes())
-    except StorageError as error:
-        raise StorageError(error.what, f"the new model is kept at {path}", *error.details) from error
-    if kept is not None:
-        notes.append(f"the file that {job.target} was before is kept as {kept}")
     suspects = suspects_of(made.features, images)
     if suspects.why_none:
         notes.append(f"no list of labels to check: {suspects.why_none}")
     record = job.choice.record if job.choice else None
     parent = job.start.parent or job.start.name
     result = adapted(job.target, done, photos, parent, record, suspects.found, notes, changes)
-    return result.model_copy(update={"plan": plan, "verdict": made.verdict})
+    result = result.model_copy(update={"plan": plan, "verdict": made.verdict})
+    leave_result(bench.folder, result, job.request.folder)
+    seal(bench.folder)  # before the model takes its place: an error must not follow on that
+    try:
+        kept = write_kept(job.target, path.read_bytes())
+    except StorageError as error:
+        raise StorageError(error.what, f"the new model is kept at {path}", *error.details) from error
+    told = [f"the file that {job.target} was before is kept as {kept}"] if kept is not None else []
+    return result.model_copy(update={"notes": [*notes, *told], "report": bench.folder / REPORT_HTML})
 
 
 def _preferred(job: _Job, made: Made) -> list[str]:

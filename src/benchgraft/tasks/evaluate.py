@@ -15,18 +15,20 @@ from ..config.requests import EvaluateRequest
 from ..engines.device import prepare_device, threads_put_back
 from ..errors import DataError, did_you_mean
 from ..events import Events
-from ..files import default_cache
+from ..files import check_target, default_cache, name_of
 from ..names import class_name
 from ..networks import model_file
 from ..networks.model_file import ModelFile
 from ..photos.readers import guess_format, open_source
 from ..report.answers import Bin, ClassFigures, EvaluationReport
+from ..runfolder.seal import REPORT_HTML
 from ..statistics.proportions import proportion
 from ..store.sides import GIVEN_TEST
 from ..store.store import Store, Streaming, open_store
 from ..training.batches import pixel_rows
 from ..training.evaluate import evaluate as run_model
 from .adapted import confusion_of, surest_mistakes
+from .report import leave_result
 
 BATCH_SIZE = 64
 BINS = 10
@@ -36,10 +38,13 @@ BINS = 10
 def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOptions]) -> EvaluationReport:
     """Judge a model on class folders; where the folder says train and test itself, on its test side.
 
-    Options, and what they are where they are left out: see EvaluateRequest in benchgraft.config.requests.
-    Raises DataError if no photo is left to judge by, ModelFileError for a model that cannot be used.
+    What was found is left as a page in a run folder, too. Options, and what they are where they are left out:
+    see EvaluateRequest in benchgraft.config.requests. Raises DataError if no photo is left to judge by,
+    ModelFileError for a model that cannot be used, StorageError.
     """
     request = checked(EvaluateRequest, model=model, folder=folder, **options)
+    place = request.run_folder or Path("runs") / f"evaluate-{name_of(request.folder)}"
+    check_target(place, is_folder=True)
     chosen = prepare_device(request.device, request.threads)
     file = model_file.read(request.model)
     events = Events(request.listen, request.cancel, request.progress)
@@ -58,7 +63,7 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
     recalls = [each.recall.value for each in classes if each.recall is not None]
     right = labels == result.predicted
     bins = _calibration(result.confidence, right)
-    return EvaluationReport(
+    found = EvaluationReport(
         model=file.path,
         folder=request.folder,
         photos=len(rows),
@@ -80,6 +85,8 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
         excluded=store.excluded,
         notes=store.notes,
     )
+    leave_result(place, found, request.folder)
+    return found.model_copy(update={"report": place / REPORT_HTML})
 
 
 def _store(request: EvaluateRequest, file: ModelFile, events: Events) -> Store:

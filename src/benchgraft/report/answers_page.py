@@ -1,0 +1,165 @@
+"""What `adapt` and `evaluate` answer as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .answers import (
+    LARGEST_SHOWN_MATRIX,
+    Adapted,
+    EvaluationReport,
+    Mistake,
+    Suspect,
+    Threshold,
+    adapted_blocks,
+    evaluated_blocks,
+)
+from .blocks import Block, numbers
+from .page import template
+from .words import estimate, per_cent, seconds
+
+SHOWN = 24
+"""Pictures of one kind."""
+Jpegs = Mapping[str, str]
+"""Key of a photo -> JPEG in base64."""
+
+
+class Shown(NamedTuple):
+    """A photo with what is said of it."""
+
+    key: str
+    jpeg: str | None
+    told: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Of the page."""
+
+    title: str
+    see: str
+    blocks: Sequence[Block] = ()
+    photos: list[Shown] = field(default_factory=list)
+
+
+def adapted_page(result: Adapted, jpegs: Jpegs) -> str:
+    """jpegs: of mistakes and of labels to check, as far as there are any."""
+    tested, labels = result.images["test"], len(result.suspects)
+    chapters = [
+        Chapter(
+            "What was found",
+            "Which classes the model knows well, by photos that training never saw; and what was left out.",
+            adapted_blocks(result),
+        ),
+        *_confusion([each.name for each in result.classes], result.confusion),
+        *_mistakes(result.mistakes, jpegs),
+        *_suspects(result.suspects, jpegs),
+        *_thresholds(result.thresholds, result.images["validation"]),
+    ]
+    whole = sum(result.seconds.values()) + result.decode_seconds
+    return template("answers.html.jinja").render(
+        title=f"a model of {len(result.classes):,} classes, from {result.parent}",
+        answer=f"{estimate(result.accuracy, per_cent)} right of {tested:,} photos that training never saw",
+        tiles=[
+            ("right", per_cent(result.accuracy.value), f"of {tested:,} test photos"),
+            (
+                "always the commonest class",
+                per_cent(result.commonest[1]),
+                f"would be right to answer {result.commonest[0]}",
+            ),
+            ("labels to check", f"{labels:,}", "photos whose class is likely wrong"),
+            ("trained in", seconds(whole), f"on {result.images['train']:,} photos"),
+        ],
+        chapters=chapters,
+    )
+
+
+def evaluated_page(found: EvaluationReport, jpegs: Jpegs) -> str:
+    """jpegs: of mistakes."""
+    return template("answers.html.jinja").render(
+        title=f"{found.model.name} on {found.folder.name}",
+        answer=f"{estimate(found.accuracy, per_cent)} right of {found.photos:,} photos",
+        tiles=[
+            ("right", per_cent(found.accuracy.value), f"of {found.photos:,} photos"),
+            ("mean over classes", per_cent(found.balanced_accuracy), f"{len(found.classes):,} classes"),
+            (
+                "calibration error",
+                per_cent(found.calibration_error),
+                "between what it says and what is right",
+            ),
+        ],
+        chapters=[
+            Chapter(
+                "What was found",
+                "Recall: of the photos of a class, how many get it. Precision: of the photos that get a "
+                "class, how many are of it.",
+                evaluated_blocks(found),
+            ),
+            *_mistakes(found.mistakes, jpegs),
+        ],
+    )
+
+
+def _confusion(names: list[str], counts: list[list[int]]) -> list[Chapter]:
+    if len(names) > LARGEST_SHOWN_MATRIX:
+        return []
+    rows = [[name, *(f"{count:,}" for count in of)] for name, of in zip(names, counts, strict=True)]
+    see = (
+        "Given class in the row, answer in the column. What is off the diagonal was taken for something else."
+    )
+    return [Chapter("Which classes are taken for each other", see, [numbers(["", *names], rows)])]
+
+
+def _mistakes(mistakes: Sequence[Mistake], jpegs: Jpegs) -> list[Chapter]:
+    if not mistakes:
+        return []
+    photos = [
+        Shown(
+            each.key,
+            jpegs.get(each.key),
+            f"said {each.predicted}, is {each.given}; {100 * each.confidence:.0f} % sure",
+            f"{each.given}, taken for {each.predicted}",
+        )
+        for each in mistakes[:SHOWN]
+    ]
+    see = "The surest first. What they have in common is what to photograph more of."
+    return [Chapter("The surest mistakes", see, photos=photos)]
+
+
+def _suspects(suspects: Sequence[Suspect], jpegs: Jpegs) -> list[Chapter]:
+    if not suspects:
+        return []
+    photos = [
+        Shown(
+            each.key,
+            jpegs.get(each.key),
+            f"given {each.given}, looks like {each.likelier}; wrong with {int(100 * each.probability)} %",
+            f"given {each.given}, looks like {each.likelier}",
+        )
+        for each in suspects[:SHOWN]
+    ]
+    more = f", the first {SHOWN} of {len(suspects):,}" if len(suspects) > SHOWN else ""
+    see = f"Photos whose class is likely wrong{more}. Mend them in labels.csv, or put them into their folder."
+    return [Chapter("Labels to check", see, photos=photos)]
+
+
+def _thresholds(found: Sequence[Threshold], validated: int) -> list[Chapter]:
+    if not found:
+        return []
+    rows = [
+        [
+            f"{100 * each.below:.0f} %",
+            per_cent(each.answered),
+            "none" if each.right is None else per_cent(each.right),
+        ]
+        for each in found
+    ]
+    see = (
+        f"By {validated:,} photos that the model had not seen then: answer `unsure` below a probability, and "
+        "so many photos get an answer, of which so many are right. Option of predict: --unsure-below."
+    )
+    grid = numbers(["below", "answered", "right of these"], rows)
+    return [Chapter("When to say that it is unsure", see, [grid])]
