@@ -46,8 +46,8 @@ def measured(folder: Path, name: str) -> str:
     return (
         f"![{picture.title}](findings/{name}.svg)\n\n{tables}\n\n"
         f"`benchgraft reproduce {name} --data DIR`: {minutes:.1f} min of runs on {here.cpu}, "
-        f"{here.threads} threads, torch {here.versions['torch']}, {summary.started[:10]}, "
-        f"revision {here.git_revision}."
+        f"{here.threads} threads, torch {here.versions['torch']}, {summary.started[:10]}"
+        f"{f', revision {here.git_revision}' if here.git_revision else ''}."
     )
 
 

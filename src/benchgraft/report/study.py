@@ -12,7 +12,8 @@ from itertools import combinations
 from ..part import Part
 from ..runfolder.records import RunRecord
 from ..runfolder.runs import VARIANTS, Arm, RunFolder, Variant
-from ..statistics.estimates import Estimate, joined, mean_interval, mean_time_interval, within_fractions
+from ..statistics.estimates import Estimate, mean_interval, mean_time_interval, within_fractions
+from ..statistics.pairs import over_both
 from .accuracy import difference, is_of_same_images, over_sources
 from .speed import TimeRatio, mean_seconds, time_ratio
 from .words import OTHER_MACHINE, estimate, named, per_cent, points, seconds, times
@@ -187,7 +188,7 @@ def _accuracy(folder: RunFolder, arms: Sequence[Arm]) -> Estimate:
         return within_fractions(mean_interval([_mean(arm) for arm in arms]))
     runs = arms[0].once_a_seed
     over_runs, sources = mean_interval([run.accuracy for run in runs]), over_sources(folder, runs)
-    return within_fractions(over_runs if sources is None else joined(over_runs, sources))
+    return within_fractions(over_runs if sources is None else over_both(over_runs, sources))
 
 
 def _difference(folder: RunFolder, ours: Sequence[Arm], theirs: Sequence[Arm]) -> Estimate | None:

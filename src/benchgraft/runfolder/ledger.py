@@ -153,7 +153,7 @@ def _git_revision() -> str | None:
     import subprocess
 
     here = Path(__file__).resolve().parent
-    if not (here.parents[1] / ".git").exists():
+    if not (here.parents[2] / ".git").exists():  # src/benchgraft/runfolder
         return None
     try:
         head, changes = (
