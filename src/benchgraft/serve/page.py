@@ -16,7 +16,6 @@ from starlette.concurrency import run_in_threadpool
 
 from ..errors import UserError
 from ..names import printable
-from ..photos.formats import Undecodable
 from ..runfolder.seal import REPORT_HTML
 from .answering import Answering
 from .body import photos_of
@@ -104,6 +103,7 @@ class Page:
             "camera": is_camera_allowed,
             "model": kept and kept.row(current) | {"is_of_these": kept.signature == listed.signature},
             "job": self.work.job,
+            "comparison": (self.project.place / COMPARED / REPORT_HTML).is_file(),
             "version": version("benchgraft"),
         }
 
@@ -131,7 +131,12 @@ class Page:
         return {
             "total": len(wanted),
             "photos": [
-                {"key": key, "label": sample.class_name, "problems": problems.get(key, [])}
+                {
+                    "key": key,
+                    "label": sample.class_name,
+                    "problems": problems.get(key, []),
+                    "readable": self.thumbnails.is_readable(sample.path),
+                }
                 for key, sample in wanted[offset : offset + limit]
             ],
         }
@@ -200,10 +205,7 @@ def _photo_routes(app: FastAPI, page: Page, is_camera_allowed: Callable[[Request
         sample = page.project.listed().samples.get(key)
         if sample is None or side not in SIDES:
             raise HTTPException(404, "no such photo, or no such side")
-        try:
-            jpeg = await run_in_threadpool(page.thumbnails.of, sample.path, side)
-        except Undecodable as error:
-            raise HTTPException(422, str(error)) from None
+        jpeg = await run_in_threadpool(page.thumbnails.of, sample.path, side)
         return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
     @app.post("/api/photos")
@@ -252,7 +254,8 @@ def _job_routes(app: FastAPI, page: Page) -> None:
 
     @app.get("/api/events")
     async def events() -> StreamingResponse:
-        stream = page.hub.stream(page.work.told())
+        job = [("job", page.work.job)] if page.work.job else []
+        stream = page.hub.stream([*job, *page.work.told()])
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
@@ -295,8 +298,7 @@ def _result_routes(app: FastAPI, page: Page) -> None:
         path = await run_in_threadpool(page.answering.file, what, chosen)
         if not path.is_file():
             raise HTTPException(404, f"there is no {what} of model {chosen}")
-        name = f"{page.project.folder.name}-{chosen}{path.suffix}"
-        return FileResponse(path, filename=printable(name))
+        return FileResponse(path, filename=f"{'report' if what == 'report' else 'model'}{path.suffix}")
 
     @app.get("/report/compare")
     async def compared() -> FileResponse:
