@@ -213,6 +213,11 @@ def test_labels_are_lines_and_the_photos_stay_as_they_are(opened: Opened, tmp_pa
         {"name": "lime", "photos": 6},
         {"name": "red", "photos": 1},
     ]
+    assert opened.post("/api/labels", {"keys": ["red/0002.png"], "label": "red"}) == {"changed": 1}
+    assert opened.get("/api/project")["photos"] == 8
+    assert opened.post("/api/undo") == {"undone": "1 photo as red"}
+    lost = opened.client.post("/api/labels", json={"keys": ["red/none.png"], "label": "red"})
+    assert lost.status_code == 422 and "is not among the photos" in lost.json()["detail"]
     assert opened.post("/api/classes", {"name": "red", "to": "lime"}) == {"changed": 1}
     assert [photo["label"] for photo in opened.get("/api/photos", limit=2)["photos"]] == ["lime", "lime"]
     assert opened.post("/api/undo") == {"undone": "red as lime"}

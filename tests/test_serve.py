@@ -346,3 +346,28 @@ def test_the_command_answers_with_its_token_and_ends_when_all_is_answered(
     assert process.stderr is not None
     rest = process.stderr.read()
     assert rest.splitlines() == ["stopped"] and token not in rest
+
+
+@pytest.fixture
+def described(place: Path) -> Any:
+    """The service as its own description has it; the guard, which asks for a host, has tests of its own."""
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    metrics = Metrics()
+    served = Served("m", place / "m.onnx", open_on("cpu", 1), Room(512), metrics, print)
+    return schemathesis.openapi.from_asgi("/openapi.json", make_app({"m": served}, metrics, LIMITS))
+
+
+@pytest.mark.long
+def test_whatever_is_sent_that_the_description_allows_or_not_is_answered(described: Any) -> None:
+    """No 500, and every answer is as it is described."""
+    from hypothesis import HealthCheck, given, settings
+    from schemathesis.checks import not_a_server_error, response_schema_conformance
+
+    for each in described.get_all_operations():
+
+        @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @given(case=each.ok().as_strategy())
+        def asked(case: Any) -> None:
+            case.call_and_validate(checks=[not_a_server_error, response_schema_conformance])
+
+        asked()

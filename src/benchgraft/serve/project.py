@@ -115,12 +115,14 @@ class Project:
         name = checked_name(label, "class") if label else ""
         with self._lock:
             there = self.listed().samples
-            missing = [key for key in keys if key not in there]
+            gone = [key for key in dict.fromkeys(keys) if key not in there]
+            table = read_table(self.table) if gone and self.table.is_file() else None
+            missing = [key for key in gone if table is None or table.of(key).label != ""]
             if missing:
                 raise DataError(
                     f"{missing[0]} is not among the photos", "the page shows an older state: reload"
                 )
-            changed = [key for key in dict.fromkeys(keys) if there[key].class_name != name]
+            changed = [key for key in dict.fromkeys(keys) if key in gone or there[key].class_name != name]
             text = f"{photos(len(changed))} taken out" if not name else f"{photos(len(changed))} as {name}"
             if changed:
                 self._say(dict.fromkeys(changed, name), text)
