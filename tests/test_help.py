@@ -76,6 +76,7 @@ CODES = {
     "reproduce": (0, 2, 130),
     "report": (0, 2),
     "serve": (0, 2),
+    "history": (0, 2),
     "verify": (0, 1, 2),
     "data check": (0, 1, 2),
     "": (0, 1, 2, 130),

@@ -24,9 +24,11 @@ from test_hostile_files import png_header
 
 pytest.importorskip("fastapi", reason="extra [serve] is not installed: the page was not tested")
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 from benchgraft import adapt, predict
-from benchgraft.errors import RequestError
+from benchgraft.cli import app as cli
+from benchgraft.errors import DataError, RequestError
 from benchgraft.networks import model_file
 from benchgraft.serve import work as jobs
 from benchgraft.serve.guard import Guard
@@ -307,6 +309,19 @@ def test_from_photos_to_a_model_and_with_new_photos_to_the_next(opened: Opened) 
     ).json()
     wanted = list(predict(opened.history.model(2), photos))
     assert [each["class_name"] for each in tried["answers"]] == [each.class_name for each in wanted]
+    listed = CliRunner().invoke(cli, ["history", str(opened.folder), "--json"])
+    assert [(each["number"], each["is_current"]) for each in json.loads(listed.output)] == [
+        (2, True),
+        (1, False),
+    ]
+    opened.post("/api/history", {"number": 1})
+    shown = CliRunner().invoke(cli, ["history", str(opened.folder)]).output
+    assert "1 (in use)" in shown and "2 (in use)" not in shown
+    assert CliRunner().invoke(cli, ["history", str(opened.folder), "--use", "2"]).exit_code == 0
+    assert opened.get("/api/project")["model"]["number"] == 2
+    assert isinstance(
+        CliRunner().invoke(cli, ["history", str(opened.folder), "--use", "7"]).exception, DataError
+    )
     opened.post("/api/history", {"number": 1})
     assert opened.get("/api/project")["model"]["number"] == 1
     taken = opened.client.get("/download/model")

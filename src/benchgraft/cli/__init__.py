@@ -21,6 +21,7 @@ from .compare import compare
 from .data import data_app
 from .evaluate import evaluate
 from .export import export
+from .history import history
 from .model import model
 from .output import print_error, take_any_letter
 from .parents import parents
@@ -45,6 +46,7 @@ for command in (
     compare,
     predict,
     serve,
+    history,
     evaluate,
     export,
     prepare,
