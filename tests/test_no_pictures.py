@@ -16,6 +16,10 @@ INSIDE = re.compile(rb"data:image/[a-z+]+;base64,[A-Za-z0-9+/]{16}|<image\b|\"im
 """A picture inside a drawing, a page or a notebook."""
 
 
+OF_THE_PAGE = "docs/page.png"
+"""The page at work, on discs that scripts/page_picture.py draws."""
+
+
 def _tracked() -> list[Path]:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
@@ -52,7 +56,7 @@ def test_the_wheel_holds_no_picture() -> None:
 def test_the_repository_holds_no_picture() -> None:
     paths = _tracked()
     assert len(paths) > 100
-    assert _pictures(paths) == []
+    assert set(_pictures(paths)) <= {OF_THE_PAGE}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ pytest.importorskip("fastapi", reason="extra [serve] is not installed: the page 
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from benchgraft import adapt, predict
+from benchgraft import adapt, compare, predict
 from benchgraft.cli import app as cli
 from benchgraft.errors import DataError, RequestError
 from benchgraft.networks import model_file
@@ -87,7 +88,8 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
         return adapt(folder, out, **(options if options.get("update") else options | {"parent": "paper"}))
 
     monkeypatch.setattr(jobs, "adapt", quick)
-    monkeypatch.setattr("benchgraft.serve.project.LOOK_EVERY", 0.0)
+    for name in ("LOOK_EVERY", "REST"):
+        monkeypatch.setattr(f"benchgraft.serve.project.{name}", 0.0)
     (tmp_path / "photos").mkdir()
     made = Opened(tmp_path / "photos", tmp_path / "cache")
     yield made
@@ -183,7 +185,85 @@ def test_no_name_leads_out_of_the_folder(opened: Opened, name: str) -> None:
         opened.client.post("/api/photos", files=[("photos", upload)])
     after = {path for path in opened.folder.parent.rglob("*") if opened.folder not in path.parents}
     assert after == before
-    assert all(key.startswith(("cat/", "etc/")) and len(key) < 130 for key in _files(opened.folder))
+    assert all(key.startswith(("cat/", "etc/", "in/")) and len(key) < 130 for key in _files(opened.folder))
+
+
+def test_two_uploads_of_one_name_at_once_are_both_kept(opened: Opened) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda seed: opened.upload(("cat/1.png", _photo(seed))), range(8)))
+    assert [each["added"] for each in made] == [1] * 8
+    kept = {hashlib.sha256(_photo(seed)).hexdigest() for seed in range(8)}
+    assert set(_files(opened.folder).values()) == kept
+
+
+@pytest.mark.parametrize(
+    "name", ["Shot 9.41.00\u202fAM.png", "a\u200cb.png", "new\nline.png", " lead.png", "b\\c.png"]
+)
+def test_photos_with_odd_names_get_their_class_and_their_labels(opened: Opened, name: str) -> None:
+    assert opened.upload((f"cat/{name}", _photo(1)))["added"] == 1
+    (opened.folder / "cat" / name).write_bytes(_photo(2))
+    keys = [each["key"] for each in opened.get("/api/photos")["photos"]]
+    assert [each["name"] for each in opened.get("/api/project")["classes"]] == ["cat"]
+    assert opened.post("/api/labels", {"keys": keys, "label": "dog"}) == {"changed": len(keys)}
+    assert opened.get("/api/project")["classes"] == [{"name": "dog", "photos": 2}]
+
+
+def test_what_is_too_large_costs_the_others_nothing(opened: Opened) -> None:
+    long = _photo(1) + bytes(LIMITS.photo_bytes)
+    made = opened.upload(
+        ("cat/long.png", long), ("cat/2.png", _photo(2)), ("z.zip", _zip({"cat/long.png": long}))
+    )
+    assert made["added"] == 1
+    assert [each["reason"] for each in made["skipped"]] == [f"larger than {LIMITS.photo_bytes >> 20} MiB"] * 2
+
+
+def test_what_was_taken_out_stays_out_and_what_is_new_comes_in(opened: Opened) -> None:
+    opened.upload(("cat/1.png", _photo(1)), ("cat/2.png", _photo(2)))
+    opened.post("/api/labels", {"keys": ["cat/1.png"], "label": ""})
+    again = opened.upload(("cat/1.png", _photo(1)))
+    assert (again["added"], again["skipped"][0]["reason"]) == (0, "the same bytes as cat/1.png")
+    (opened.folder / "cat" / "1.png").unlink()
+    assert opened.upload(("cat/1.png", _photo(3)))["added"] == 1
+    assert opened.get("/api/project")["photos"] == 2
+
+
+def test_a_folder_of_which_all_is_taken_out_can_still_be_worked_on(opened: Opened) -> None:
+    opened.upload(("cat/1.png", _photo(1)), ("dog/2.png", _photo(2)))
+    opened.post("/api/labels", {"keys": ["cat/1.png", "dog/2.png"], "label": ""})
+    facts = opened.get("/api/project")
+    assert facts["photos"] == 0 and "takes all 2 photos out" in facts["notes"][0]
+    assert opened.upload(("bird/3.png", _photo(3)))["added"] == 1
+    assert opened.post("/api/labels", {"keys": ["cat/1.png"], "label": "cat"}) == {"changed": 1}
+    assert opened.get("/api/project")["photos"] == 2
+
+
+def test_undo_takes_back_what_it_did_and_nothing_else(opened: Opened) -> None:
+    opened.upload(("cat/1.png", _photo(1)), drop="one")
+    opened.upload(("cat/2.png", _photo(2)), drop="one")
+    table = opened.folder / ".benchgraft" / "labels.csv"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text("path,label\ncat/1.png,kitten\n")
+    (opened.folder / "cat" / "2.png").write_bytes(_photo(9))
+    assert opened.post("/api/undo") == {"undone": "2 photos added"}
+    assert _files(opened.folder) == {"cat/2.png": hashlib.sha256(_photo(9)).hexdigest()}
+    assert "kitten" in table.read_text()
+    opened.post("/api/labels", {"keys": ["cat/2.png"], "label": "dog"})
+    table.write_text(table.read_text() + "cat/2.png,bird\n")
+    refused = opened.client.post("/api/undo")
+    assert refused.status_code == 422 and "changed by something else" in refused.json()["detail"]
+    assert "bird" in table.read_text()
+
+
+def test_empty_classes_come_and_go(opened: Opened) -> None:
+    write_photos(opened.folder / "train", {"red": 2, "green": 2})
+    write_photos(opened.folder / "test", {"red": 2, "green": 2}, start=50)
+    opened.post("/api/classes", {"name": "blue"})
+    names = [each["name"] for each in opened.get("/api/project")["classes"]]
+    assert names == ["blue", "green", "red"]
+    opened.post("/api/classes", {"name": "blue", "to": "navy"})
+    assert [each["name"] for each in opened.get("/api/project")["classes"]] == ["green", "navy", "red"]
+    assert opened.upload(("navy/1.png", _photo(1)))["added"] == 1
+    assert (opened.folder / "train" / "navy" / "1.png").is_file()
 
 
 def test_links_bombs_and_nonsense_in_zips_are_refused(opened: Opened) -> None:
@@ -198,7 +278,7 @@ def test_links_bombs_and_nonsense_in_zips_are_refused(opened: Opened) -> None:
     made = opened.upload(("a.zip", packed.getvalue()), ("b.zip", bomb), ("c.zip", b"PK nonsense"))
     assert made["added"] == 0
     reasons = " ".join(each["reason"] for each in made["skipped"])
-    for told in ("links are not followed", "no photo by its name", "not an image", "no zip that can be read"):
+    for told in ("links are not followed", "no photo by its name", "larger than", "no zip that can be read"):
         assert told in reasons
     assert _files(opened.folder) == {}
 
@@ -351,6 +431,43 @@ def test_a_job_that_is_stopped_goes_on_and_a_mistake_is_told_in_the_words_of_the
     assert opened.finish()["state"] == "done"
 
 
+def test_only_what_the_end_of_the_program_stopped_goes_on_by_itself(opened: Opened, tmp_path: Path) -> None:
+    write_photos(opened.folder, {"red": 40, "green": 40})
+    job = opened.folder / ".benchgraft" / "job.json"
+    opened.post("/api/train", {"minutes": 0})
+    opened.work.stop()
+    assert opened.work.job is not None
+    if opened.work.job["state"] == "stopped":
+        assert job.is_file()
+        later = Work(opened.project, opened.history, lambda *_: None, tmp_path / "cache")
+        later.go_on()
+        later.stop()
+        assert later.job is not None and later.job["number"] == 1
+    opened.post("/api/train", {"minutes": 0})
+    opened.post("/api/cancel")
+    opened.finish()
+    assert not job.exists()
+    job.write_text("{}")
+    opened.work.go_on()
+
+
+def test_photos_are_compared_with_training_from_scratch_again_and_again(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quick(folder: Path, **options: Any) -> Any:
+        return compare(folder, parent="paper", runs=1, **options)
+
+    monkeypatch.setattr(jobs, "compare", quick)
+    write_photos(opened.folder, {"red": 40, "green": 40})
+    assert opened.client.get("/report/compare").status_code == 404
+    for start in (300, 400):
+        opened.post("/api/compare")
+        assert opened.finish()["state"] == "done", opened.work.job
+        page = opened.client.get("/report/compare")
+        assert "from scratch" in page.text and "script-src" not in page.headers["content-security-policy"]
+        write_photos(opened.folder, {"red": 5}, start=start)
+
+
 def test_a_token_in_the_address_becomes_a_cookie(opened: Opened) -> None:
     app = Guard(make_page(opened.page, lambda _: False), "secret", LIMITS, headers=HEADERS)
     client = TestClient(app, "http://photos.example", follow_redirects=False)
@@ -377,7 +494,8 @@ def _started(folder: Path, port: int, cache: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    assert process.stderr is not None and "http://127.0.0.1" in process.stderr.readline()
+    assert process.stderr is not None and process.stderr.readline().startswith("photos: ")
+    assert "http://127.0.0.1" in process.stderr.readline()
     return process
 
 

@@ -45,7 +45,7 @@ PLANTED = (("disc 0", "disc 1", "0000.png"), ("disc 2", "disc 0", "0007.png"))
 
 
 @contextlib.contextmanager
-def _running(folder: Path, cache: Path) -> Iterator[tuple[str, History]]:
+def running(folder: Path, cache: Path) -> Iterator[tuple[str, History]]:
     hub = Hub()
     project = Project(folder, lambda revision: hub.tell("changed", {"revision": revision}))
     history = History(project.place)
@@ -68,7 +68,7 @@ def _running(folder: Path, cache: Path) -> Iterator[tuple[str, History]]:
 
 
 @contextlib.contextmanager
-def _opened(address: str, **options: Any) -> Iterator[Any]:
+def opened_page(address: str, **options: Any) -> Iterator[Any]:
     """A page whose console is silent, or the test fails."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -113,7 +113,7 @@ def dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_whole_story_with_two_wrong_labels_mended(dropped: Path, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
-    with _running(folder, tmp_path / "cache") as (address, history), _opened(address) as page:
+    with running(folder, tmp_path / "cache") as (address, history), opened_page(address) as page:
         page.set_input_files("#folder-input", dropped)
         page.wait_for_selector("#notices :text('120 photos added')")
         assert page.inner_text("#chips").count("40") >= 1 and "disc 2" in page.inner_text("#chips")
@@ -159,7 +159,7 @@ def test_the_whole_story_with_two_wrong_labels_mended(dropped: Path, tmp_path: P
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_and_by_keyboard_alone(dropped: Path, tmp_path: Path, scheme: str) -> None:
     narrow = {"viewport": {"width": 360, "height": 740}, "color_scheme": scheme}
-    with _running(dropped, tmp_path / "cache") as (address, history), _opened(address, **narrow) as page:
+    with running(dropped, tmp_path / "cache") as (address, history), opened_page(address, **narrow) as page:
         page.wait_for_selector("#grid .cell")
         assert not _is_too_wide(page)
         for _ in range(40):

@@ -185,6 +185,10 @@ def test_pages_of_other_sites_and_names_are_refused(place: Path) -> None:
     assert client.get("/model", headers={"Origin": "http://evil.example"}).status_code == 403
     assert client.get("/model", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     assert client.post("/predict", headers={"Origin": "null"}, content=b"x").status_code == 403
+    assert client.get("/model", headers={"Sec-Fetch-Site": "same-site"}).status_code == 403
+    opened = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=opened).status_code == 404  # of this service, which has no page
+    assert client.post("/predict", headers=opened).status_code == 403
     for host in ("localhost:8000", "127.0.0.1", "[::1]:8000"):
         assert client.get("/model", headers={"Host": host, "Origin": f"http://{host}"}).status_code == 200
 
@@ -195,6 +199,9 @@ def test_where_others_may_ask_only_the_token_opens(place: Path) -> None:
         found = client.get("/model", headers=headers)
         assert found.status_code == 401 and "Authorization: Bearer TOKEN" in found.json()["detail"]
     assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/?" + "&".join(f"a{n}=1" for n in range(50))).status_code == 401
+    for cookie in ("a@b=1", 'j={"a": 1}', "x/y=z", "a b", ";;="):
+        assert client.get("/model", headers={"Cookie": cookie}).status_code == 401
     there = {"Authorization": "Bearer secret", "Host": "photos.example"}
     assert client.get("/model", headers=there).json()[0]["class_names"] == COLOURS
 
@@ -321,9 +328,9 @@ def running(place: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str]
     words += ["--host", "0.0.0.0", "--port", str(port), "--threads", "1"]
     with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        said = [process.stderr.readline(), process.stderr.readline()]
-        assert said[0].startswith("fruit: http://0.0.0.0:"), said
-        yield process, f"http://127.0.0.1:{port}", said[1].split()[-1]
+        said = [process.stderr.readline() for _ in range(3)]
+        assert said[0] == "models: fruit\n" and said[1].startswith("answers on http://0.0.0.0:"), said
+        yield process, f"http://127.0.0.1:{port}", said[2].split()[-1]
         process.kill()
 
 

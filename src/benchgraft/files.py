@@ -89,6 +89,34 @@ def write_whole(path: Path, data: bytes | str) -> None:
         _fsync_folder(path.parent)
 
 
+def write_new(path: Path, data: bytes) -> bool:
+    """Write a file as write_whole does, but never over another: False where one is there already.
+
+    Raises StorageError.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_hidden(path))
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # noqa: PTH101
+            try:
+                os.link(name, path)  # unlike a rename it replaces nothing
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without links
+                if path.exists():
+                    return False
+                os.replace(name, path)  # noqa: PTH105
+        finally:
+            Path(name).unlink(missing_ok=True)
+        _fsync_folder(path.parent)
+        return True
+
+
 def write_kept(path: Path, data: bytes) -> Path | None:
     """Write a file as write_whole does; what stood there is kept under the name of `previous_of`, returned.
 

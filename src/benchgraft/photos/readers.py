@@ -57,6 +57,10 @@ _SIDES: dict[str, Given] = {
 _HAVE, _ARE = ("has", "have"), ("is", "are")
 
 
+class NothingLeftError(DataError):
+    """A folder without photos in class folders, or whose table takes all of them out."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image: where it is, what it shows, and on which side its data set puts it."""
@@ -86,6 +90,8 @@ class Source:
     make_samples: Callable[[], list[Sample]] = field(repr=False)
     groups: dict[str, str] = field(default_factory=dict, repr=False)
     """Key of an image -> its group, of those that have one by a table: such stay on one side of the split."""
+    out: list[Sample] = field(default_factory=list, repr=False)
+    """Images that a table takes out, as their folders have them."""
 
     @cached_property
     def samples(self) -> list[Sample]:
@@ -93,10 +99,17 @@ class Source:
         return self.make_samples()
 
 
-def open_source(format: str, root: Path, labels: Path | None = None) -> Source:  # noqa: A002 - as in files
+def open_source(
+    format: str,  # noqa: A002 - the word of the experiment files
+    root: Path,
+    labels: Path | None = None,
+    *,
+    use_table: bool = True,
+) -> Source:
     """List a data set.
 
-    labels: a table (table.py) of what photos show; default that of the folder, if it has one.
+    labels: a table (table.py) of what photos show; default that of the folder, if it has one. use_table:
+    False takes photos for what their folders say.
 
     `format`: "cifar100" (the binary version), "split" (class folders in folders train, test, validation, by
     any of their usual names), "fruits360" (the same, of that data set), "folder" (of class folders) or "elpv"
@@ -109,7 +122,7 @@ def open_source(format: str, root: Path, labels: Path | None = None) -> Source: 
     if format not in FORMATS:
         raise DataError(f'unknown data format "{format}"', did_you_mean(format, FORMATS))
     need_folder(root)
-    found = labels or find_table(root)
+    found = (labels or find_table(root)) if use_table else None
     table = read_table(found) if found else None
     openers: dict[str, Callable[[Path], Source]] = {
         "cifar100": _open_cifar100,
@@ -206,7 +219,7 @@ def _source(format: str, root: Path, scan: Scan) -> Source:  # noqa: A002
     full = [item for item in scan.found if item.files]
     notes = scan.notes(root)
     if not full:
-        raise DataError(
+        raise NothingLeftError(
             f"{root} holds no images in class folders",
             *_what_is_there(root),
             *notes,
@@ -234,10 +247,12 @@ def _source(format: str, root: Path, scan: Scan) -> Source:  # noqa: A002
 
 def _labelled(source: Source, table: Table) -> Source:
     """With what a table says. Raises DataError where it leaves nothing."""
-    samples, groups, moved = [], {}, 0
+    table = table.for_photos(sample.key for sample in source.samples)
+    samples, out, groups, moved = [], [], {}, 0
     for sample in source.samples:
         said = table.of(sample.key)
         if said.label == "":
+            out.append(sample)
             continue
         name = said.label or sample.class_name
         moved += name != sample.class_name != ""
@@ -246,16 +261,17 @@ def _labelled(source: Source, table: Table) -> Source:
         samples.append(replace(sample, class_name=name, given=said.split or sample.given))
     shown = printable(str(table.path))
     if not samples:
-        raise DataError(f"{shown} takes all {len(source.samples):,} photos out", "give some of them a label")
-    absent = table.not_there({sample.key for sample in source.samples})
-    out = len(source.samples) - len(samples)
+        raise NothingLeftError(
+            f"{shown} takes all {len(source.samples):,} photos out", "give some of them a label"
+        )
+    absent = table.not_there(sample.key for sample in source.samples)
     notes = [
         *(
             [f"{photos(moved)} {_HAVE[moved > 1]} by {shown} another class than their folder"]
             if moved
             else []
         ),
-        *([f"{photos(out)} {_ARE[out > 1]} taken out by {shown}"] if out else []),
+        *([f"{photos(len(out))} {_ARE[len(out) > 1]} taken out by {shown}"] if out else []),
         *([f"{shown} names {photos(len(absent))} not there, such as {absent[0]}"] if absent else []),
     ]
     return Source(
@@ -265,6 +281,7 @@ def _labelled(source: Source, table: Table) -> Source:
         [*source.notes, *notes],
         lambda: samples,
         groups,
+        out,
     )
 
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
@@ -60,22 +61,28 @@ class Table:
     digest: str
     """SHA-256 of its bytes."""
     lines: list[tuple[str, Said]]
-    """(path as keys have it, what is said), in the order of the file."""
+    """(path as it was written, what is said), in the order of the file."""
     _of_photo: dict[str, list[tuple[int, Said]]] = field(default_factory=dict)
-    _of_folder: list[tuple[int, str, Said]] = field(default_factory=list)
+    _of_folder: dict[str, list[tuple[int, Said]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for number, (path, said) in enumerate(self.lines):
-            if path.endswith("/"):
-                self._of_folder.append((number, path, said))
-            else:
-                self._of_photo.setdefault(path, []).append((number, said))
+            kind = self._of_folder if path.endswith("/") else self._of_photo
+            kind.setdefault(path, []).append((number, said))
+
+    def for_photos(self, keys: Iterable[str]) -> Table:
+        """The same with paths as these keys have them, where one is written otherwise: with \\ for /, or with
+        spaces around it, as spreadsheets may."""
+        known = set(keys)
+        known |= {folder for key in known for folder in _folders(key)}
+        lines = [(path if path in known else plain_path(path), said) for path, said in self.lines]
+        return Table(self.path, self.digest, lines)
 
     def of(self, key: str) -> Said:
         """What is said of a photo; key: its path, as `names.printable` writes it."""
         found = list(self._of_photo.get(key, ()))
         if self._of_folder:
-            found += [(number, said) for number, folder, said in self._of_folder if key.startswith(folder)]
+            found += [line for folder in _folders(key) for line in self._of_folder.get(folder, ())]
             found.sort(key=lambda entry: entry[0])
         answer = _NOTHING
         for _, said in found:
@@ -84,15 +91,28 @@ class Table:
 
     @property
     def photos(self) -> set[str]:
-        """Those that are named one by one, and have a class."""
-        return {path for path in self._of_photo if self.of(path).label}
+        """Those that are named one by one, and have a class, as keys may have them."""
+        named = {path for path in self._of_photo if self.of(path).label}
+        return named | {plain_path(path) for path in named}
 
-    def not_there(self, keys: set[str]) -> list[str]:
+    def not_there(self, keys: Iterable[str]) -> list[str]:
         """Paths that name none of these photos, in the order of the file."""
-        folders = {path for _, path, _ in self._of_folder}
-        met = {folder for folder in folders if any(key.startswith(folder) for key in keys)}
-        there = keys | met
+        there = set(keys)
+        there |= {folder for key in there for folder in _folders(key)}
         return [path for path in dict.fromkeys(path for path, _ in self.lines) if path not in there]
+
+
+def plain_path(path: str) -> str:
+    """As a key would have it: spaces around it taken off, and / between folders."""
+    return path.strip().removeprefix("./").replace("\\", "/")
+
+
+def _folders(key: str) -> Iterator[str]:
+    """Those that a photo lies in, each with / at its end."""
+    place = key.find("/")
+    while place >= 0:
+        yield key[: place + 1]
+        place = key.find("/", place + 1)
 
 
 def find_table(folder: Path) -> Path | None:
@@ -103,9 +123,20 @@ def find_table(folder: Path) -> Path | None:
 
 def read_table(path: Path) -> Table:
     """Raises DataError that names the line: unreadable, no such header, a line that says what cannot be."""
+    try:
+        facts = path.stat()
+        return _read(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    except OSError as error:
+        shown = printable(str(path))
+        raise DataError(f"cannot read the labels in {shown}: {error.strerror}", _EXPECTED) from None
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, facts: tuple[int, int, int]) -> Table:
+    """facts: of the file; a page that looks again and again reads it once."""
     shown = printable(str(path))
     try:
-        if path.stat().st_size > LARGEST:
+        if facts[1] > LARGEST:
             raise DataError(f"{shown} is larger than {LARGEST:,} bytes: no table of labels")
         raw = path.read_bytes()
         text = raw.decode("utf-8-sig")
@@ -142,17 +173,15 @@ def _lines(text: str, shown: str) -> Iterator[tuple[str, Said]]:
 
 
 def _line(cells: dict[str, str], where: str) -> tuple[str, Said]:
-    path = cells["path"].strip().removeprefix("./").replace("\\", "/")
+    path, plain = printable(cells["path"]), plain_path(cells["path"])
     split = cells.get("split", "").strip().lower()
-    if not path or path.startswith("/") or ".." in path.split("/"):
+    if not plain or plain.startswith("/") or ".." in plain.split("/"):
         raise DataError(
-            f'{where}: "{printable(path)}" is no path below the folder of photos',
+            f'{where}: "{path}" is no path below the folder of photos',
             "write paths relative to that folder, with /",
         )
     if split and split not in SPLITS:
         raise DataError(f'{where}: split "{printable(split)}" is unknown', f"valid: {', '.join(SPLITS)}")
     label = cells["label"].strip()
     given: Given | None = next((each for each in SPLITS if each == split), None)
-    return printable(path), Said(
-        class_name(label) if label else "", given, cells.get("group", "").strip() or None
-    )
+    return path, Said(class_name(label) if label else "", given, cells.get("group", "").strip() or None)

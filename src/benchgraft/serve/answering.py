@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +13,14 @@ from ..errors import DataError
 from ..runfolder.seal import REPORT_HTML
 from ..tasks.export import export
 from ..tasks.predict import Answer, Unreadable
+from .body import shown
 from .history import History
 from .metrics import Metrics
 from .served import Room, Served, open_on
 
 TOP = 5
 WAITING = 1024
+KEPT_MODELS = 3
 
 
 class Answering:
@@ -25,9 +28,8 @@ class Answering:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._served: Served | None = None
-        self._before: list[Served] = []
-        """Models that may still be answering."""
+        self._served: OrderedDict[Path, Served] = OrderedDict()
+        """Of the last models that were asked, the latest last: those before may still be answering."""
         self._opening = asyncio.Lock()
 
     async def of(self, photos: Sequence[tuple[str, bytes]], unsure_below: float) -> list[dict[str, Any]]:
@@ -50,7 +52,7 @@ class Answering:
 
     def close(self) -> None:
         """End."""
-        for served in [*self._before, *([self._served] if self._served else [])]:
+        for served in self._served.values():
             served.close()
 
     async def _model(self) -> Served:
@@ -59,11 +61,13 @@ class Answering:
             raise DataError("there is no model yet", "train one first")
         path = self._history.model(number)
         async with self._opening:
-            if self._served is None or self._served.path != path:
-                if self._served is not None:
-                    self._before.append(self._served)
-                self._served = await asyncio.to_thread(self._open, path)
-            return self._served
+            if path not in self._served:
+                self._served[path] = await asyncio.to_thread(self._open, path)
+            self._served.move_to_end(path)
+            if len(self._served) > KEPT_MODELS:
+                _, oldest = self._served.popitem(last=False)
+                await asyncio.to_thread(oldest.close)
+            return self._served[path]
 
     def _open(self, path: Path) -> Served:
         return Served("model", path, open_on("auto", None), Room(WAITING), Metrics(), lambda _line: None)
@@ -78,9 +82,9 @@ def _facts(answer: Answer) -> dict[str, Any]:
             "findings": [],
             "alike": [],
         }
-        return {"photo": answer.path, "error": answer.reason} | empty
+        return {"photo": shown(answer.path), "error": answer.reason} | empty
     return {
-        "photo": answer.path,
+        "photo": shown(answer.path),
         "class_name": answer.class_name,
         "probability": answer.probability,
         "top": dict(answer.top),

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from ..tasks.predict import Answer, Unreadable
-from .body import SCHEMA, photos_of
+from .body import SCHEMA, photos_of, shown
 from .limits import Limits
 from .metrics import CONTENT_TYPE, Metrics
 from .served import Served, TooBusyError
@@ -119,7 +119,7 @@ def make_app(models: Mapping[str, Served], metrics: Metrics, limits: Limits) -> 
         metrics.photos(served.name, len(found) - len(unreadable), len(unreadable))
         metrics.took(time.perf_counter() - started)
         if len(unreadable) == len(found):
-            told = "; ".join(f"{answer.path}: {answer.reason}" for answer in unreadable[:3])
+            told = "; ".join(f"{shown(answer.path)}: {answer.reason}" for answer in unreadable[:3])
             raise HTTPException(422, f"no photo can be read: {told}")
         return Answers(model=served.name, answers=[_answer(answer) for answer in found])
 
@@ -160,9 +160,9 @@ def _refused(*codes: int) -> dict[int | str, dict[str, object]]:
 
 def _answer(answer: Answer) -> PhotoAnswer:
     if isinstance(answer, Unreadable):
-        return PhotoAnswer(photo=answer.path, error=answer.reason)
+        return PhotoAnswer(photo=shown(answer.path), error=answer.reason)
     return PhotoAnswer(
-        photo=answer.path,
+        photo=shown(answer.path),
         class_name=answer.class_name,
         probability=answer.probability,
         top=dict(answer.top),

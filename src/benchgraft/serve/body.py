@@ -36,9 +36,10 @@ SCHEMA: dict[str, Any] = {
 """For OpenAPI."""
 
 
-async def photos_of(request: Request, limits: Limits, *, zips: bool = False) -> list[tuple[str, bytes]]:
-    """(name, bytes) of each photo, in order. zips: archives may be as large as a request.
+async def photos_of(request: Request, limits: Limits, *, files: bool = False) -> list[tuple[str, bytes]]:
+    """(name as it came, bytes) of each photo, in order.
 
+    files: of a folder: what is too large, or a zip, is the caller's to tell of.
     Raises HTTPException: 413 for too many or too large ones, 415 for another kind of body, 422 for none.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -52,8 +53,7 @@ async def photos_of(request: Request, limits: Limits, *, zips: bool = False) -> 
         raise HTTPException(
             422, f"no photo in the request: send them as {FIELD} of a form, or one as the body"
         )
-    large = [name for name, raw in found if len(raw) > limits.photo_bytes]
-    if any(not (zips and name.lower().endswith(".zip")) for name in large):
+    if not files and any(len(raw) > limits.photo_bytes for _, raw in found):
         raise HTTPException(413, f"a photo may have {limits.photo_bytes >> 20} MiB")
     return found
 
@@ -68,6 +68,10 @@ async def _of_form(request: Request, limits: Limits) -> list[tuple[str, bytes]]:
                 raise HTTPException(422, f'form field "{printable(field)[:100]}" is not {what}')
             if len(found) == limits.photos:
                 raise HTTPException(413, f"a request may have {limits.photos} photos; send them in several")
-            name = printable(value.filename or "photo")[: limits.name_letters]
-            found.append((name, await value.read()))
+            found.append((value.filename or "photo", await value.read()))
     return found
+
+
+def shown(name: str) -> str:
+    """A name from elsewhere, as it may be shown: on one line, and not too long."""
+    return printable(name)[: Limits.name_letters]

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from http.cookies import SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.requests import cookie_parser
 
 from .limits import Limits
 from .metrics import Metrics
@@ -28,7 +28,9 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 COUNTED = frozenset({"/predict", "/model", "/healthz", "/metrics", "/openapi.json"})
 """Paths that are counted by name; the others, which anyone may invent, as one."""
-COOKIE = "benchgraft_token"
+ELSEWHERE = frozenset({"cross-site", "same-site"})
+"""Of Sec-Fetch-Site: another site, or another port of this machine."""
+LONGEST_QUERY = 4096
 OPEN = frozenset({"/healthz"})
 """Asked by what watches over services, which has no token."""
 
@@ -56,15 +58,16 @@ class Guard:
             return
         send = self._told(scope["path"], send)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refused = self._refused(scope["path"], headers, _query(scope))
+        given = _token_in(scope) if scope["path"] == "/" else None
+        refused = self._refused(scope, headers, given)
         if refused is not None:
             code, reason = refused
             more = {"WWW-Authenticate": "Bearer"} if code == 401 else {}
             response = JSONResponse({"detail": reason}, code, {**more, "Connection": "close"})
             await response(scope, receive, send)
             return
-        if self._token is not None and scope["path"] == "/" and "token" in _query(scope):
-            await self._admitted(scope, receive, send)
+        if self._token is not None and given is not None:
+            await self._admitted(headers, scope, receive, send)
             return
         await self._app(scope, _bounded(receive, self._limits), send)
 
@@ -82,43 +85,53 @@ class Guard:
 
         return told
 
-    async def _admitted(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _admitted(
+        self, headers: Mapping[str, str], scope: Message, receive: Receive, send: Send
+    ) -> None:
         """Who opened the address with the token in it: a browser keeps it, and the address is without it."""
         response = RedirectResponse("/", 303)
-        response.set_cookie(COOKIE, str(self._token), httponly=True, samesite="strict")
+        name = _cookie_of(headers.get("host", ""))
+        response.set_cookie(name, str(self._token), httponly=True, samesite="strict")
         await response(scope, receive, send)
 
-    def _refused(self, path: str, headers: dict[str, str], query: dict[str, str]) -> tuple[int, str] | None:
-        """(status, reason); None: it may go on."""
-        host = headers.get("host", "")
+    def _refused(
+        self, scope: Message, headers: Mapping[str, str], given: str | None
+    ) -> tuple[int, str] | None:
+        """(status, reason); None: it may go on. given: the token in the address of the page."""
+        host, path = headers.get("host", ""), scope["path"]
         if self._token is None and name_of_host(host) not in LOOPBACK:
             return 421, f'this service answers to localhost, not to "{host[:100]}"'
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             return 403, "pages of other origins may not ask"
-        if headers.get("sec-fetch-site") == "cross-site":
+        is_opened = path == "/" and headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
+        if headers.get("sec-fetch-site") in ELSEWHERE and not is_opened:
             return 403, "pages of other sites may not ask"
-        if self._token is not None and path not in OPEN and not self._knows(path, headers, query):
+        if self._token is not None and path not in OPEN and not self._knows(headers, given):
             return 401, "the token is missing or wrong: send the header Authorization: Bearer TOKEN"
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._limits.request_bytes:
             return 413, _too_long(self._limits)
         return None
 
-    def _knows(self, path: str, headers: dict[str, str], query: dict[str, str]) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        found = [given.strip()] if scheme.lower() == "bearer" else []
-        if COOKIE in headers.get("cookie", ""):
-            found += [
-                morsel.value for morsel in SimpleCookie(headers["cookie"]).values() if morsel.key == COOKIE
-            ]
-        if path == "/" and "token" in query:
-            found.append(query["token"])
-        return any(hmac.compare_digest(text.encode(), str(self._token).encode()) for text in found)
+    def _knows(self, headers: Mapping[str, str], given: str | None) -> bool:
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        kept = cookie_parser(headers.get("cookie", "")).get(_cookie_of(headers.get("host", "")))
+        found = [bearer.strip() if scheme.lower() == "bearer" else None, kept, given]
+        expected = str(self._token).encode()
+        return any(hmac.compare_digest(text.encode(), expected) for text in found if text is not None)
 
 
-def _query(scope: Message) -> dict[str, str]:
-    return dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20))
+def _token_in(scope: Message) -> str | None:
+    """Of the address of the page."""
+    asked = scope["query_string"].decode("latin-1")
+    return parse_qs(asked).get("token", [None])[0] if len(asked) < LONGEST_QUERY else None
+
+
+def _cookie_of(host: str) -> str:
+    """A name for each port: browsers keep cookies of a host without one."""
+    port = host.rpartition(":")[2]
+    return f"benchgraft_token_{port}" if port.isdecimal() else "benchgraft_token"
 
 
 def name_of_host(host: str) -> str:

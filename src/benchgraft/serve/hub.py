@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from ..names import storable
@@ -34,14 +34,14 @@ class Hub:
         self._is_closed = True
         self._put(None)
 
-    async def stream(self, before: Iterable[Told]) -> AsyncIterator[bytes]:
-        """Lines for one page: first what was told before it came."""
+    async def stream(self, before: Callable[[], Iterable[Told]]) -> AsyncIterator[bytes]:
+        """Lines for one page: first what was told before it came; asked for when nothing can be missed."""
         self._loop = asyncio.get_running_loop()
         mine: asyncio.Queue[Told | None] = asyncio.Queue(MOST_WAITING)
         self._pages.add(mine)
         try:
             yield b": here\n\n"
-            for told in before:
+            for told in before():
                 yield _lines(told)
             while not self._is_closed:
                 try:

@@ -16,16 +16,16 @@ from starlette.concurrency import run_in_threadpool
 
 from ..errors import UserError
 from ..names import printable
-from ..runfolder.seal import REPORT_HTML
 from .answering import Answering
 from .body import photos_of
 from .history import History, interval
-from .hub import Hub
+from .hub import Hub, Told
 from .limits import Limits
 from .project import Listed, Project
+from .served import TooBusyError
 from .thumbnails import SIDES, Thumbnails
 from .uploads import take
-from .work import COMPARED, LARGEST_MINUTES, BusyError, Work
+from .work import LARGEST_MINUTES, BusyError, Work
 
 STATIC = Path(__file__).parent / "static"
 MOST_LISTED = 1000
@@ -103,7 +103,7 @@ class Page:
             "camera": is_camera_allowed,
             "model": kept and kept.row(current) | {"is_of_these": kept.signature == listed.signature},
             "job": self.work.job,
-            "comparison": (self.project.place / COMPARED / REPORT_HTML).is_file(),
+            "comparison": self.work.comparison() is not None,
             "version": version("benchgraft"),
         }
 
@@ -140,6 +140,30 @@ class Page:
                 for key, sample in wanted[offset : offset + limit]
             ],
         }
+
+    def thumbnail(self, key: str, side: int) -> bytes | None:
+        """Of GET /api/photo; None: there is no such photo, or side."""
+        listed = self.project.listed()
+        sample = listed.samples.get(key) or listed.out.get(key)
+        return self.thumbnails.of(sample.path, side) if sample and side in SIDES else None
+
+    def unsure(self) -> list[dict[str, Any]]:
+        """Of GET /api/unsure."""
+        current = self.history.current()
+        return [each.model_dump() for each in self.history.read(current).result.thresholds] if current else []
+
+    def models(self) -> list[dict[str, Any]]:
+        """Of GET /api/history."""
+        current = self.history.current()
+        return [self.history.read(number).row(current) for number in reversed(self.history.numbers())]
+
+    def file(self, what: Literal["model", "onnx", "report"], number: int | None) -> Path | None:
+        """Of GET /download; None: there is no such model, or no such file of it."""
+        chosen = self.history.current() if number is None else number
+        if chosen is None or chosen not in self.history.numbers():
+            return None
+        path = self.answering.file(what, chosen)
+        return path if path.is_file() else None
 
     def result(self) -> dict[str, Any] | None:
         """Of GET /api/result."""
@@ -202,16 +226,17 @@ def _photo_routes(app: FastAPI, page: Page, is_camera_allowed: Callable[[Request
 
     @app.get("/api/photo")
     async def photo(key: str, side: int = 160) -> Response:
-        sample = page.project.listed().samples.get(key)
-        if sample is None or side not in SIDES:
+        jpeg = await run_in_threadpool(page.thumbnail, key, side)
+        if jpeg is None:
             raise HTTPException(404, "no such photo, or no such side")
-        jpeg = await run_in_threadpool(page.thumbnails.of, sample.path, side)
-        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=60"})
 
     @app.post("/api/photos")
-    async def upload(request: Request, label: str | None = None) -> dict[str, Any]:
-        uploads = await photos_of(request, page.limits, zips=True)
-        taken = await run_in_threadpool(take, page.project, uploads, label, page.limits)
+    async def upload(
+        request: Request, label: str | None = None, drop: Annotated[str | None, Query(max_length=100)] = None
+    ) -> dict[str, Any]:
+        uploads = await photos_of(request, page.limits, files=True)
+        taken = await run_in_threadpool(take, page.project, uploads, label, page.limits, drop)
         added = sum(path.is_file() for path in taken.made)
         return {"added": added, "skipped": [{"name": name, "reason": why} for name, why in taken.skipped]}
 
@@ -254,8 +279,10 @@ def _job_routes(app: FastAPI, page: Page) -> None:
 
     @app.get("/api/events")
     async def events() -> StreamingResponse:
-        job = [("job", page.work.job)] if page.work.job else []
-        stream = page.hub.stream([*job, *page.work.told()])
+        def before() -> list[Told]:
+            return [*([("job", page.work.job)] if page.work.job else []), *page.work.told()]
+
+        stream = page.hub.stream(before)
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
@@ -270,20 +297,21 @@ def _result_routes(app: FastAPI, page: Page) -> None:
 
     @app.get("/api/unsure")
     async def unsure() -> list[dict[str, Any]]:
-        current = history.current()
-        return [each.model_dump() for each in history.read(current).result.thresholds] if current else []
+        return await run_in_threadpool(page.unsure)
 
     @app.post("/api/try")
     async def try_it(
         request: Request, unsure_below: Annotated[float, Query(ge=0, le=1)] = 0.0
     ) -> dict[str, Any]:
         photos = await photos_of(request, page.limits)
-        return {"answers": await page.answering.of(photos, unsure_below)}
+        try:
+            return {"answers": await page.answering.of(photos, unsure_below)}
+        except TooBusyError:
+            raise HTTPException(429, "too many photos wait: try again", {"Retry-After": "1"}) from None
 
     @app.get("/api/history")
     async def models() -> list[dict[str, Any]]:
-        current = history.current()
-        return [history.read(number).row(current) for number in reversed(history.numbers())]
+        return await run_in_threadpool(page.models)
 
     @app.post("/api/history")
     async def choose(asked: Chosen) -> dict[str, str]:
@@ -292,18 +320,15 @@ def _result_routes(app: FastAPI, page: Page) -> None:
 
     @app.get("/download/{what}")
     async def download(what: Literal["model", "onnx", "report"], number: int | None = None) -> FileResponse:
-        chosen = history.current() if number is None else number
-        if chosen is None or chosen not in history.numbers():
-            raise HTTPException(404, "there is no such model: train one first")
-        path = await run_in_threadpool(page.answering.file, what, chosen)
-        if not path.is_file():
-            raise HTTPException(404, f"there is no {what} of model {chosen}")
+        path = await run_in_threadpool(page.file, what, number)
+        if path is None:
+            raise HTTPException(404, f"there is no such {what}: train a model first")
         return FileResponse(path, filename=f"{'report' if what == 'report' else 'model'}{path.suffix}")
 
     @app.get("/report/compare")
     async def compared() -> FileResponse:
-        path = page.project.place / COMPARED / REPORT_HTML
-        if not path.is_file():
+        path = page.work.comparison()
+        if path is None:
             raise HTTPException(404, "nothing was compared yet")
         return FileResponse(path, headers={"Content-Security-Policy": REPORT_POLICY})
 

@@ -9,20 +9,23 @@ One thread at a time changes it; the command line may work in the same folder in
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from ..config.choices import Format
 from ..errors import DataError, RequestError
 from ..files import write_whole
 from ..names import class_name, printable
-from ..photos.readers import Sample, guess_format, open_source
+from ..photos.readers import NothingLeftError, Sample, guess_format, open_source
 from ..photos.scan import PROJECT, photos
 from ..photos.table import COLUMNS, FILE, read_table
 
@@ -30,6 +33,8 @@ LOOK_EVERY = 1.0
 """Seconds after which the folder is listed again, when somebody asks."""
 LONGEST_NAME = 100
 """Letters of the name of a class or a photo that is made here."""
+REST = 10.0
+"""So many times as long as listing takes, nobody lists again."""
 KEPT_UNDOS = 50
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
 _FORBIDDEN = set('/\\:*?"<>|')
@@ -43,21 +48,47 @@ class Listed:
     signature: str
     samples: dict[str, Sample]
     """By key."""
+    out: dict[str, Sample]
+    """Those that were taken out."""
     classes: dict[str, int]
     """Photos of each class; 0 of one that has a folder and nothing in it."""
     notes: list[str]
 
 
+class Made(NamedTuple):
+    """A file or folder that a change made."""
+
+    path: Path
+    facts: tuple[int, int, int] | None
+    """Of a file as it was made; None: a folder."""
+
+    @classmethod
+    def of(cls, path: Path) -> Made:
+        """As it is now."""
+        return cls(path, None if path.is_dir() else _facts(path))
+
+    def take_back(self) -> None:
+        """A file that is still the same, or a folder that is empty."""
+        with contextlib.suppress(OSError):
+            if self.facts is None:
+                self.path.rmdir()
+            elif _facts(self.path) == self.facts:
+                self.path.unlink()
+
+
 @dataclass
 class _Undo:
-    """How to take back the last change."""
+    """How to take back a change."""
 
     text: str
     """What it was."""
-    table: bytes | None
-    """labels.csv as it was before; None: there was none."""
-    made: list[Path] = field(default_factory=list)
-    """Files and folders that it made."""
+    before: bytes | None = None
+    """labels.csv before it; None: there was none."""
+    written: bytes | None = None
+    """labels.csv after it; None: it did not touch that."""
+    made: list[Made] = field(default_factory=list)
+    drop: str | None = None
+    """Uploads of one drop are one change."""
 
 
 class Project:
@@ -69,16 +100,24 @@ class Project:
             raise DataError(f"{folder} is not a folder", "name the folder of photos; an empty one will do")
         self.folder = folder.absolute()
         self.place = self.folder / PROJECT
+        self.uploading = threading.Lock()
+        """Held while photos are put into the folder."""
         self._on_change = on_change
         self._lock = threading.RLock()
         self._undos: list[_Undo] = []
-        self._looked = 0.0
-        self._listed = Listed(0, "", {}, {}, [])
+        self._look_again = 0.0
+        self._error: DataError | None = None
+        self._listed = Listed(0, "", {}, {}, {}, [])
 
     @property
     def table(self) -> Path:
         """labels.csv."""
         return self.place / FILE
+
+    @property
+    def undo_text(self) -> str | None:
+        """What `undo` would take back."""
+        return self._undos[-1].text if self._undos else None
 
     def place_for_new(self) -> Path:
         """Where folders of classes are made. Raises RequestError for a data set of a layout of its own."""
@@ -95,16 +134,13 @@ class Project:
             )
         return self.folder / sides[0]
 
-    @property
-    def undo_text(self) -> str | None:
-        """What `undo` would take back."""
-        return self._undos[-1].text if self._undos else None
-
     def listed(self) -> Listed:
         """As the folder is; looked at anew now and then. Raises DataError for a table that cannot be read."""
         with self._lock:
-            if time.monotonic() - self._looked > LOOK_EVERY:
+            if time.monotonic() > self._look_again:
                 self._look()
+            if self._error is not None:
+                raise self._error
             return self._listed
 
     def label(self, keys: Sequence[str], label: str) -> int:
@@ -112,17 +148,17 @@ class Project:
 
         Raises RequestError for a name that cannot be, DataError for a photo that is not there.
         """
-        name = checked_name(label, "class") if label else ""
         with self._lock:
-            there = self.listed().samples
-            gone = [key for key in dict.fromkeys(keys) if key not in there]
-            table = read_table(self.table) if gone and self.table.is_file() else None
-            missing = [key for key in gone if table is None or table.of(key).label != ""]
+            listed = self.listed()
+            name = self._class(label) if label else ""
+            there = {**listed.out, **listed.samples}
+            missing = [key for key in keys if key not in there]
             if missing:
                 raise DataError(
                     f"{missing[0]} is not among the photos", "the page shows an older state: reload"
                 )
-            changed = [key for key in dict.fromkeys(keys) if key in gone or there[key].class_name != name]
+            now = {key: "" if key in listed.out else there[key].class_name for key in dict.fromkeys(keys)}
+            changed = [key for key, given in now.items() if given != name]
             text = f"{photos(len(changed))} taken out" if not name else f"{photos(len(changed))} as {name}"
             if changed:
                 self._say(dict.fromkeys(changed, name), text)
@@ -130,53 +166,73 @@ class Project:
 
     def rename(self, old: str, new: str) -> int:
         """Give all photos of a class another one; two classes become one where that is there already."""
-        name = checked_name(new, "class")
         with self._lock:
             listed = self.listed()
+            name = self._class(new)
             if old not in listed.classes:
                 raise DataError(f'there is no class "{printable(old)}"')
+            if old == name:
+                return 0
             keys = [key for key, sample in listed.samples.items() if sample.class_name == old]
-            if old != name and keys:
+            if keys:
                 self._say(dict.fromkeys(keys, name), f"{old} as {name}")
-            elif old != name:
+                return len(keys)
+            Made(self.place_for_new() / old, None).take_back()
+            if name not in listed.classes:
                 self.add_class(name)
-            return len(keys) if old != name else 0
+            self._look()
+            return 0
 
     def add_class(self, name: str) -> None:
-        """Make a folder for it. Raises RequestError for a name that cannot be."""
+        """Make a folder for it. Raises RequestError for a name that cannot be, or is there."""
         name = checked_name(name, "class")
         with self._lock:
-            if name in self.listed().classes:
-                raise RequestError(f'there is a class "{name}" already')
             made = self.place_for_new() / name
-            made.mkdir(exist_ok=True)
-            self._undos.append(_Undo(f"the new class {name}", self._bytes(), [made]))
-            self._look()
+            if name in self.listed().classes or made.exists():
+                raise RequestError(f'there is a class, or a folder, "{name}" already')
+            made.mkdir()
+            self._did(_Undo(f"the new class {name}", made=[Made.of(made)]))
 
-    def keep(self, made: Sequence[Path], text: str) -> None:
-        """Files were put into the folder; they can be taken back."""
+    def keep(self, made: Sequence[Path], drop: str | None) -> None:
+        """Files were put into the folder; they can be taken back. drop: of which they are a part."""
         with self._lock:
-            self._undos.append(_Undo(text, self._bytes(), list(made)))
+            last = self._undos[-1] if self._undos else None
+            if drop is None or last is None or last.drop != drop:
+                last = _Undo("", drop=drop)
+                self._undos.append(last)
+            last.made += [Made.of(path) for path in made]
+            last.text = f"{photos(sum(each.facts is not None for each in last.made))} added"
             self._look()
 
     def undo(self) -> str | None:
-        """Take back the last change of this session; what it was, None where there was none."""
+        """Take back the last change of this session; what it was, None where there was none.
+
+        Raises DataError where labels.csv is no more what that change made of it.
+        """
         with self._lock:
             if not self._undos:
                 return None
-            last = self._undos.pop()
-            for path in reversed(last.made):
-                if path.is_dir():
-                    if not any(path.iterdir()):
-                        path.rmdir()
+            last = self._undos[-1]
+            if last.written is not None:
+                if self._bytes() != last.written:
+                    self._undos.clear()
+                    raise DataError(
+                        f"{self.table} was changed by something else since",
+                        "mend it there: nothing was undone",
+                    )
+                if last.before is None:
+                    self.table.unlink()
                 else:
-                    path.unlink(missing_ok=True)
-            if last.table is None:
-                self.table.unlink(missing_ok=True)
-            else:
-                write_whole(self.table, last.table)
+                    write_whole(self.table, last.before)
+            for each in reversed(last.made):
+                each.take_back()
+            self._undos.pop()
             self._look()
             return last.text
+
+    def _class(self, name: str) -> str:
+        """One that is there may have any name."""
+        return name if name in self._listed.classes else checked_name(name, "class")
 
     def _say(self, labels: Mapping[str, str], text: str) -> None:
         """Put lines below those that are there. Raises StorageError."""
@@ -188,8 +244,12 @@ class Project:
         writer = csv.DictWriter(lines, columns, restval="", lineterminator="\n")
         writer.writerows({"path": key, "label": label} for key, label in labels.items())
         start = (before or b"").rstrip(b"\n") + (b"\n" if before else b"")
-        write_whole(self.table, start + lines.getvalue().encode())
-        self._undos = [*self._undos[-KEPT_UNDOS:], _Undo(text, before)]
+        written = start + lines.getvalue().encode()
+        write_whole(self.table, written)
+        self._did(_Undo(text, before, written))
+
+    def _did(self, change: _Undo) -> None:
+        self._undos = [*self._undos[-KEPT_UNDOS:], change]
         self._look()
 
     def _columns(self) -> list[str]:
@@ -202,30 +262,58 @@ class Project:
         return self.table.read_bytes() if self.table.is_file() else None
 
     def _look(self) -> None:
-        """List the folder; tell where that changed it."""
-        before, self._looked = self._listed, time.monotonic()
-        empty = [entry.name for entry in os.scandir(self.folder) if _may_be_class(entry)]
+        """List the folder; tell where that changed it. An error is kept for those who ask."""
+        before, started = self._listed, time.monotonic()
         try:
-            source = open_source(guess_format(self.folder), self.folder)
-            samples, notes, signature = source.samples, source.notes, source.signature
+            self._error = None
+            found = self._found()
         except DataError as error:
-            if self._has_photos():
-                raise
-            samples, notes, signature = [], [error.what], "empty"
-        counts = Counter(sample.class_name for sample in samples)
-        if not any(sample.given for sample in samples):
-            held = {sample.key.partition("/")[0] for sample in samples}
-            counts.update({class_name(name): 0 for name in empty if name not in held})
-        signature += " ".join(sorted(counts))
-        if signature != before.signature:
-            by_key = {sample.key: sample for sample in samples}
-            classes = dict(sorted(counts.items()))
-            self._listed = Listed(before.revision + 1, signature, by_key, classes, notes)
-            self._on_change(self._listed.revision)
+            self._error = error
+            return
+        finally:
+            # However long it takes, it takes a small part of the time.
+            took = time.monotonic() - started
+            self._look_again = time.monotonic() + max(LOOK_EVERY, REST * took)
+        if found.signature != before.signature:
+            self._listed = found
+            self._on_change(found.revision)
 
-    def _has_photos(self) -> bool:
-        """Whether an error of the folder is one of a table, and not that nothing is there yet."""
-        return self.table.is_file() or any(entry.is_dir() for entry in self.folder.glob("*/*"))
+    def _found(self) -> Listed:
+        layout = guess_format(self.folder)
+        samples, out, notes, signature = {}, {}, [], "empty"
+        try:
+            source = open_source(layout, self.folder)
+            samples = {sample.key: sample for sample in source.samples}
+            out = {sample.key: sample for sample in source.out}
+            notes, signature = source.notes, source.signature
+        except NothingLeftError as error:
+            notes = [error.what]
+            if self.table.is_file():
+                signature = f"empty {read_table(self.table).digest}"
+                out = self._all_out(layout)
+        counts = Counter(sample.class_name for sample in samples.values())
+        counts.update(dict.fromkeys(self._empty_classes([*samples.values(), *out.values()]), 0))
+        classes = dict(sorted(counts.items()))
+        signature += " ".join(classes)
+        return Listed(self._listed.revision + 1, signature, samples, out, classes, notes)
+
+    def _all_out(self, layout: Format) -> dict[str, Sample]:
+        """Where the table leaves nothing: what the folder holds without it."""
+        with contextlib.suppress(NothingLeftError):
+            source = open_source(layout, self.folder, use_table=False)
+            return {sample.key: sample for sample in source.samples}
+        return {}
+
+    def _empty_classes(self, there: Iterable[Sample]) -> list[str]:
+        """Names of folders in which no photo is yet."""
+        try:
+            place = self.place_for_new()
+        except RequestError:
+            return []
+        held = {sample.path.parent for sample in there}
+        held |= {folder for path in held for folder in path.parents}
+        names = [entry.name for entry in os.scandir(place) if _may_be_class(entry)]
+        return [class_name(name) for name in names if place / name not in held]
 
 
 def checked_name(text: str, what: str) -> str:
@@ -250,3 +338,8 @@ def checked_name(text: str, what: str) -> str:
 
 def _may_be_class(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) and not entry.name.startswith((".", "__MACOSX"))
+
+
+def _facts(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -129,6 +129,9 @@ class Served:
                 return
 
     def _compute(self, batch: list[_Waiting]) -> None:
+        batch = [each for each in batch if each.row.set_running_or_notify_cancel()]  # some may be gone
+        if not batch:
+            return
         try:
             rows = batch[0].classifier.probabilities(np.stack([each.pixels for each in batch]))
         except Exception as error:  # whatever it is, those who wait must hear of it

@@ -11,12 +11,13 @@ import socket
 import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 
 from ..config.requests import ServeRequest
 from ..errors import RequestError
-from ..files import shipped_path
+from ..files import lock, shipped_path
 from .api import make_app
 from .guard import LOOPBACK, Guard
 from .history import History
@@ -40,14 +41,20 @@ def serve(request: ServeRequest, say: Callable[[str], None]) -> None:
     Raises RequestError for names and addresses that cannot be, ModelFileError for a model that cannot,
     DataError for a folder that is none.
     """
-    token = None if request.host in LOOPBACK else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    given = os.environ.get(TOKEN)
+    token = None if request.host in LOOPBACK else given or secrets.token_urlsafe(24)
+    drawn = quote(token) if token and not given else None
     with contextlib.ExitStack() as opened:
         door = opened.enter_context(_listening(request.host, request.port))
         address = f"http://{_shown(request.host)}:{door.getsockname()[1]}"
         start = _start_api if request.api else _start_page
-        app, on_stop = start(request, token, opened, address, say)
-        if token and TOKEN not in os.environ:
-            say(f"token, for the header Authorization: Bearer TOKEN: {token}")
+        app, on_stop = start(request, token, opened, say)
+        say(f"answers on {address}{'/predict' if request.api else '/'}")
+        if drawn:
+            way = "header Authorization: Bearer TOKEN" if request.api else f"page {address}/?token={drawn}"
+            say(f"token, for the {way}: {token}")
+        if request.open and not request.api:
+            webbrowser.open(f"{address}/" + (f"?token={quote(token)}" if token else ""))
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -64,7 +71,6 @@ def _start_api(
     request: ServeRequest,
     token: str | None,
     opened: contextlib.ExitStack,
-    address: str,
     say: Callable[[str], None],
 ) -> tuple[Guard, Callable[[], None]]:
     files = _named(request.what or ())
@@ -74,7 +80,7 @@ def _start_api(
         open_model = open_on(request.device, request.threads)
         models[name] = Served(name, path, open_model, room, metrics, say)
         opened.callback(models[name].close)
-    say(f"{', '.join(models)}: {address}/predict")
+    say(f"models: {', '.join(models)}")
     return Guard(make_app(models, metrics, limits), token, limits, metrics), lambda: None
 
 
@@ -82,7 +88,6 @@ def _start_page(
     request: ServeRequest,
     token: str | None,
     opened: contextlib.ExitStack,
-    address: str,
     say: Callable[[str], None],
 ) -> tuple[Guard, Callable[[], None]]:
     given = request.what or (".",)
@@ -90,6 +95,9 @@ def _start_page(
         raise RequestError("the page works on one folder of photos", "give --api to answer by model files")
     hub = Hub()
     project = Project(Path(given[0]), lambda revision: hub.tell("changed", {"revision": revision}))
+    # Two pages on one folder would take each other's jobs.
+    project.place.mkdir(exist_ok=True)
+    opened.enter_context(lock(project.place))
     history = History(project.place)
     work = Work(project, history, hub.tell, request.cache)
     page = Page(project, work, history, hub, Limits())
@@ -97,9 +105,7 @@ def _start_page(
     opened.callback(work.stop)
     app = make_page(page, lambda asked: asked.url.scheme == "https" or asked.url.hostname in LOOPBACK)
     work.go_on()
-    say(f"{project.folder}: {address}/" + (f"?token={token}" if token else ""))
-    if request.open:
-        webbrowser.open(address)
+    say(f"photos: {project.folder}")
     return Guard(app, token, page.limits, headers=HEADERS), hub.close
 
 

@@ -51,6 +51,7 @@ class Thumbnails:
         except (OSError, Undecodable):
             self._unreadable.add(path)
             return _grey_square()
+        self._unreadable.discard(path)
         self._keep(key, made)
         return made
 
@@ -60,7 +61,7 @@ class Thumbnails:
 
     def _keep(self, key: tuple[str, int, int], jpeg: bytes) -> None:
         with self._lock:
+            self._bytes += len(jpeg) - len(self._kept.get(key, b""))
             self._kept[key] = jpeg
-            self._bytes += len(jpeg)
             while self._bytes > KEPT_BYTES:
                 self._bytes -= len(self._kept.popitem(last=False)[1])

@@ -15,6 +15,7 @@ from ..events import EpochEnded, Event, Note, ParentTried, TaskAdvanced, TaskEnd
 from ..files import write_whole
 from ..names import printable
 from ..runfolder.ledger import now
+from ..runfolder.seal import REPORT_HTML
 from ..tasks.adapt import adapt
 from ..tasks.compare import compare
 from .history import History, Kept
@@ -24,7 +25,8 @@ Kind = Literal["train", "compare"]
 Tell = Callable[[str, Mapping[str, Any]], None]
 """Takes the name of an event and what it says, from whichever thread."""
 JOB = "job.json"
-COMPARED = "compare"
+COMPARED = "compared"
+"""The number of the run folder of the last comparison."""
 LARGEST_MINUTES = 600.0
 TELL_EVERY = 0.2
 """Seconds between two words of one task's progress."""
@@ -44,28 +46,36 @@ class Work:
         self._cancel = threading.Event()
         self._told: list[tuple[str, Mapping[str, Any]]] = []
         self._shown: dict[str, _Shown] = {}
+        self._stopped: Mapping[str, Any] | None = None
+        """The job that the user has stopped, which goes on if it is started again."""
+        self._is_ending = False
         self.job: dict[str, Any] | None = None
         """As the page shows it."""
 
     def go_on(self) -> None:
         """With the job that was running when the program ended, if there was one."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, BusyError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, BusyError, UserError):
             left = json.loads((self._project.place / JOB).read_text())
-            self.start(left["kind"], float(left["minutes"]), int(left["number"]))
+            self.start(left["kind"], float(left["minutes"]), left)
 
-    def start(self, kind: Kind, minutes: float = 0.0, number: int | None = None) -> None:
-        """Raises BusyError where one runs."""
+    def start(self, kind: Kind, minutes: float = 0.0, left: Mapping[str, Any] | None = None) -> None:
+        """left: the same job, as it was when it ended; it goes on where its photos are the same. Raises
+        BusyError where one runs, DataError for a folder that cannot be listed."""
+        signature, current = self._project.listed().signature, self._history.current()
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 raise BusyError
+            facts = {"kind": kind, "minutes": minutes, "signature": signature, "old": current}
+            left = left or self._stopped
+            is_same = left is not None and all(left.get(name) == value for name, value in facts.items())
+            number = int(left["number"]) if left is not None and is_same else self._history.next_number()
+            facts |= {"number": number, "started": now()}
+            self._stopped, self._is_ending = None, False
             self._cancel.clear()
             self._told, self._shown = [], {}
-            number = self._begun(kind, minutes) or self._history.next_number() if number is None else number
-            facts = {"kind": kind, "minutes": minutes, "number": number, "started": now()}
-            facts |= {"signature": self._project.listed().signature}
             write_whole(self._project.place / JOB, json.dumps(facts))
+            self._thread = threading.Thread(target=self._run, args=(facts,), name=kind)
             self._set(facts | {"state": "running", "error": None})
-            self._thread = threading.Thread(target=self._run, args=(kind, minutes, number), name=kind)
             self._thread.start()
 
     def cancel(self) -> None:
@@ -74,6 +84,7 @@ class Work:
 
     def stop(self) -> None:
         """For the program's end: the job is left to go on with next time."""
+        self._is_ending = True
         self._cancel.set()
         if self._thread is not None:
             self._thread.join()
@@ -84,22 +95,13 @@ class Work:
             progress = [("progress", shown.facts()) for shown in self._shown.values()]
             return [*self._told, *progress]
 
-    def _begun(self, kind: Kind, minutes: float) -> int | None:
-        """The number of the same job where it was stopped."""
-        job = self.job
-        if job is None or job["state"] != "stopped":
-            return None
-        wanted = (kind, minutes, self._project.listed().signature)
-        return int(job["number"]) if (job["kind"], job["minutes"], job["signature"]) == wanted else None
-
-    def _run(self, kind: Kind, minutes: float, number: int) -> None:
+    def _run(self, facts: dict[str, Any]) -> None:
         place = self._project.place / JOB
-        job = dict(self.job or {})
         try:
-            if kind == "train":
-                self._train(minutes, number)
+            if facts["kind"] == "train":
+                self._train(facts)
             else:
-                self._compare()
+                self._compare(facts["number"])
             state, error = "done", None
         except Interrupted:
             state, error = "stopped", None
@@ -109,18 +111,18 @@ class Work:
             state, error = "failed", "the memory did not suffice"
         except Exception as fault:  # told to the user: the page must not wait for ever
             state, error = "failed", f"fault of the program: {type(fault).__name__}: {printable(str(fault))}"
-        if state in ("done", "failed"):
+        self._stopped = facts if state == "stopped" else None
+        if not (state == "stopped" and self._is_ending):
             place.unlink(missing_ok=True)
-        self._set(job | {"state": state, "error": error})
+        self._set(facts | {"state": state, "error": error})
 
-    def _train(self, minutes: float, number: int) -> None:
-        listed, history = self._project.listed(), self._history
-        current = history.current()
-        old = history.model(current) if current is not None and not minutes else None
+    def _train(self, facts: Mapping[str, Any]) -> None:
+        listed, history, number = self._project.listed(), self._history, int(facts["number"])
+        minutes, old = facts["minutes"], facts["old"]
         made = adapt(
             self._project.folder,
             history.model(number),
-            update=old,
+            update=history.model(old) if old is not None and not minutes else None,
             minutes=minutes,
             overlap="drop-near",
             cache=self._cache,
@@ -137,15 +139,25 @@ class Work:
         )
         history.keep(kept)
 
-    def _compare(self) -> None:
+    def _compare(self, number: int) -> None:
         compare(
             self._project.folder,
             overlap="drop-near",
             cache=self._cache,
-            run_folder=self._project.place / COMPARED,
+            run_folder=self._history.run(number),
             listen=self._listen,
             cancel=self._cancel,
         )
+        write_whole(self._project.place / COMPARED, f"{number}\n")
+
+    def comparison(self) -> Path | None:
+        """The report of the last comparison."""
+        try:
+            number = int((self._project.place / COMPARED).read_text())
+        except (OSError, ValueError):
+            return None
+        path = self._history.run(number) / REPORT_HTML
+        return path if path.is_file() else None
 
     def _set(self, job: dict[str, Any]) -> None:
         self.job = job
@@ -153,22 +165,29 @@ class Work:
 
     def _listen(self, event: Event) -> None:
         """Of the tasks: plain data on to the page."""
-        if isinstance(event, TaskStarted):
-            self._shown[event.task] = _Shown(event.what, event.total)
-        elif isinstance(event, TaskAdvanced):
-            shown = self._shown[event.task]
-            if shown.advance(event.count):
-                self._tell("progress", shown.facts())
-        elif isinstance(event, TaskEnded):
-            self._tell("progress", self._shown.pop(event.task).facts())
+        if isinstance(event, TaskStarted | TaskAdvanced | TaskEnded):
+            facts = self._progress(event)
+            if facts is not None:
+                self._tell("progress", facts)
         elif isinstance(event, Note):
             self._note("note", {"line": event.line})
         elif isinstance(event, ParentTried):
-            facts = {"parent": event.parent, "fit": event.fit, "seconds": event.seconds}
-            self._note("tried", facts | {"balanced_accuracy": event.balanced_accuracy})
+            tried = {"parent": event.parent, "fit": event.fit, "seconds": event.seconds}
+            self._note("tried", tried | {"balanced_accuracy": event.balanced_accuracy})
         elif isinstance(event, EpochEnded):
             names = ("epoch", "epochs", "loss", "validation_loss", "validation_accuracy")
             self._note("epoch", {name: getattr(event, name) for name in names})
+
+    def _progress(self, event: TaskStarted | TaskAdvanced | TaskEnded) -> dict[str, Any] | None:
+        """What is to be told of it now."""
+        with self._lock:
+            if isinstance(event, TaskStarted):
+                self._shown[event.task] = _Shown(event.what, event.total)
+                return None
+            if isinstance(event, TaskEnded):
+                return self._shown.pop(event.task).facts()
+            shown = self._shown[event.task]
+            return shown.facts() if shown.advance(event.count) else None
 
     def _note(self, name: str, facts: Mapping[str, Any]) -> None:
         with self._lock:

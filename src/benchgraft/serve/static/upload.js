@@ -16,6 +16,8 @@ export class Upload {
     this.added = 0;
     this.skipped = [];
     this.told = told;
+    /** What is sent in several requests is taken back at once. */
+    this.drop = `${Date.now()}-${Math.random()}`;
     this.stopping = new AbortController();
   }
 
@@ -37,7 +39,7 @@ export class Upload {
   }
 
   sent(photos, count) {
-    const path = query("/api/photos", { label: this.label });
+    const path = query("/api/photos", { label: this.label, drop: this.drop });
     return send(path, photos, (share) => this.told(this.done + share * count), this.stopping.signal);
   }
 
