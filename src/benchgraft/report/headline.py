@@ -99,7 +99,7 @@ def quoted(images: float) -> str:
     chosen = fitting or below + above
     between = "" if fitting else f", which is {_place(bool(below), bool(above))}"
     return (
-        f"Measured elsewhere, on fruit photos (docs/findings.md), for about {images:,.0f} training images a "
+        f"Measured elsewhere, on fruit, clothing and solar cells (docs/findings.md), for about {images:,.0f} training images a "
         f"class{between}: {' '.join(line.text for line in chosen)}"
     )
 
