@@ -99,8 +99,8 @@ def quoted(images: float) -> str:
     chosen = fitting or below + above
     between = "" if fitting else f", which is {_place(bool(below), bool(above))}"
     return (
-        f"Measured elsewhere, on fruit, clothing and solar cells (docs/findings.md), for about {images:,.0f} training images a "
-        f"class{between}: {' '.join(line.text for line in chosen)}"
+        "Measured elsewhere, on fruit, clothing and solar cells (docs/findings.md), for about "
+        f"{images:,.0f} training images a class{between}: {' '.join(line.text for line in chosen)}"
     )
 
 
