@@ -71,7 +71,8 @@ def print_finished(folder: Path, summary: Summary) -> None:
     """The summary, and where the same is to be had as files."""
     _print_text(summary)
     print()
-    say(f"Report: {folder}/report.html (also tables.md, tables.json)")
+    also = " (also tables.md, tables.json)" if (folder / "tables.md").exists() else ""
+    say(f"Report: {folder}/report.html{also}")
 
 
 def verify(folder: FolderArgument) -> None:
@@ -101,7 +102,7 @@ def _leave_files(folder: Path, half_width: float | None) -> Summary:
     from ..tasks import report as reports
 
     summary = reports.write(folder, half_width)
-    reseal(folder, REPORT_FILES)
+    reseal(folder, [name for name in REPORT_FILES if (folder / name).exists()])  # of adapt the page alone
     return summary
 
 

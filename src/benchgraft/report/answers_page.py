@@ -17,7 +17,7 @@ from .answers import (
     evaluated_blocks,
 )
 from .blocks import Block, numbers
-from .page import template
+from .template import template
 from .words import estimate, per_cent, seconds
 
 SHOWN = 24

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from pydantic import ValidationError
 
 from ..errors import RunFolderError
@@ -13,11 +11,11 @@ from ..runfolder.ledger import THUMBNAILS
 from ..runfolder.records import Thumbnails
 from . import figures, figures_model, figures_study, sections, words
 from .accuracy import Mistake
-from .blocks import Grid, Heading, Lines
 from .drawing import Picture
 from .measured import measured
 from .speed import is_told_apart
 from .summary import Summary
+from .template import template
 from .ways_told import ways_tiles
 
 
@@ -45,22 +43,6 @@ def page(
         measured=measured,
         intervals=words.INTERVALS,
     )
-
-
-def template(name: str) -> Template:
-    """One of this folder, with what all of them use."""
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["bound"] = _bound
-    environment.tests["heading"] = lambda block: isinstance(block, Heading)
-    environment.tests["grid"] = lambda block: isinstance(block, Grid)
-    environment.tests["lines"] = lambda block: isinstance(block, Lines)
-    return environment.get_template(name)
 
 
 def pictures(summary: Summary) -> list[Picture]:
@@ -126,8 +108,3 @@ def _by_arm(summary: Summary) -> list[tuple[str, list[Mistake]]]:
         return []
     names = dict.fromkeys(mistake.name for mistake in summary.surest_mistakes)
     return [(name, [m for m in summary.surest_mistakes if m.name == name]) for name in names]
-
-
-def _bound(text: str) -> str:
-    """A number is not parted from its unit at the end of a line."""
-    return re.sub(r"(\d) (s|min|%|points|to)(?!\w)", "\\1\N{NO-BREAK SPACE}\\2", text)

@@ -61,14 +61,14 @@ from ..report.answers import Adapted, ClassChange
 from ..report.profile import leave_profile
 from ..report.words import retried
 from ..runfolder.records import PLAN_FILE, PlanRecord
-from ..runfolder.seal import REPORT_HTML, seal
+from ..runfolder.seal import REPORT_HTML, RESULT_JSON, seal
 from ..store.packing import Listing
 from ..training.feature_stream import FeatureStream
 from ..training.features import FeatureCache
 from .adapted import adapted
 from .arms import Made, train_arms
 from .regression import class_changes, compare_models, refuse_worse
-from .report import leave_result
+from .result import leave_result
 from .suspects import suspects_of
 
 STEPS, UPDATE_STEPS = 400, 150
@@ -268,6 +268,7 @@ def _adapt(
         *photos.notes,
         *leave_pairs(photos.overlap, bench.folder),
     ]
+    is_repeated = all(account.finished(stage) for stage in experiment.arms.values())
     made = train_arms(experiment, photos, bench, account, streamed)
     done, path = made.run, made.path
     notes += [*made.notes, *_preferred(job, made)]
@@ -284,7 +285,8 @@ def _adapt(
     parent = job.start.parent or job.start.name
     result = adapted(job.target, done, photos, parent, record, suspects.found, notes, changes)
     result = result.model_copy(update={"plan": plan, "verdict": made.verdict})
-    leave_result(bench.folder, result, job.request.folder)
+    if not (is_repeated and (bench.folder / RESULT_JSON).exists()):
+        leave_result(bench.folder, result, job.request.folder)
     seal(bench.folder)  # before the model takes its place: an error must not follow on that
     try:
         kept = write_kept(job.target, path.read_bytes())

@@ -28,7 +28,7 @@ from ..store.store import Store, Streaming, open_store
 from ..training.batches import pixel_rows
 from ..training.evaluate import evaluate as run_model
 from .adapted import confusion_of, surest_mistakes
-from .report import leave_result
+from .result import leave_result
 
 BATCH_SIZE = 64
 BINS = 10
