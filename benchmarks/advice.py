@@ -165,8 +165,10 @@ def _fitting(cells: Sequence[Cell], options: argparse.Namespace) -> list[Cell]:
     for cell in cells:
         one = truth_of(cell, 0, options.data, options.work)
         seconds = sum(ran.seconds for ran in one.values())
+        left = options.draws - len(list((options.work / "truth" / cell.name).glob("*.json")))
+        asked = options.decisions - len(list((options.work / "decisions" / cell.name).glob("*.json")))
         # A decision of compare is three runs of each arm, cold and warm; of adapt about one.
-        needed = seconds * (options.draws + 7 * options.decisions) / 3600
+        needed = seconds * (left + 7 * asked) / 3600
         if hours + needed <= options.hours:
             taken.append(cell)
             hours += needed

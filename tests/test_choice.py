@@ -81,11 +81,23 @@ def test_no_photo_to_test_on_is_looked_at(photos, tmp_path, monkeypatch):
     assert not set(looked_at) & set(images.test.keys)
 
 
-def test_of_parents_that_are_not_told_apart_the_cheapest_is_taken(photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("matters", [0.01, -2.0])
+def test_of_parents_that_are_not_told_apart_a_cheap_one_is_taken_where_it_costs_no_point(
+    photos, tmp_path, monkeypatch, matters
+):
+    """-2: even the same accuracy would be too far behind."""
     costs = iter([9.0, 1.0])
     monkeypatch.setattr(choice, "megaflops", lambda _network: next(costs))
     monkeypatch.setattr(choice, "TOLD_APART", 1e9)
-    assert adapt(photos, **_options(tmp_path)).parent == "cifar100"
+    monkeypatch.setattr(choice, "MATTERS", matters)
+    made = adapt(photos, **_options(tmp_path))
+    assert made.choice is not None
+    paper, cifar100 = (
+        next(each for each in made.choice.tried if each.parent == name) for name in ("paper", "cifar100")
+    )
+    best = min((paper, cifar100), key=lambda each: each.error)
+    is_near = best.balanced_accuracy - cifar100.balanced_accuracy < matters
+    assert made.parent == ("cifar100" if is_near else best.parent)
 
 
 def test_photos_that_cannot_be_read_take_no_part_and_end_nothing(tmp_path):

@@ -1,7 +1,8 @@
 """Which of the parents that are installed suits these photos? Each is tried with a head on frozen features.
 
 The trial is on a sample of the photos to train and validate on, never on those to test on, and on all parents
-alike: see training/ridge.py. Of those that cannot be told from the best, the one that is cheapest to run.
+alike: see training/ridge.py. Of those that cannot be told from the best, and are less than a point behind it,
+the one that is cheapest to run: with few photos hardly any are told apart, and a cheap one may cost points.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from .folder import BATCH_SIZE, REAL_PARENT, Start, start_of
 from .photos import Listed, decode_some
 from .prefixes import FrozenParent, frozen_parent
 
-FORMAT = 2
+FORMAT = 3
 """Of choices in the cache."""
 SAMPLE, LARGEST_SAMPLE = 256, 1024
 """Photos that parents are tried on; more where there are many classes: PER_CLASS of each."""
@@ -49,6 +50,8 @@ PER_CLASS = 10
 SEEN = 0.01
 """A parent that was trained on more of the sample than this share, or on photos that look like it, is not
 tried: it knows them, and what it gets right of them says nothing of others."""
+MATTERS = 0.01
+"""Of balanced accuracy: a parent that is further behind is not taken for being cheap, see report/ways.py."""
 TOLD_APART = 1.645
 """Standard errors: a larger difference has one sign with 95 %."""
 
@@ -307,11 +310,13 @@ def _best(entrants: Sequence[_Entrant]) -> _Entrant:
 
 
 def _cheapest(entrants: Sequence[_Entrant]) -> _Entrant:
-    """Of those that are not told from the best; at the same cost, the whole picture before a crop."""
+    """Of those that are not told from the best, and got less than a point fewer right; at the same cost, the
+    whole picture before a crop."""
     best = _best(entrants)
     equal = []
     for each in entrants:
         worse, error = difference(each.left_out, best.left_out)
-        if worse <= TOLD_APART * error:
+        behind = best.left_out.balanced_accuracy - each.left_out.balanced_accuracy
+        if each is best or (worse <= TOLD_APART * error and behind < MATTERS):
             equal.append(each)
     return min(equal, key=lambda each: (each.megaflops, each.fit != "letterbox", each.left_out.error))

@@ -236,8 +236,8 @@ def _tried(choice: ChoiceRecord | None) -> list[Block]:
         for each in sorted(choice.tried, key=lambda each: each.error)
     ]
     title = (
-        f"Parent {choice.parent}, photos by {choice.fit}: the cheapest of those not told from the best "
-        f"on {choice.photos:,} photos, none of them to test on"
+        f"Parent {choice.parent}, photos by {choice.fit}: the best on {choice.photos:,} photos, none of them "
+        "to test on, or the cheapest of those that are not told from it and less than a point behind"
     )
     return [
         Heading(title),
