@@ -44,14 +44,12 @@ from benchgraft.photos.readers import open_source
 from benchgraft.runfolder.ledger import environment, now
 from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.statistics import pairs
-from benchgraft.statistics.estimates import Estimate, Floats, mean_interval, within_fractions
+from benchgraft.statistics.estimates import MATTERS, Estimate, Floats, mean_interval, within_fractions
 from benchgraft.tasks.compare import arranged
 
 SCRATCH = "scratch"
 HEAD_ALONE = "imagenet"
 """The constant rules that the advice has to beat: always this arm, always scratch."""
-WRONG = 0.01
-"""A regret that is larger, and told apart from none, is a wrong decision."""
 TESTED = 400
 """Test photos of a cell, at most."""
 RUNS, SAMPLED, SAMPLES = 5, 150, 20
@@ -271,7 +269,7 @@ def decisions_of(cell: Cell, draws: int, number: int, data: Path, work: Path) ->
                     is_sure=not rivals,
                     regret=regret,
                     is_wrong=is_wrong,
-                    matters=max(away, default=0.0) > WRONG,
+                    matters=max(away, default=0.0) > MATTERS,
                     seconds=seconds,
                 )
             )
@@ -320,7 +318,7 @@ def _regret(accuracies: Mapping[str, np.ndarray], advised: str) -> tuple[float, 
     best = max(accuracies, key=lambda arm: float(accuracies[arm].mean()))
     lost = accuracies[best] - accuracies[advised]
     found = mean_interval(lost.tolist())
-    return float(lost.mean()), bool(found.value > WRONG and found.differs_from(0.0))
+    return float(lost.mean()), bool(found.value > MATTERS and found.differs_from(0.0))
 
 
 # what is written

@@ -32,12 +32,14 @@ from benchgraft.cli import app as cli
 from benchgraft.errors import DataError, RequestError
 from benchgraft.networks import model_file
 from benchgraft.serve import work as jobs
+from benchgraft.serve.answering import Answering
 from benchgraft.serve.guard import Guard
 from benchgraft.serve.history import History
 from benchgraft.serve.hub import Hub
 from benchgraft.serve.limits import Limits
 from benchgraft.serve.page import HEADERS, Page, make_page
 from benchgraft.serve.project import Project, checked_name
+from benchgraft.serve.served import open_on
 from benchgraft.serve.work import Work
 
 LIMITS = Limits(request_bytes=4 << 20, photo_bytes=1 << 18)
@@ -50,10 +52,12 @@ class Opened:
         self.folder, self.told = folder, list[tuple[str, Any]]()
         self.project = Project(folder, lambda revision: self.told.append(("changed", revision)))
         self.history = History(self.project.place)
+        options = {"cache": cache}
         self.work = Work(
-            self.project, self.history, lambda name, facts: self.told.append((name, facts)), cache
+            self.project, self.history, lambda name, facts: self.told.append((name, facts)), options
         )
-        self.page = Page(self.project, self.work, self.history, Hub(), LIMITS)
+        answering = Answering(self.history, open_on("cpu", 1))
+        self.page = Page(self.project, self.work, answering, self.history, Hub(), LIMITS)
         app = make_page(self.page, lambda _: True)
         self.client = TestClient(Guard(app, None, LIMITS, headers=HEADERS), "http://localhost")
 
@@ -439,7 +443,7 @@ def test_only_what_the_end_of_the_program_stopped_goes_on_by_itself(opened: Open
     assert opened.work.job is not None
     if opened.work.job["state"] == "stopped":
         assert job.is_file()
-        later = Work(opened.project, opened.history, lambda *_: None, tmp_path / "cache")
+        later = Work(opened.project, opened.history, lambda *_: None, {"cache": tmp_path / "cache"})
         later.go_on()
         later.stop()
         assert later.job is not None and later.job["number"] == 1

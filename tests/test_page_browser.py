@@ -24,12 +24,14 @@ from playwright.sync_api import sync_playwright
 
 from benchgraft import adapt, predict
 from benchgraft.serve import work as jobs
+from benchgraft.serve.answering import Answering
 from benchgraft.serve.guard import Guard
 from benchgraft.serve.history import History
 from benchgraft.serve.hub import Hub
 from benchgraft.serve.limits import Limits
 from benchgraft.serve.page import HEADERS, Page, make_page
 from benchgraft.serve.project import Project
+from benchgraft.serve.served import open_on
 from benchgraft.serve.work import Work
 
 pytestmark = [
@@ -49,8 +51,8 @@ def running(folder: Path, cache: Path) -> Iterator[tuple[str, History]]:
     hub = Hub()
     project = Project(folder, lambda revision: hub.tell("changed", {"revision": revision}))
     history = History(project.place)
-    work = Work(project, history, hub.tell, cache)
-    page = Page(project, work, history, hub, Limits())
+    work = Work(project, history, hub.tell, {"cache": cache})
+    page = Page(project, work, Answering(history, open_on("cpu", 1)), history, hub, Limits())
     app = Guard(make_page(page, lambda _: True), None, page.limits, headers=HEADERS)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
     door = socket.create_server(("127.0.0.1", 0))

@@ -72,21 +72,8 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
     Raises StorageError if the disk is full or the folder cannot be written; the old file then stays.
     """
-    raw = data.encode() if isinstance(data, str) else data
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_hidden(path))
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp gives 0600; the result is for everybody
-            os.replace(name, path)  # noqa: PTH105
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _fsync_folder(path.parent)
+    with _written_beside(path, data.encode() if isinstance(data, str) else data) as temporary:
+        os.replace(temporary, path)  # noqa: PTH105
 
 
 def write_new(path: Path, data: bytes) -> bool:
@@ -94,6 +81,21 @@ def write_new(path: Path, data: bytes) -> bool:
 
     Raises StorageError.
     """
+    with _written_beside(path, data) as temporary:
+        try:
+            os.link(temporary, path)  # unlike a rename it replaces nothing
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            if path.exists():
+                return False
+            os.replace(temporary, path)  # noqa: PTH105
+    return True
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    """A temporary file in the same folder, whole and on disk; what is left of it is removed at the end."""
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_hidden(path))
@@ -102,19 +104,17 @@ def write_new(path: Path, data: bytes) -> bool:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # noqa: PTH101
-            try:
-                os.link(name, path)  # unlike a rename it replaces nothing
-            except FileExistsError:
-                return False
-            except OSError:  # a file system without links
-                if path.exists():
-                    return False
-                os.replace(name, path)  # noqa: PTH105
+            os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp gives 0600; the result is for everybody
+            yield Path(name)
         finally:
             Path(name).unlink(missing_ok=True)
         _fsync_folder(path.parent)
-        return True
+
+
+def facts_of(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written anew: inode, size, mtime in ns. Raises OSError."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def write_kept(path: Path, data: bytes) -> Path | None:

@@ -114,7 +114,12 @@ def for_terminal(stream: TextIO | None = None) -> Progress:
 
 def _left(seconds: float, done: int, total: int) -> str:
     """The time left, from the rate so far."""
-    return approximate(seconds * (total - done) / max(done, 1))
+    return approximate(seconds_left(seconds, done, total))
+
+
+def seconds_left(seconds: float, done: int, total: int) -> float:
+    """Of a task that took so long for what is done, from the rate so far."""
+    return seconds * (total - done) / max(done, 1)
 
 
 def approximate(seconds: float) -> str:

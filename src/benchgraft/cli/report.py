@@ -69,9 +69,11 @@ def conclude(folder: Path) -> None:
 
 def print_finished(folder: Path, summary: Summary) -> None:
     """The summary, and where the same is to be had as files."""
+    from ..runfolder.seal import TABLES_JSON, TABLES_MD
+
     _print_text(summary)
     print()
-    also = " (also tables.md, tables.json)" if (folder / "tables.md").exists() else ""
+    also = f" (also {TABLES_MD}, {TABLES_JSON})" if (folder / TABLES_MD).exists() else ""
     say(f"Report: {folder}/report.html{also}")
 
 

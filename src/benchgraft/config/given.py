@@ -60,6 +60,9 @@ Points = Annotated[float, Check(as_points, float)]
 Teller = Annotated[Callable[[str], None], Check(as_teller, Callable[[str], None])]
 Shower = Annotated[Progress, Check(as_progress, Progress)]
 Listener = Annotated[Listen, Check(as_listener, Listen)]
+CacheFolder = Annotated[
+    APath, Option("Stores and feature caches. Default: ~/.cache/benchgraft", ("--cache-dir",))
+]
 LabelTable = Annotated[
     APath,
     Option(

@@ -21,6 +21,7 @@ from .given import (
     AName,
     AParent,
     APath,
+    CacheFolder,
     Count,
     Expression,
     Fraction,
@@ -61,9 +62,7 @@ class DeviceRequest(Request):
 class StoreRequest(DeviceRequest):
     """One that decodes photos into a store."""
 
-    cache: Annotated[
-        APath | None, Option("Stores and feature caches. Default: ~/.cache/benchgraft", ("--cache-dir",))
-    ] = None
+    cache: CacheFolder | None = None
     progress: Shower | None = None
     """None shows nothing."""
     listen: Listener | None = None
@@ -324,15 +323,13 @@ class ServeRequest(DeviceRequest):
     """Of models without a name the file's counts; the first answers where a question names none."""
     api: Annotated[bool, Option("Answer programs by models; there is no page.")] = False
     open: Annotated[bool, Option("Open the page in a browser.")] = False
-    cache: Annotated[
-        APath | None, Option("Stores and feature caches. Default: ~/.cache/benchgraft", ("--cache-dir",))
-    ] = None
+    cache: CacheFolder | None = None
     port: Annotated[Port, Option("Port to answer on; 0 takes a free one.")] = 8000
     host: Annotated[
         Text, Option("Address to answer on. Default: this machine alone; for others a token is asked for.")
     ] = "127.0.0.1"
     queue: Annotated[
-        Count, Option("Photos that may wait for their answer; requests beyond that get 429.")
+        Count, Option("With --api: photos that may wait for their answer; requests beyond that get 429.")
     ] = 512
 
 

@@ -28,6 +28,7 @@ from ..networks.weights import packaged_weights
 from ..photos.decode import FILLED, Pixels
 from ..runfolder.ledger import dump_json
 from ..runfolder.records import ChoiceRecord, TriedParent
+from ..statistics.estimates import MATTERS
 from ..store.mixing import mixed
 from ..store.overlap import nearest
 from ..store.packing import Listing
@@ -50,8 +51,6 @@ PER_CLASS = 10
 SEEN = 0.01
 """A parent that was trained on more of the sample than this share, or on photos that look like it, is not
 tried: it knows them, and what it gets right of them says nothing of others."""
-MATTERS = 0.01
-"""Of balanced accuracy: a parent that is further behind is not taken for being cheap, see report/ways.py."""
 TOLD_APART = 1.645
 """Standard errors: a larger difference has one sign with 95 %."""
 

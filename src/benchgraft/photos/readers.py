@@ -161,11 +161,12 @@ def _find_cifar100(root: Path) -> Path | None:
 
 
 def _has_sides(folder: Path) -> bool:
-    sides = set(_sides(folder).values())
+    sides = set(split_folders(folder).values())
     return "train" in sides and len(sides) > 1
 
 
-def _sides(folder: Path) -> dict[str, Given]:
+def split_folders(folder: Path) -> dict[str, Given]:
+    """Name -> side, of the folders in it that hold the sides of a split."""
     names = list_folder(str(folder), Ignored())[0]
     return {name: _SIDES[name.lower()] for name in sorted(names) if name.lower() in _SIDES}
 
@@ -196,7 +197,7 @@ def _open_split(format: Format, root: Path) -> Source:  # noqa: A002
             *_what_is_there(root),
             'for a folder of class folders without a split, say format = "folder"',
         )
-    scan, sides = Scan(), _sides(folder)
+    scan, sides = Scan(), split_folders(folder)
     scan.add_beside(folder, sides)
     for name, given in sides.items():
         scan.add(folder / name, given, f"{name}/")
@@ -264,7 +265,7 @@ def _labelled(source: Source, table: Table) -> Source:
         raise NothingLeftError(
             f"{shown} takes all {len(source.samples):,} photos out", "give some of them a label"
         )
-    absent = table.not_there(sample.key for sample in source.samples)
+    absent = table.absent
     notes = [
         *(
             [f"{photos(moved)} {_HAVE[moved > 1]} by {shown} another class than their folder"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -29,16 +31,24 @@ def small_jpeg(raw: bytes, frame: Frame, quality: int = QUALITY) -> bytes:
 
 def small_pictures(folder: Path, keys: Iterable[str]) -> dict[str, str]:
     """Key -> JPEG in base64, of those that are there; keys are relative to the folder, or to one in it."""
-    roots = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    found = in_parallel(lambda key: (key, _picture(roots, key)), dict.fromkeys(keys))
+
+    @cache
+    def below() -> list[Path]:
+        with os.scandir(folder) as entries:
+            return sorted(folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def picture(key: str) -> tuple[str, str | None]:
+        jpeg = _picture(folder / key)
+        others = (_picture(root / key) for root in below()) if jpeg is None else ()
+        return key, jpeg or next((other for other in others if other), None)
+
+    found = in_parallel(picture, dict.fromkeys(keys))
     return {key: jpeg for key, jpeg in found if jpeg is not None}
 
 
-def _picture(roots: list[Path], key: str) -> str | None:
-    for root in roots:
-        try:
-            raw = (root / key).read_bytes()
-            return base64.b64encode(small_jpeg(raw, Frame(SIDE, "letterbox", "bicubic"))).decode("ascii")
-        except (OSError, ValueError, Undecodable):
-            continue
-    return None
+def _picture(path: Path) -> str | None:
+    try:
+        jpeg = small_jpeg(path.read_bytes(), Frame(SIDE, "letterbox", "bicubic"))
+    except (OSError, ValueError, Undecodable):
+        return None
+    return base64.b64encode(jpeg).decode("ascii")

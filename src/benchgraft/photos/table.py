@@ -16,13 +16,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from ..errors import DataError
+from ..files import facts_of
 from ..names import class_name, printable
 from .scan import PROJECT, Given
 
@@ -53,22 +54,19 @@ class Said:
 _NOTHING = Said()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Table:
     """A table that was read."""
 
     path: Path
     digest: str
     """SHA-256 of its bytes."""
+    columns: tuple[str, ...]
+    """In the order of the file."""
     lines: list[tuple[str, Said]]
     """(path as it was written, what is said), in the order of the file."""
-    _of_photo: dict[str, list[tuple[int, Said]]] = field(default_factory=dict)
-    _of_folder: dict[str, list[tuple[int, Said]]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for number, (path, said) in enumerate(self.lines):
-            kind = self._of_folder if path.endswith("/") else self._of_photo
-            kind.setdefault(path, []).append((number, said))
+    absent: tuple[str, ...] = ()
+    """Paths that name none of the photos that it was read for."""
 
     def for_photos(self, keys: Iterable[str]) -> Table:
         """The same with paths as these keys have them, where one is written otherwise: with \\ for /, or with
@@ -76,30 +74,30 @@ class Table:
         known = set(keys)
         known |= {folder for key in known for folder in _folders(key)}
         lines = [(path if path in known else plain_path(path), said) for path, said in self.lines]
-        return Table(self.path, self.digest, lines)
+        absent = tuple(path for path in dict.fromkeys(path for path, _ in lines) if path not in known)
+        return replace(self, lines=lines, absent=absent)
 
     def of(self, key: str) -> Said:
         """What is said of a photo; key: its path, as `names.printable` writes it."""
-        found = list(self._of_photo.get(key, ()))
-        if self._of_folder:
-            found += [line for folder in _folders(key) for line in self._of_folder.get(folder, ())]
-            found.sort(key=lambda entry: entry[0])
+        found = [line for path in (key, *_folders(key)) for line in self._by_path.get(path, ())]
         answer = _NOTHING
-        for _, said in found:
+        for _, said in sorted(found, key=lambda line: line[0]):
             answer = answer.with_later(said)
         return answer
 
     @property
     def photos(self) -> set[str]:
         """Those that are named one by one, and have a class, as keys may have them."""
-        named = {path for path in self._of_photo if self.of(path).label}
+        named = {path for path in self._by_path if not path.endswith("/") and self.of(path).label}
         return named | {plain_path(path) for path in named}
 
-    def not_there(self, keys: Iterable[str]) -> list[str]:
-        """Paths that name none of these photos, in the order of the file."""
-        there = set(keys)
-        there |= {folder for key in there for folder in _folders(key)}
-        return [path for path in dict.fromkeys(path for path, _ in self.lines) if path not in there]
+    @cached_property
+    def _by_path(self) -> dict[str, list[tuple[int, Said]]]:
+        """Path of a photo, or with / at its end of a folder -> (number, what is said) of its lines."""
+        found: dict[str, list[tuple[int, Said]]] = {}
+        for number, (path, said) in enumerate(self.lines):
+            found.setdefault(path, []).append((number, said))
+        return found
 
 
 def plain_path(path: str) -> str:
@@ -124,8 +122,7 @@ def find_table(folder: Path) -> Path | None:
 def read_table(path: Path) -> Table:
     """Raises DataError that names the line: unreadable, no such header, a line that says what cannot be."""
     try:
-        facts = path.stat()
-        return _read(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
+        return _read(path, facts_of(path))
     except OSError as error:
         shown = printable(str(path))
         raise DataError(f"cannot read the labels in {shown}: {error.strerror}", _EXPECTED) from None
@@ -143,33 +140,36 @@ def _read(path: Path, facts: tuple[int, int, int]) -> Table:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise DataError(f"cannot read the labels in {shown}: {reason}", _EXPECTED) from None
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        lines = list(_lines(text, shown))
+        columns = _columns(rows, shown)
+        lines = list(_lines(rows, columns, shown))
     except csv.Error as error:
         raise DataError(f"{shown} is no CSV file: {error}", _EXPECTED) from None
-    return Table(path, hashlib.sha256(raw).hexdigest(), lines)
+    return Table(path, hashlib.sha256(raw).hexdigest(), columns, lines)
 
 
 _EXPECTED = "expected: a CSV file whose first line is path,label or path,label,split,group"
 
 
-def _lines(text: str, shown: str) -> Iterator[tuple[str, Said]]:
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = [cell.strip().lower() for cell in next(rows, [])]
-    if (
-        set(header) - set(COLUMNS)
-        or not set(COLUMNS[:NEEDED]) <= set(header)
-        or len(set(header)) < len(header)
-    ):
+def _columns(rows: Iterator[list[str]], shown: str) -> tuple[str, ...]:
+    header = tuple(cell.strip().lower() for cell in next(rows, []))
+    is_known = set(COLUMNS[:NEEDED]) <= set(header) <= set(COLUMNS)
+    if not is_known or len(set(header)) < len(header):
         told = printable(",".join(header))[:100] or "empty"
         raise DataError(f"the first line of {shown} is {told}", _EXPECTED)
+    return header
+
+
+def _lines(rows: Any, columns: Sequence[str], shown: str) -> Iterator[tuple[str, Said]]:
+    """rows: a reader of the csv module, after its header."""
     for row in rows:
         where = f"{shown}, line {rows.line_num}"
         if not any(cell.strip() for cell in row):
             continue
-        if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} cells, but {len(header)} columns", _EXPECTED)
-        yield _line(dict(zip(header, row, strict=True)), where)
+        if len(row) != len(columns):
+            raise DataError(f"{where}: {len(row)} cells, but {len(columns)} columns", _EXPECTED)
+        yield _line(dict(zip(columns, row, strict=True)), where)
 
 
 def _line(cells: dict[str, str], where: str) -> tuple[str, Said]:

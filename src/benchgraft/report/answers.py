@@ -307,15 +307,17 @@ def _class_grid(found: EvaluationReport) -> Grid:
     return numbers(["class", "photos", "recall", "precision"], rows)
 
 
+def matrix(names: list[str], counts: list[list[int]]) -> Grid | None:
+    """How often each class (row) was answered by each (column); None: too many classes to be read."""
+    if len(names) > LARGEST_SHOWN_MATRIX:
+        return None
+    rows = [[name, *(f"{count:,}" for count in of)] for name, of in zip(names, counts, strict=True)]
+    return numbers(["", *names], rows)
+
+
 def _matrix(found: EvaluationReport) -> list[Block]:
-    if len(found.classes) > LARGEST_SHOWN_MATRIX:
-        return []
-    names = [each.name for each in found.classes]
-    rows = [
-        [name, *(f"{count:,}" for count in counts)]
-        for name, counts in zip(names, found.confusion, strict=True)
-    ]
-    return [Heading("Given class (row) and answer (column)"), numbers(["", *names], rows)]
+    grid = matrix([each.name for each in found.classes], found.confusion)
+    return [Heading("Given class (row) and answer (column)"), grid] if grid else []
 
 
 def _mistakes(found: EvaluationReport) -> list[Block]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .answers import (
-    LARGEST_SHOWN_MATRIX,
     Adapted,
     EvaluationReport,
     Mistake,
@@ -15,6 +14,7 @@ from .answers import (
     Threshold,
     adapted_blocks,
     evaluated_blocks,
+    matrix,
 )
 from .blocks import Block, numbers
 from .template import template
@@ -104,18 +104,14 @@ def evaluated_page(found: EvaluationReport, jpegs: Jpegs) -> str:
 
 
 def _confusion(names: list[str], counts: list[list[int]]) -> list[Chapter]:
-    if len(names) > LARGEST_SHOWN_MATRIX:
-        return []
-    rows = [[name, *(f"{count:,}" for count in of)] for name, of in zip(names, counts, strict=True)]
     see = (
         "Given class in the row, answer in the column. What is off the diagonal was taken for something else."
     )
-    return [Chapter("Which classes are taken for each other", see, [numbers(["", *names], rows)])]
+    grid = matrix(names, counts)
+    return [Chapter("Which classes are taken for each other", see, [grid])] if grid else []
 
 
 def _mistakes(mistakes: Sequence[Mistake], jpegs: Jpegs) -> list[Chapter]:
-    if not mistakes:
-        return []
     photos = [
         Shown(
             each.key,
@@ -126,24 +122,18 @@ def _mistakes(mistakes: Sequence[Mistake], jpegs: Jpegs) -> list[Chapter]:
         for each in mistakes[:SHOWN]
     ]
     see = "The surest first. What they have in common is what to photograph more of."
-    return [Chapter("The surest mistakes", see, photos=photos)]
+    return [Chapter("The surest mistakes", see, photos=photos)] if photos else []
 
 
 def _suspects(suspects: Sequence[Suspect], jpegs: Jpegs) -> list[Chapter]:
-    if not suspects:
-        return []
-    photos = [
-        Shown(
-            each.key,
-            jpegs.get(each.key),
-            f"given {each.given}, looks like {each.likelier}; wrong with {int(100 * each.probability)} %",
-            f"given {each.given}, looks like {each.likelier}",
-        )
-        for each in suspects[:SHOWN]
-    ]
+    photos = []
+    for each in suspects[:SHOWN]:
+        doubt = f"given {each.given}, looks like {each.likelier}"
+        told = f"{doubt}; wrong with {int(100 * each.probability)} %"
+        photos.append(Shown(each.key, jpegs.get(each.key), told, doubt))
     more = f", the first {SHOWN} of {len(suspects):,}" if len(suspects) > SHOWN else ""
     see = f"Photos whose class is likely wrong{more}. Mend them in labels.csv, or put them into their folder."
-    return [Chapter("Labels to check", see, photos=photos)]
+    return [Chapter("Labels to check", see, photos=photos)] if photos else []
 
 
 def _thresholds(found: Sequence[Threshold], validated: int) -> list[Chapter]:

@@ -15,6 +15,7 @@ from ..runfolder.records import RunRecord
 from ..runfolder.runs import Arm, RunFolder
 from ..statistics import pairs
 from ..statistics.estimates import (
+    MATTERS,
     BreakEven,
     Estimate,
     break_even,
@@ -25,8 +26,6 @@ from ..statistics.estimates import (
 from .accuracy import answers_of, difference, is_by_photo, is_of_same_images, over_sources
 from .speed import mean_seconds, same_machine, seconds_of
 
-MATTERS = 0.01
-"""A smaller difference of accuracy is none that would change a decision."""
 LEAST_STARTS = 2
 """Parents, or depths from which one trains."""
 

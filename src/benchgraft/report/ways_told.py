@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..config.parents import PARENTS
 from ..runfolder.runs import SCRATCH
-from ..statistics.estimates import BreakEven
+from ..statistics.estimates import MATTERS, BreakEven
 from .blocks import Block, Grid, Heading, Lines, numbers
-from .ways import MATTERS, ArmRow, Stake, Ways, stake
+from .ways import ArmRow, Stake, Ways, stake
 from .words import capital, estimate, ordinal, per_cent, points, seconds, times
 
 LEAST_RUNS = 2

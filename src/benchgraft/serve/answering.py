@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ..engines.engine import ONNX_SUFFIX
+from ..engines.engine import ONNX_SUFFIX, Classifier
 from ..errors import DataError
 from ..runfolder.seal import REPORT_HTML
 from ..tasks.export import export
@@ -16,7 +16,7 @@ from ..tasks.predict import Answer, Unreadable
 from .body import shown
 from .history import History
 from .metrics import Metrics
-from .served import Room, Served, open_on
+from .served import Room, Served
 
 TOP = 5
 WAITING = 1024
@@ -26,8 +26,9 @@ KEPT_MODELS = 3
 class Answering:
     """Opens the model when it is first asked, and another one when the project has another."""
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, history: History, open_model: Callable[[Path], Classifier]) -> None:
+        """open_model: on the device of the user's choice."""
+        self._history, self._open_model, self._room = history, open_model, Room(WAITING)
         self._served: OrderedDict[Path, Served] = OrderedDict()
         """Of the last models that were asked, the latest last: those before may still be answering."""
         self._opening = asyncio.Lock()
@@ -70,7 +71,7 @@ class Answering:
             return self._served[path]
 
     def _open(self, path: Path) -> Served:
-        return Served("model", path, open_on("auto", None), Room(WAITING), Metrics(), lambda _line: None)
+        return Served("model", path, self._open_model, self._room, Metrics(), lambda _line: None)
 
 
 def _facts(answer: Answer) -> dict[str, Any]:

@@ -8,16 +8,15 @@ from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
 from ..tasks.predict import Answer, Unreadable
 from .body import SCHEMA, photos_of, shown
+from .failures import tell_failures
 from .limits import Limits
 from .metrics import CONTENT_TYPE, Metrics
-from .served import Served, TooBusyError
+from .served import Served
 
 
 class PhotoAnswer(BaseModel):
@@ -89,8 +88,7 @@ def make_app(models: Mapping[str, Served], metrics: Metrics, limits: Limits) -> 
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
     )
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(ClientDisconnect, _gone)
+    tell_failures(app)
     default = next(iter(models))
 
     def chosen(name: str | None) -> Served:
@@ -111,10 +109,7 @@ def make_app(models: Mapping[str, Served], metrics: Metrics, limits: Limits) -> 
         started = time.perf_counter()
         served = chosen(model)
         photos = await photos_of(request, limits)
-        try:
-            found = await served.answers(photos, top, unsure_below)
-        except TooBusyError:
-            raise HTTPException(429, "too many photos wait: ask again", {"Retry-After": "1"}) from None
+        found = await served.answers(photos, top, unsure_below)
         unreadable = [answer for answer in found if isinstance(answer, Unreadable)]
         metrics.photos(served.name, len(found) - len(unreadable), len(unreadable))
         metrics.took(time.perf_counter() - started)
@@ -139,18 +134,6 @@ def make_app(models: Mapping[str, Served], metrics: Metrics, limits: Limits) -> 
         return PlainTextResponse(metrics.text(), media_type=CONTENT_TYPE)
 
     return app
-
-
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
-    """What is wrong with the values, as one line."""
-    assert isinstance(error, RequestValidationError)
-    told = [f"{each['loc'][-1]}: {each['msg'][0].lower()}{each['msg'][1:]}" for each in error.errors()]
-    return JSONResponse({"detail": "; ".join(told)}, 422)
-
-
-async def _gone(_request: Request, _error: Exception) -> JSONResponse:
-    """Nobody is there to read it."""
-    return JSONResponse({"detail": "the connection was closed before the request was whole"}, 400)
 
 
 def _refused(*codes: int) -> dict[int | str, dict[str, object]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..errors import DataError
-from ..files import write_whole
+from ..files import facts_of, write_whole
 from ..part import Part
 from ..report.answers import Adapted
+from ..statistics.estimates import Estimate
 
 MODELS, RESULTS, RUNS, CURRENT = "models", "results", "runs", "current"
 
@@ -68,7 +70,7 @@ class History:
         """Raises DataError for one that is not there, or damaged."""
         path = self.place / RESULTS / f"{number:04}.json"
         try:
-            return Kept.model_validate_json(path.read_bytes())
+            return _read(path, facts_of(path))
         except FileNotFoundError:
             raise DataError(f"there is no model {number} in this project") from None
         except (OSError, ValidationError):
@@ -93,9 +95,18 @@ class History:
             number = 0
         return number if number in there else max(there, default=None)
 
+    def own(self) -> Kept | None:
+        """The same, with what was found of it. Raises DataError as read does."""
+        number = self.current()
+        return None if number is None else self.read(number)
 
-def interval(estimate: Any) -> dict[str, float | None] | None:
+
+@lru_cache(maxsize=8)
+def _read(path: Path, _facts: tuple[int, int, int]) -> Kept:
+    """Once for each state of the file: the page asks again and again."""
+    return Kept.model_validate_json(path.read_bytes())
+
+
+def interval(estimate: Estimate | None) -> dict[str, float | None] | None:
     """An estimate for the page."""
-    if estimate is None:
-        return None
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return None if estimate is None else estimate.model_dump(include={"value", "low", "high"})

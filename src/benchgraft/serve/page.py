@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from ..errors import UserError
 from ..names import printable
 from .answering import Answering
 from .body import photos_of
-from .history import History, interval
+from .failures import tell_failures
+from .history import History, Kept, interval
 from .hub import Hub, Told
 from .limits import Limits
 from .project import Listed, Project
-from .served import TooBusyError
 from .thumbnails import SIDES, Thumbnails
 from .uploads import take
 from .work import LARGEST_MINUTES, BusyError, Work
@@ -82,47 +80,36 @@ class Chosen(BaseModel):
 class Page:
     """What the routes work with."""
 
-    def __init__(self, project: Project, work: Work, history: History, hub: Hub, limits: Limits) -> None:
-        self.project, self.work, self.history, self.hub, self.limits = project, work, history, hub, limits
+    def __init__(
+        self, project: Project, work: Work, answering: Answering, history: History, hub: Hub, limits: Limits
+    ) -> None:
+        self.project, self.work, self.answering = project, work, answering
+        self.history, self.hub, self.limits = history, hub, limits
         self.thumbnails = Thumbnails()
-        self.answering = Answering(history)
 
     def facts(self, is_camera_allowed: bool) -> dict[str, Any]:
         """Of GET /api/project."""
-        listed, current = self.project.listed(), self.history.current()
-        kept = self.history.read(current) if current is not None else None
+        listed, kept = self.project.listed(), self.history.own()
         return {
             "name": printable(self.project.folder.name),
             "folder": printable(str(self.project.folder)),
             "photos": len(listed.samples),
             "revision": listed.revision,
             "classes": [{"name": name, "photos": count} for name, count in listed.classes.items()],
-            "problems": len(self.problems(listed)),
+            "problems": len(_problems(listed, kept)),
             "notes": listed.notes,
             "undo": self.project.undo_text,
             "camera": is_camera_allowed,
-            "model": kept and kept.row(current) | {"is_of_these": kept.signature == listed.signature},
+            "model": kept and kept.row(kept.number) | {"is_of_these": kept.signature == listed.signature},
             "job": self.work.job,
             "comparison": self.work.comparison() is not None,
             "version": version("benchgraft"),
         }
 
-    def problems(self, listed: Listed) -> dict[str, list[str]]:
-        """Key -> what the last training said of the photo."""
-        current = self.history.current()
-        if current is None:
-            return {}
-        result = self.history.read(current).result
-        found: dict[str, list[str]] = {}
-        for image in [*result.excluded, *result.dropped_from_test]:
-            if image.key in listed.samples:
-                found.setdefault(image.key, []).append(image.reason)
-        return found
-
     def photos(self, class_name: str | None, only: str | None, offset: int, limit: int) -> dict[str, Any]:
         """Of GET /api/photos."""
         listed = self.project.listed()
-        problems = self.problems(listed)
+        problems = _problems(listed, self.history.own())
         wanted = [
             (key, sample)
             for key, sample in listed.samples.items()
@@ -149,8 +136,8 @@ class Page:
 
     def unsure(self) -> list[dict[str, Any]]:
         """Of GET /api/unsure."""
-        current = self.history.current()
-        return [each.model_dump() for each in self.history.read(current).result.thresholds] if current else []
+        kept = self.history.own()
+        return [each.model_dump() for each in kept.result.thresholds] if kept else []
 
     def models(self) -> list[dict[str, Any]]:
         """Of GET /api/history."""
@@ -167,10 +154,9 @@ class Page:
 
     def result(self) -> dict[str, Any] | None:
         """Of GET /api/result."""
-        current = self.history.current()
-        if current is None:
+        kept = self.history.own()
+        if kept is None:
             return None
-        kept = self.history.read(current)
         found = kept.result
         whole = found.model_dump(mode="json")
         taken = ("parent", "fit", "images", "balanced_accuracy", "commonest", "mistakes", "suspects", "notes")
@@ -193,11 +179,19 @@ class Page:
         }
 
 
+def _problems(listed: Listed, kept: Kept | None) -> dict[str, list[str]]:
+    """Key -> what the last training said of the photo."""
+    found: dict[str, list[str]] = {}
+    for image in [*kept.result.excluded, *kept.result.dropped_from_test] if kept else []:
+        if image.key in listed.samples:
+            found.setdefault(image.key, []).append(image.reason)
+    return found
+
+
 def make_page(page: Page, is_camera_allowed: Callable[[Request], bool]) -> FastAPI:
     """All routes."""
     app = FastAPI(title="benchgraft", version=version("benchgraft"), docs_url=None, redoc_url=None)
-    app.add_exception_handler(UserError, _mistake)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    tell_failures(app)
     _photo_routes(app, page, is_camera_allowed)
     _job_routes(app, page)
     _result_routes(app, page)
@@ -304,10 +298,7 @@ def _result_routes(app: FastAPI, page: Page) -> None:
         request: Request, unsure_below: Annotated[float, Query(ge=0, le=1)] = 0.0
     ) -> dict[str, Any]:
         photos = await photos_of(request, page.limits)
-        try:
-            return {"answers": await page.answering.of(photos, unsure_below)}
-        except TooBusyError:
-            raise HTTPException(429, "too many photos wait: try again", {"Retry-After": "1"}) from None
+        return {"answers": await page.answering.of(photos, unsure_below)}
 
     @app.get("/api/history")
     async def models() -> list[dict[str, Any]]:
@@ -331,19 +322,3 @@ def _result_routes(app: FastAPI, page: Page) -> None:
         if path is None:
             raise HTTPException(404, "nothing was compared yet")
         return FileResponse(path, headers={"Content-Security-Policy": REPORT_POLICY})
-
-
-async def _mistake(_request: Request, error: Exception) -> JSONResponse:
-    """A user's mistake, in the words of the command."""
-    return JSONResponse({"detail": printable_lines(str(error))}, 422)
-
-
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    told = [f"{each['loc'][-1]}: {each['msg'][0].lower()}{each['msg'][1:]}" for each in error.errors()]
-    return JSONResponse({"detail": "; ".join(told)}, 422)
-
-
-def printable_lines(text: str) -> str:
-    """Each line by itself: errors have several."""
-    return "\n".join(printable(line) for line in text.split("\n"))

@@ -23,9 +23,9 @@ from typing import NamedTuple
 
 from ..config.choices import Format
 from ..errors import DataError, RequestError
-from ..files import write_whole
+from ..files import facts_of, write_whole
 from ..names import class_name, printable
-from ..photos.readers import NothingLeftError, Sample, guess_format, open_source
+from ..photos.readers import NothingLeftError, Sample, guess_format, open_source, split_folders
 from ..photos.scan import PROJECT, photos
 from ..photos.table import COLUMNS, FILE, read_table
 
@@ -53,6 +53,8 @@ class Listed:
     classes: dict[str, int]
     """Photos of each class; 0 of one that has a folder and nothing in it."""
     notes: list[str]
+    place: Path | None
+    """Where folders of classes are made; None: in none, as the data set has a layout of its own."""
 
 
 class Made(NamedTuple):
@@ -65,14 +67,14 @@ class Made(NamedTuple):
     @classmethod
     def of(cls, path: Path) -> Made:
         """As it is now."""
-        return cls(path, None if path.is_dir() else _facts(path))
+        return cls(path, None if path.is_dir() else facts_of(path))
 
     def take_back(self) -> None:
         """A file that is still the same, or a folder that is empty."""
         with contextlib.suppress(OSError):
             if self.facts is None:
                 self.path.rmdir()
-            elif _facts(self.path) == self.facts:
+            elif facts_of(self.path) == self.facts:
                 self.path.unlink()
 
 
@@ -107,7 +109,7 @@ class Project:
         self._undos: list[_Undo] = []
         self._look_again = 0.0
         self._error: DataError | None = None
-        self._listed = Listed(0, "", {}, {}, {}, [])
+        self._listed = Listed(0, "", {}, {}, {}, [], None)
 
     @property
     def table(self) -> Path:
@@ -121,18 +123,13 @@ class Project:
 
     def place_for_new(self) -> Path:
         """Where folders of classes are made. Raises RequestError for a data set of a layout of its own."""
-        layout = guess_format(self.folder)
-        if layout == "folder":
-            return self.folder
-        sides = [
-            entry.name for entry in os.scandir(self.folder) if entry.name.lower() in ("train", "training")
-        ]
-        if layout != "split" or not sides:
+        place = self.listed().place
+        if place is None:
             raise RequestError(
                 f"{self.folder} has a layout of its own, into which no photos can be put from here",
                 "put its photos into a folder with a folder for each class",
             )
-        return self.folder / sides[0]
+        return place
 
     def listed(self) -> Listed:
         """As the folder is; looked at anew now and then. Raises DataError for a table that cannot be read."""
@@ -240,7 +237,7 @@ class Project:
         lines = io.StringIO()
         if before is None:
             csv.writer(lines, lineterminator="\n").writerow(COLUMNS[:2])
-        columns = self._columns() if before is not None else list(COLUMNS[:2])
+        columns = read_table(self.table).columns if before is not None else COLUMNS[:2]
         writer = csv.DictWriter(lines, columns, restval="", lineterminator="\n")
         writer.writerows({"path": key, "label": label} for key, label in labels.items())
         start = (before or b"").rstrip(b"\n") + (b"\n" if before else b"")
@@ -251,12 +248,6 @@ class Project:
     def _did(self, change: _Undo) -> None:
         self._undos = [*self._undos[-KEPT_UNDOS:], change]
         self._look()
-
-    def _columns(self) -> list[str]:
-        """Of a table that may have been written elsewhere."""
-        read_table(self.table)
-        with self.table.open(encoding="utf-8-sig", newline="") as file:
-            return [cell.strip().lower() for cell in next(csv.reader(file))]
 
     def _bytes(self) -> bytes | None:
         return self.table.read_bytes() if self.table.is_file() else None
@@ -292,10 +283,17 @@ class Project:
                 signature = f"empty {read_table(self.table).digest}"
                 out = self._all_out(layout)
         counts = Counter(sample.class_name for sample in samples.values())
-        counts.update(dict.fromkeys(self._empty_classes([*samples.values(), *out.values()]), 0))
+        place = self._place(layout)
+        counts.update(dict.fromkeys(_empty_classes(place, [*samples.values(), *out.values()]), 0))
         classes = dict(sorted(counts.items()))
         signature += " ".join(classes)
-        return Listed(self._listed.revision + 1, signature, samples, out, classes, notes)
+        return Listed(self._listed.revision + 1, signature, samples, out, classes, notes, place)
+
+    def _place(self, layout: Format) -> Path | None:
+        if layout == "folder":
+            return self.folder
+        sides = split_folders(self.folder) if layout == "split" else {}
+        return next((self.folder / name for name, side in sides.items() if side == "train"), None)
 
     def _all_out(self, layout: Format) -> dict[str, Sample]:
         """Where the table leaves nothing: what the folder holds without it."""
@@ -303,17 +301,6 @@ class Project:
             source = open_source(layout, self.folder, use_table=False)
             return {sample.key: sample for sample in source.samples}
         return {}
-
-    def _empty_classes(self, there: Iterable[Sample]) -> list[str]:
-        """Names of folders in which no photo is yet."""
-        try:
-            place = self.place_for_new()
-        except RequestError:
-            return []
-        held = {sample.path.parent for sample in there}
-        held |= {folder for path in held for folder in path.parents}
-        names = [entry.name for entry in os.scandir(place) if _may_be_class(entry)]
-        return [class_name(name) for name in names if place / name not in held]
 
 
 def checked_name(text: str, what: str) -> str:
@@ -336,10 +323,15 @@ def checked_name(text: str, what: str) -> str:
     return name
 
 
+def _empty_classes(place: Path | None, there: Iterable[Sample]) -> list[str]:
+    """Names of folders in which no photo is yet."""
+    if place is None:
+        return []
+    held = {sample.path.parent for sample in there}
+    held |= {folder for path in held for folder in path.parents}
+    names = [entry.name for entry in os.scandir(place) if _may_be_class(entry)]
+    return [class_name(name) for name in names if place / name not in held]
+
+
 def _may_be_class(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) and not entry.name.startswith((".", "__MACOSX"))
-
-
-def _facts(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..engines.engine import Classifier, open_classifier
 from ..errors import UserError
+from ..files import facts_of
 from ..parallel import usable_cores
 from ..tasks.predict import BATCH_SIZE, Answer, Unreadable, answer_of, decoded
 from .metrics import Metrics
@@ -23,7 +24,6 @@ from .metrics import Metrics
 LOOK_EVERY = 0.5
 """Seconds between two looks at the file."""
 Row = npt.NDArray[np.float64]
-Facts = tuple[int, int, int]
 
 
 class TooBusyError(Exception):
@@ -67,9 +67,10 @@ class Served:
     ) -> None:
         """room: shared by all models. Raises what opening the model raises."""
         self.name, self.path = name, path
+        facts = self._look_at()  # before it is opened: what comes later is another one
         self._open, self._room, self._metrics, self._say = open_model, room, metrics, say
-        self._facts = _facts(path)
         self.classifier = open_model(path)
+        self._facts = facts
         self._looked, self._loading = time.monotonic(), threading.Lock()
         self._decoders = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -147,12 +148,19 @@ class Served:
         if time.monotonic() - self._looked < LOOK_EVERY or not self._loading.acquire(blocking=False):
             return
         self._looked = time.monotonic()
-        facts = _facts(self.path)
+        facts = self._look_at()
         if facts is None or facts == self._facts:
             self._loading.release()
         else:
             self._facts = facts
             threading.Thread(target=self._take_up, daemon=True).start()
+
+    def _look_at(self) -> tuple[int, int, int] | None:
+        """None: it is not there."""
+        try:
+            return facts_of(self.path)
+        except OSError:
+            return None
 
     def _take_up(self) -> None:
         try:
@@ -169,12 +177,3 @@ class Served:
 def open_on(device: str, threads: int | None) -> Callable[[Path], Classifier]:
     """Opens models there."""
     return lambda path: open_classifier(path, device, threads)
-
-
-def _facts(path: Path) -> Facts | None:
-    """What changes when a file is replaced or written anew; None: it is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

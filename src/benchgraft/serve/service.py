@@ -18,6 +18,7 @@ import uvicorn
 from ..config.requests import ServeRequest
 from ..errors import RequestError
 from ..files import lock, shipped_path
+from .answering import Answering
 from .api import make_app
 from .guard import LOOPBACK, Guard
 from .history import History
@@ -99,9 +100,11 @@ def _start_page(
     project.place.mkdir(exist_ok=True)
     opened.enter_context(lock(project.place))
     history = History(project.place)
-    work = Work(project, history, hub.tell, request.cache)
-    page = Page(project, work, history, hub, Limits())
-    opened.callback(page.answering.close)
+    options = {name: getattr(request, name) for name in ("cache", "device", "threads")}
+    work = Work(project, history, hub.tell, options)
+    answering = Answering(history, open_on(request.device, request.threads))
+    page = Page(project, work, answering, history, hub, Limits())
+    opened.callback(answering.close)
     opened.callback(work.stop)
     app = make_page(page, lambda asked: asked.url.scheme == "https" or asked.url.hostname in LOOPBACK)
     work.go_on()

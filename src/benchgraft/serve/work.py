@@ -14,6 +14,7 @@ from ..errors import Interrupted, UserError
 from ..events import EpochEnded, Event, Note, ParentTried, TaskAdvanced, TaskEnded, TaskStarted
 from ..files import write_whole
 from ..names import printable
+from ..progress import seconds_left
 from ..runfolder.ledger import now
 from ..runfolder.seal import REPORT_HTML
 from ..tasks.adapt import adapt
@@ -39,8 +40,11 @@ class BusyError(Exception):
 class Work:
     """The jobs of one project."""
 
-    def __init__(self, project: Project, history: History, tell: Tell, cache: Path | None) -> None:
-        self._project, self._history, self._tell, self._cache = project, history, tell, cache
+    def __init__(
+        self, project: Project, history: History, tell: Tell, options: Mapping[str, Any] | None = None
+    ) -> None:
+        """options: of `adapt` and `compare` alike: cache, device, threads."""
+        self._project, self._history, self._tell, self._options = project, history, tell, options or {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._cancel = threading.Event()
@@ -125,7 +129,7 @@ class Work:
             update=history.model(old) if old is not None and not minutes else None,
             minutes=minutes,
             overlap="drop-near",
-            cache=self._cache,
+            **self._options,
             run_folder=history.run(number),
             listen=self._listen,
             cancel=self._cancel,
@@ -143,7 +147,7 @@ class Work:
         compare(
             self._project.folder,
             overlap="drop-near",
-            cache=self._cache,
+            **self._options,
             run_folder=self._history.run(number),
             listen=self._listen,
             cancel=self._cancel,
@@ -212,6 +216,6 @@ class _Shown:
 
     def facts(self) -> dict[str, Any]:
         """For the page."""
-        took = time.monotonic() - self._started
-        left = took / self._done * (self._total - self._done) if self._done and self._total else None
+        is_known = self._done and self._total
+        left = seconds_left(time.monotonic() - self._started, self._done, self._total) if is_known else None
         return {"what": self._what, "done": self._done, "total": self._total, "seconds_left": left}

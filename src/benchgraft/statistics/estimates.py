@@ -18,6 +18,8 @@ from ..part import Part
 
 CONFIDENCE = 0.95
 Floats = npt.NDArray[np.float64]
+MATTERS = 0.01
+"""A smaller difference of accuracy is none that would change a decision; beyond it one is wrong."""
 
 
 class Estimate(Part):

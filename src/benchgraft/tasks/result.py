@@ -23,6 +23,7 @@ def leave_result(folder: Path, result: Adapted | EvaluationReport, photos: Path)
     keys += [each.key for each in result.suspects[:SHOWN]] if isinstance(result, Adapted) else []
     write_whole(folder / RESULT_JSON, result.model_dump_json(indent=1) + "\n")
     write_whole(folder / PICTURES, json.dumps(small_pictures(photos, keys)))
+    # From the file, as `verify` makes it again: names that are no text are written as escapes there.
     write_whole(folder / REPORT_HTML, str(page_of(folder)))
 
 
