@@ -166,7 +166,7 @@ def ways(folder: RunFolder) -> Ways | None:
     return Ways(
         rows=rows,
         pairs=[_pair(folder, *two, len(places)) for two in places],
-        by_photo=_sources(folder, firsts) is None,
+        by_photo=_is_by_photo(folder, firsts),
     ).with_advice()
 
 
@@ -201,7 +201,7 @@ def stake(found: Ways, taken: ArmRow, rival: ArmRow) -> Stake | None:
 def _row(folder: RunFolder, arm: Arm, scratch: Arm) -> ArmRow:
     once = arm.once_a_seed
     right = _right(folder, once)
-    beyond = _sources(folder, once) or pairs.over_photos(right)
+    beyond = _sources(over_sources(folder, once)) or pairs.over_photos(right)
     first, again = _first(arm), arm.timed("warm")
     preparation = _preparation(folder, arm)
     pays = [
@@ -231,7 +231,7 @@ def _pair(folder: RunFolder, one: Arm, other: Arm, comparisons: int) -> PairRow:
     ours, theirs = one.once_a_seed, other.once_a_seed
     both = _same_seeds(ours, theirs)
     here = pairs.paired_difference(*([run.accuracy for run in runs] for runs in both))
-    sources = difference(folder, ours, theirs)[1] if _sources(folder, ours) else None
+    sources = _sources(difference(folder, ours, theirs)[1])
     beyond = sources or pairs.over_photos(_right(folder, ours) - _right(folder, theirs))
     again = [arm.timed("warm") or _first(arm) for arm in (one, other)]
     has_kept = bool(one.timed("warm") or other.timed("warm"))
@@ -302,12 +302,13 @@ def _same_seeds(
     return both[0], both[1]
 
 
-def _sources(folder: RunFolder, runs: Sequence[RunRecord]) -> Estimate | None:
-    """Accuracy over source classes, where there are enough for an interval; None: photo by photo."""
+def _is_by_photo(folder: RunFolder, runs: Sequence[RunRecord]) -> bool:
     images = folder.images_of(runs[0])
-    if images is None or is_by_photo(images):
-        return None
-    found = over_sources(folder, runs)
+    return images is None or is_by_photo(images) or _sources(over_sources(folder, runs)) is None
+
+
+def _sources(found: Estimate | None) -> Estimate | None:
+    """Where there are enough source classes, or photos, for an interval."""
     return found if found is not None and found.has_interval else None
 
 

@@ -21,9 +21,15 @@ def ways_answer(found: Ways, where: str) -> list[str]:
     where: what kind of test photos these are.
     """
     leaders = [found.rows[0], *found.rivals]
+    rates = _listed([f"{way(found, row)} ({estimate(row.accuracy, per_cent)})" for row in leaders], "or")
+    which = f"gets the most test photos right{where}: {rates}."
+    if any(row.runs < LEAST_RUNS for row in found.rows):
+        decided = [f"One run an arm cannot tell which one {which}"]
+    else:
+        decided = [_decision(found, leaders, where)]
+        decided += [f"These runs cannot tell which {which}"] if len(leaders) > 1 else []
     return [
-        _decision(found, leaders, where),
-        *_not_told(found, leaders, where),
+        *decided,
         *_beyond(found),
         _times(found),
         *_fastest(found, leaders),
@@ -66,9 +72,6 @@ def way(found: Ways, row: ArmRow) -> str:
 
 def _decision(found: Ways, leaders: list[ArmRow], where: str) -> str:
     taken = found.row(found.advised)
-    if any(row.runs < LEAST_RUNS for row in found.rows):
-        which = f"which one gets the most test photos right{where}"
-        return f"One run an arm cannot tell {which}: {_rates(found, leaders)}."
     reason = _reason(found, taken, leaders)
     rate = f", {estimate(taken.accuracy, per_cent)}{where}" if len(leaders) == 1 else ""
     pays = "" if taken.arm == SCRATCH else f", and {_pays(found, taken)}"
@@ -83,17 +86,6 @@ def _reason(found: Ways, taken: ArmRow, leaders: list[ArmRow]) -> str:
     if taken is leaders[0]:
         return "got the most test photos right"
     return "takes the least time of those less than a point behind the best"
-
-
-def _not_told(found: Ways, leaders: list[ArmRow], where: str) -> list[str]:
-    """Where the runs cannot tell which is the most accurate: all that may be."""
-    if len(leaders) == 1 or any(row.runs < LEAST_RUNS for row in found.rows):
-        return []
-    return [f"These runs cannot tell which gets the most test photos right{where}: {_rates(found, leaders)}."]
-
-
-def _rates(found: Ways, leaders: list[ArmRow]) -> str:
-    return _listed([f"{way(found, row)} ({estimate(row.accuracy, per_cent)})" for row in leaders], "or")
 
 
 def _price(found: Ways, taken: ArmRow) -> str:
