@@ -43,7 +43,7 @@ from benchgraft.tasks.predict import Prediction
 OURS = "benchgraft"
 BOUNDARY = "benchgraft-benchmark"
 FAMILIES = ("fastapi", "litserve")
-PEERS = Path(__file__).parent / "peers" / "serving.py"
+PEERS = Path(__file__).parent / "peers"
 
 
 class Answered(NamedTuple):
@@ -121,7 +121,7 @@ def _started(name: str, model: Path, python: Path | None) -> Iterator[int]:
     """The port of a server that answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    words = [str(python), str(PEERS), name, str(model), str(port)]
+    words = [str(python), str(PEERS / f"serving_{name}.py"), str(model), str(port)]
     if name == OURS:
         words = [sys.executable, "-m", "benchgraft", "serve", str(model), "--api", "--port", str(port)]
     with tempfile.TemporaryFile() as said, subprocess.Popen(words, stdout=said, stderr=said) as process:
