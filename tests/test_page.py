@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from photos import write_photos
 from PIL import Image
@@ -503,6 +504,12 @@ def _started(folder: Path, port: int, cache: Path) -> subprocess.Popen[str]:
     return process
 
 
+def _ended(process: subprocess.Popen[str], by: signal.Signals) -> int:
+    process.send_signal(by)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
 def _asked(port: int, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
@@ -521,28 +528,52 @@ def _wait(port: int, states: tuple[str, ...]) -> dict[str, Any]:
     raise AssertionError(f"still {job}")
 
 
-@pytest.mark.long
-def test_killed_twenty_times_in_uploads_and_training_the_project_is_whole_and_the_model_the_same(
-    tmp_path: Path,
-) -> None:
-    folder, cache = tmp_path / "photos", tmp_path / "cache"
-    write_photos(folder, {"red": 60, "green": 60})
+def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.long
+def test_killed_ten_times_amid_uploads_the_project_holds_whole_photos_alone(tmp_path: Path) -> None:
+    folder, cache, port = tmp_path / "photos", tmp_path / "cache", _free_port()
+    folder.mkdir()
+    told = 0
+    for number in range(10):
+        process = _started(folder, port, cache)
+        files = [("photos", (f"cat/{number}-{n}.png", _photo(100 * number + n))) for n in range(60)]
+
+        def send(files: Any = files) -> int:
+            try:
+                return int(httpx.post(f"http://127.0.0.1:{port}/api/photos", files=files).json()["added"])
+            except httpx.HTTPError:
+                return 0  # killed before it answered
+
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(send)
+            time.sleep(0.05 + 0.08 * number)
+            _ended(process, signal.SIGKILL)
+            told += sent.result()
+    whole = {hashlib.sha256(_photo(seed)).hexdigest() for seed in range(1000)}
+    kept = {name: digest for name, digest in _files(folder).items() if not Path(name).name.startswith(".")}
+    assert set(kept.values()) <= whole and len(kept) >= told
+    process = _started(folder, port, cache)
+    assert _asked(port, "/api/project")["photos"] == len(kept)
+    assert _ended(process, signal.SIGTERM) == 0
+
+
+@pytest.mark.long
+def test_killed_ten_times_amid_training_the_model_is_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    folder, cache, port = tmp_path / "photos", tmp_path / "cache", _free_port()
+    write_photos(folder, {"red": 60, "green": 60})
     before = _files(folder)
     process = _started(folder, port, cache)
     _asked(port, "/api/train", {"minutes": 0})
-    for number in range(20):
-        time.sleep(0.15 * (number % 7))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    for _ in range(10):
+        time.sleep(0.1)  # it begins anew, or goes on, at each start
+        _ended(process, signal.SIGKILL)
         process = _started(folder, port, cache)
-        if _asked(port, "/api/project")["model"]:
-            break
-    if not _asked(port, "/api/project")["model"]:
-        _wait(port, ("done",))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    _wait(port, ("done",))
+    assert _ended(process, signal.SIGTERM) == 0
     assert _files(folder) == before
     plain = tmp_path / "plain.safetensors"
     adapt(folder, plain, overlap="drop-near", cache=tmp_path / "other", run_folder=tmp_path / "run")
