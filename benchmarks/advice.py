@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import shutil
 import tempfile
 import time
@@ -131,14 +132,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--decisions", type=int, default=2, help="draws on which each command is run")
     parser.add_argument("--hours", type=float, default=6.0)
-    parser.add_argument("--only", default="", help="cells with this in their name")
+    parser.add_argument("--only", default="", help="cells whose name this regex finds")
     parser.add_argument("--final", action="store_true", help="the half that was kept aside, too")
     parser.add_argument("--work", type=Path, default=Path("build/advice"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     cells = [cell for number, cell in enumerate(all_cells()) if options.final or number % 2 == 0]
-    cells = _fitting([cell for cell in cells if options.only in cell.name], options)
+    cells = _fitting([cell for cell in cells if re.search(options.only, cell.name)], options)
     for cell in cells:
         for draw in range(options.draws):
             truth_of(cell, draw, options.data, options.work)
@@ -196,11 +197,17 @@ def truth_of(cell: Cell, draw: int, data: Path, work: Path) -> dict[str, Ran]:
             record = run_stage(Run(experiment, stage, arm, draw, want_warm=True), images, 0.0, bench).record
             right = (np.array(record.predicted) == images.labels["test"]).astype(int)
             found[arm] = Ran("".join(map(str, right.tolist())), time.perf_counter() - started)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps({arm: asdict(ran) for arm, ran in found.items()}))
+    _keep(kept, {arm: asdict(ran) for arm, ran in found.items()}, work)
     told = ", ".join(f"{arm} {100 * ran.bits.mean():.1f} %" for arm, ran in found.items())
     print(f"{cell.name}, draw {draw}: {told}", flush=True)
     return found
+
+
+def _keep(place: Path, found: object, work: Path) -> None:
+    """Pixels of a draw, a quarter of a gigabyte, are of no more use; features of its photos are."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(found))
+    shutil.rmtree(work / "cache" / "stores", ignore_errors=True)
 
 
 def _asked(cell: Cell) -> dict[str, object]:
@@ -274,8 +281,7 @@ def decisions_of(cell: Cell, draws: int, number: int, data: Path, work: Path) ->
                 )
             )
             print(f"{cell.name}, {command}: {advised}, regret {100 * regret:.1f} points", flush=True)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps([asdict(decision) for decision in found]))
+    _keep(kept, [asdict(decision) for decision in found], work)
     return found
 
 

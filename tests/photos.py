@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,11 @@ def write_photos(folder: Path, counts: dict[str, int], start: int = 0) -> Path:
             noisy = (pixels + rng.integers(-25, 25, pixels.shape)).clip(0, 255).astype(np.uint8)
             Image.fromarray(noisy).save(folder / name / f"{number:04}.png")
     return folder
+
+
+def content_digest(path: Path) -> int:
+    """As model files and stores have it."""
+    return int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:8], "big")
 
 
 def cloud(seed: int) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from invented import TINY
-from photos import write_clouds, write_discs, write_photos
+from photos import content_digest, write_clouds, write_discs, write_photos
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -194,7 +193,9 @@ def test_photos_to_judge_by_that_the_parent_was_trained_on_are_refused_or_droppe
     shutil.copytree(place / "photos", photos / "train")
     write_photos(photos / "test", {"red": 12, "green": 12, "blue": 12}, start=3000)
     known = next(
-        path for path in sorted((place / "photos" / "red").iterdir()) if _content(path) in parent.trained_on
+        path
+        for path in sorted((place / "photos" / "red").iterdir())
+        if content_digest(path) in parent.trained_on
     )
     shutil.copy(known, photos / "test" / "red" / "seen.png")
     where = {"parent": place / "m.safetensors", "cache": tmp_path / "cache", "run_folder": tmp_path / "run"}
@@ -223,13 +224,9 @@ def generations(tmp_path_factory):
         model = place / f"{name}.safetensors"
         adapt(photos, model, parent=parent, cache=place / "cache", run_folder=place / f"run {name}")
         trained_on = set(model_file.read(model).trained_on.tolist())
-        learned.append(next(path for path in clouds if _content(path) in trained_on))
+        learned.append(next(path for path in clouds if content_digest(path) in trained_on))
         parent = model
     return parent, learned
-
-
-def _content(path: Path) -> int:
-    return int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:8], "big")
 
 
 @pytest.mark.parametrize("how", ["parent", "update"])

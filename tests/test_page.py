@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
-from photos import write_photos
+from photos import content_digest, write_photos
 from PIL import Image
 from test_hostile_files import png_header
 
@@ -33,6 +33,7 @@ from benchgraft.cli import app as cli
 from benchgraft.errors import DataError, RequestError
 from benchgraft.networks import model_file
 from benchgraft.serve import work as jobs
+from benchgraft.serve.alike import Alike
 from benchgraft.serve.answering import Answering
 from benchgraft.serve.guard import Guard
 from benchgraft.serve.history import History
@@ -57,7 +58,7 @@ class Opened:
         self.work = Work(
             self.project, self.history, lambda name, facts: self.told.append((name, facts)), options
         )
-        answering = Answering(self.history, open_on("cpu", 1))
+        answering = Answering(self.history, open_on("cpu", 1), Alike(self.project.folder, options))
         self.page = Page(self.project, self.work, answering, self.history, Hub(), LIMITS)
         app = make_page(self.page, lambda _: True)
         self.client = TestClient(Guard(app, None, LIMITS, headers=HEADERS), "http://localhost")
@@ -394,6 +395,17 @@ def test_from_photos_to_a_model_and_with_new_photos_to_the_next(opened: Opened) 
     ).json()
     wanted = list(predict(opened.history.model(2), photos))
     assert [each["class_name"] for each in tried["answers"]] == [each.class_name for each in wanted]
+    learned = model_file.read(opened.history.model(2)).trained_on
+    every = sorted(opened.folder.glob("*/*.png"))
+    trained_on = {str(path.relative_to(opened.folder)) for path in every if content_digest(path) in learned}
+    for photo, answer in zip(photos, tried["answers"], strict=True):
+        key, alike = f"red/{photo.name}", answer["alike"]
+        assert len(alike) == 4 and {each["key"] for each in alike} <= trained_on
+        assert [each["similarity"] for each in alike] == sorted(
+            (each["similarity"] for each in alike), reverse=True
+        )
+        if key in trained_on:  # nothing is as like a photo as itself
+            assert alike[0] == {"key": key, "label": "red", "similarity": pytest.approx(1, abs=1e-2)}
     listed = CliRunner().invoke(cli, ["history", str(opened.folder), "--json"])
     assert [(each["number"], each["is_current"]) for each in json.loads(listed.output)] == [
         (2, True),

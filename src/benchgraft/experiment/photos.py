@@ -76,10 +76,13 @@ class PhotoStream:
 
 
 def decode_some(
-    listing: Listing, rows: npt.NDArray[np.int64], frame: Frame
+    listing: Listing, rows: npt.NDArray[np.int64], frame: Frame, white_level: int | None = None
 ) -> list[tuple[Pixels, tuple[str, ...]] | None]:
-    """These photos as `decode` gives them, (n,); None for one that cannot be read."""
-    rule, samples = listing.rule(frame), listing.source.samples
+    """These photos as `decode` gives them, (n,); None for one that cannot be read.
+
+    white_level: None finds it from those of 16-bit grey.
+    """
+    rule, samples = listing.rule(frame, white_level), listing.source.samples
 
     def decoded(rows: Sequence[int]) -> list[tuple[Pixels, tuple[str, ...]] | None]:
         found: list[tuple[Pixels, tuple[str, ...]] | None] = []

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from ..engines.engine import ONNX_SUFFIX, Classifier
 from ..errors import DataError
 from ..runfolder.seal import REPORT_HTML
+from ..tasks.alike import Neighbour
 from ..tasks.export import export
 from ..tasks.predict import Answer, Unreadable
+from .alike import Alike
 from .body import shown
 from .history import History
 from .metrics import Metrics
@@ -26,9 +28,10 @@ KEPT_MODELS = 3
 class Answering:
     """Opens the model when it is first asked, and another one when the project has another."""
 
-    def __init__(self, history: History, open_model: Callable[[Path], Classifier]) -> None:
+    def __init__(self, history: History, open_model: Callable[[Path], Classifier], alike: Alike) -> None:
         """open_model: on the device of the user's choice."""
         self._history, self._open_model, self._room = history, open_model, Room(WAITING)
+        self._alike = alike
         self._served: OrderedDict[Path, Served] = OrderedDict()
         """Of the last models that were asked, the latest last: those before may still be answering."""
         self._opening = asyncio.Lock()
@@ -37,7 +40,9 @@ class Answering:
         """Answers for (name, bytes), in order. Raises DataError where there is no model yet."""
         served = await self._model()
         found = await served.answers(photos, TOP, unsure_below)
-        return [_facts(answer) for answer in found]
+        alike = await self._alike.of(served.path, photos)
+        near = [None] * len(photos) if alike is None else alike
+        return [_facts(answer, each) for answer, each in zip(found, near, strict=True)]
 
     def file(self, what: Literal["model", "onnx", "report"], number: int) -> Path:
         """Its path; an ONNX file is made when it is first wanted. Raises ExportError."""
@@ -53,6 +58,7 @@ class Answering:
 
     def close(self) -> None:
         """End."""
+        self._alike.close()
         for served in self._served.values():
             served.close()
 
@@ -74,7 +80,8 @@ class Answering:
         return Served("model", path, self._open_model, self._room, Metrics(), lambda _line: None)
 
 
-def _facts(answer: Answer) -> dict[str, Any]:
+def _facts(answer: Answer, near: list[Neighbour] | None) -> dict[str, Any]:
+    """near: the training photos that are most alike; None: they cannot be told, or not yet."""
     if isinstance(answer, Unreadable):
         empty: dict[str, Any] = {
             "class_name": None,
@@ -91,5 +98,7 @@ def _facts(answer: Answer) -> dict[str, Any]:
         "top": dict(answer.top),
         "findings": list(answer.findings),
         "error": None,
-        "alike": [],
+        "alike": None
+        if near is None
+        else [{"key": each.key, "label": each.class_name, "similarity": each.similarity} for each in near],
     }

@@ -58,6 +58,14 @@ class Labels(BaseModel):
     label: str = Field(max_length=1000)
 
 
+class Checked(BaseModel):
+    """Of POST /api/checked."""
+
+    key: str
+    label: str
+    is_: bool = Field(default=True, alias="is")
+
+
 class ClassName(BaseModel):
     """Of POST /api/classes."""
 
@@ -159,7 +167,8 @@ class Page:
             return None
         found = kept.result
         whole = found.model_dump(mode="json")
-        taken = ("parent", "fit", "images", "balanced_accuracy", "commonest", "mistakes", "suspects", "notes")
+        taken = ("parent", "fit", "images", "balanced_accuracy", "commonest", "mistakes", "notes")
+        checked = self.project.checked()
         return {name: whole[name] for name in taken} | {
             "number": kept.number,
             "date": kept.date,
@@ -171,6 +180,9 @@ class Page:
                 for each in found.classes
             ],
             "confusion": {"names": [each.name for each in found.classes], "counts": found.confusion},
+            "suspects": [
+                each.model_dump() | {"checked": (each.key, each.given) in checked} for each in found.suspects
+            ],
             "changes": [each.model_dump() | {"is_worse": each.is_worse} for each in found.changes],
             "left_out": [
                 {"key": each.key, "reason": each.reason}
@@ -237,6 +249,11 @@ def _photo_routes(app: FastAPI, page: Page, is_camera_allowed: Callable[[Request
     @app.post("/api/labels")
     async def labels(asked: Labels) -> dict[str, int]:
         return {"changed": await run_in_threadpool(page.project.label, asked.keys, asked.label)}
+
+    @app.post("/api/checked")
+    async def checked(asked: Checked) -> dict[str, str]:
+        await run_in_threadpool(page.project.check, asked.key, asked.label, asked.is_)
+        return {}
 
     @app.post("/api/classes")
     async def classes(asked: ClassName) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
     FOLDER/CLASS/...             the user's photos, and those dropped onto the page
     FOLDER/.benchgraft/labels.csv    what was said of them since: see photos/table.py
+    FOLDER/.benchgraft/checked.json  labels that were looked at and found right, or mended
     FOLDER/.benchgraft/...       models, results and runs: see history.py and work.py
 
 One thread at a time changes it; the command line may work in the same folder in turn.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import os
 import threading
 import time
@@ -36,6 +38,7 @@ LONGEST_NAME = 100
 REST = 10.0
 """So many times as long as listing takes, nobody lists again."""
 KEPT_UNDOS = 50
+CHECKED = "checked.json"
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
 _FORBIDDEN = set('/\\:*?"<>|')
 
@@ -160,6 +163,19 @@ class Project:
             if changed:
                 self._say(dict.fromkeys(changed, name), text)
             return len(changed)
+
+    def checked(self) -> set[tuple[str, str]]:
+        """Labels that somebody has looked at: (key, class) of photos. An unreadable file is as none."""
+        try:
+            return {(str(key), str(label)) for key, label in json.loads((self.place / CHECKED).read_bytes())}
+        except (OSError, ValueError, TypeError):
+            return set()
+
+    def check(self, key: str, label: str, is_checked: bool) -> None:
+        """Keep that a label was looked at, or was not after all. Raises StorageError."""
+        with self._lock:
+            pairs = self.checked() - {(key, label)} | ({(key, label)} if is_checked else set())
+            write_whole(self.place / CHECKED, json.dumps(sorted(pairs), indent=0))
 
     def rename(self, old: str, new: str) -> int:
         """Give all photos of a class another one; two classes become one where that is there already."""

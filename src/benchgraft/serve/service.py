@@ -18,6 +18,7 @@ import uvicorn
 from ..config.requests import ServeRequest
 from ..errors import RequestError
 from ..files import lock, shipped_path
+from .alike import Alike
 from .answering import Answering
 from .api import make_app
 from .guard import LOOPBACK, Guard
@@ -102,7 +103,8 @@ def _start_page(
     history = History(project.place)
     options = {name: getattr(request, name) for name in ("cache", "device", "threads")}
     work = Work(project, history, hub.tell, options)
-    answering = Answering(history, open_on(request.device, request.threads))
+    alike = Alike(project.folder, options)
+    answering = Answering(history, open_on(request.device, request.threads), alike)
     page = Page(project, work, answering, history, hub, Limits())
     opened.callback(answering.close)
     opened.callback(work.stop)

@@ -179,6 +179,20 @@ class FeatureCache:
         found = [there for _, there in self._there()]
         return np.concatenate(found) if found else np.empty(0, np.uint64)
 
+    def find(self, ids: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """(positions of those of these images that have features here, rising; their rows, in memory)."""
+        found = [(find_rows(old.ids, ids), old.array) for old in self._overlaps(ids)]
+        places = np.full(len(ids), -1)
+        for number, (rows, _) in enumerate(found):
+            places[(places < 0) & (rows >= 0)] = number
+        there = np.flatnonzero(places >= 0)
+        shape = found[0][1].shape[1:] if found else (0,)
+        taken = np.empty((len(there), *shape), np.float32)
+        for number, (rows, array) in enumerate(found):
+            mine = places[there] == number
+            taken[mine] = array[rows[there[mine]]]
+        return there, taken
+
     def keep(self, ids: npt.NDArray[np.uint64], rows: npt.NDArray[np.float32]) -> None:
         """Features that were computed elsewhere, one row for each id. Raises StorageError."""
         place = self._place(ids)

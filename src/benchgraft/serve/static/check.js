@@ -1,7 +1,6 @@
 /** Labels to check, one photo at a time: a key for each answer. */
 
 import { post } from "./api.js";
-import { isChecked, setChecked } from "./checked.js";
 import { isTyping, make, picture } from "./dom.js";
 import { askClass, dialog, numbered } from "./dialogs.js";
 import { classNames, refresh } from "./project.js";
@@ -100,7 +99,7 @@ class Checker {
   }
 
   step(isChange) {
-    setChecked(this.suspect, true);
+    this.mark(true);
     this.past.push(isChange);
     this.at += 1;
     this.draw();
@@ -111,18 +110,29 @@ class Checker {
     if (!this.past.length) return;
     const wasChange = this.past.pop();
     this.at -= 1;
-    setChecked(this.suspect, false);
+    this.mark(false);
     if (wasChange) this.send(this.suspect, this.suspect.given);
     this.draw();
     this.stage.focus();
   }
 
-  /** Orders go one after another, while the user goes on. */
+  /** The program keeps that this label was looked at, or was not after all. */
+  mark(is) {
+    this.suspect.checked = is;
+    const { key, given } = this.suspect;
+    this.order("/api/checked", { key, label: given, is });
+  }
+
   send({ key }, label) {
     this.hasChanged = true;
+    this.order("/api/labels", { keys: [key], label });
+  }
+
+  /** Orders go one after another, while the user goes on. */
+  order(path, body) {
     this.pending = this.pending.then(async () => {
       try {
-        await post("/api/labels", { keys: [key], label });
+        await post(path, body);
         this.error.textContent = "";
       } catch (error) {
         this.error.textContent = error.message;
@@ -154,7 +164,7 @@ class Checker {
 
 /** Those that nobody has looked at yet. */
 export function open(suspects) {
-  return suspects.filter((suspect) => !isChecked(suspect));
+  return suspects.filter((suspect) => !suspect.checked);
 }
 
 function act(key, letter, does, values = {}, kind = "", isDisabled = false) {
