@@ -159,7 +159,7 @@ def test_small_and_uneven_classes_are_named(tmp_path):
         photos, tmp_path / "m", cache=tmp_path / "cache", run_folder=tmp_path / "run", parent="paper"
     )
     text = "\n".join(result.notes)
-    assert 'without a test photo, so that nothing can be said of this class: "blue" (1 in all)' in text
+    assert 'no test photo, so the accuracy is not known for this class: "blue" (1 in all)' in text
     assert "uneven" in text
     assert next(each for each in result.classes if each.name == "blue").recall is None
 

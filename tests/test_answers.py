@@ -117,7 +117,7 @@ def test_a_class_that_got_worse_is_named_once_more(adapted: Adapted) -> None:
 def test_the_first_ten_doubtful_labels_are_shown_and_the_others_counted(adapted: Adapted) -> None:
     text = _printed(adapted_blocks(adapted))
     assert "Labels to check first, each wrong with a chance of 60 % or more (12 of 2,017 photos)" in text
-    assert text.count("given green, looks like red; wrong with 90 %") == 10
+    assert text.count("given green, looks like red; 90 % likely wrong") == 10
     assert "and 2 more: --json" in text
     assert "left out, and 2 more: damaged" in text
 
@@ -162,7 +162,7 @@ def test_evaluate_says_the_same_on_a_terminal_and_as_markdown() -> None:
     for text in (_printed(blocks), markdown(blocks)):
         assert "right of 20 photos; mean over classes 90.00 %; calibration error 2.00 %" in text
         assert "left out: 3 photos that the model was trained on" in text
-        assert 'left out, as they are no classes of the model: "other" (1 photo)' in text
+        assert 'left out, because the model does not know these classes: "other" (1 photo)' in text
         assert "7.png: given class0, answer class1 (87.6%)" in text
         assert "class1" in text and "none" in text
 

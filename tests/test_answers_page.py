@@ -35,7 +35,7 @@ def test_adapt_leaves_its_answer_as_a_page(made: tuple[Path, Adapted]) -> None:
     page = result.report.read_text(encoding="utf-8")
     _needs_nothing_else(page)
     assert f"right of {result.images['test']} photos that training never saw" in page
-    assert "Which classes are taken for each other" in page and "When to say that it is unsure" in page
+    assert "Which classes are mixed up" in page and "When to say that it is unsure" in page
     assert page.count("data:image/jpeg;base64,") == len(result.mistakes) + len(result.suspects[:24])
     assert any(suspect.key == "disc 1/wrong.png" for suspect in result.suspects)
     assert "disc 1/wrong.png" in page

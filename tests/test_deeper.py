@@ -160,7 +160,7 @@ def test_minutes_that_are_too_few_leave_the_head_alone_and_that_is_told(photos, 
         photos, tmp_path / "m.safetensors", say=told.append, **_options(tiny, tmp_path, minutes=0.01)
     )
     assert made.plan is None and made.verdict is None
-    assert "note: the head alone trains: 0.01 minutes are too few for more" in told
+    assert "note: only the head trains: 0.01 minutes are too few for more" in told
     assert list(_digests(tmp_path / "run")) == ["adapt"]
 
 
@@ -169,7 +169,7 @@ def test_a_block_that_there_is_not_is_told_with_those_that_there_are(photos, tin
         adapt(photos, tmp_path / "m", **_options(tiny, tmp_path, train_from="blocks_9"))
     assert "blocks_2" in str(refused.value)
     (tmp_path / "p.json").write_text("{}")
-    with pytest.raises(RequestError, match="is no plan of adapt"):
+    with pytest.raises(RequestError, match="is not a plan made by adapt"):
         adapt(photos, tmp_path / "m", plan=tmp_path / "p.json", cache=tmp_path / "cache")
 
 

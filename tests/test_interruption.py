@@ -172,7 +172,7 @@ def _runs(folder: Path) -> list[RunRecord]:
 def test_stopped_command_says_so_and_leaves_a_checkpoint(stopped: Stopped) -> None:
     if stopped.number == signal.SIGINT:
         assert stopped.first.code == 130
-        assert stopped.first.err.splitlines()[-1] == "stopped; give the same command again to go on"
+        assert stopped.first.err.splitlines()[-1] == "stopped; run the same command again to continue"
     else:
         assert stopped.first.code == -signal.SIGKILL
     assert stopped.checkpoints == [stopped.stage]

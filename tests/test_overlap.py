@@ -190,7 +190,7 @@ def test_both_commands_for_folders_take_drop_near(command, tmp_path, monkeypatch
     (data,) = [record for record in Ledger(tmp_path / "run").records if isinstance(record, DataRecord)]
     assert data.dropped_from_test
     assert all("nearly the same picture" in image.reason for image in data.dropped_from_test)
-    assert "say with --group-by what their names have in common" in " ".join(result.output.split())
+    assert "keep them together with --group-by" in " ".join(result.output.split())
 
 
 def test_a_parents_training_photos_are_known_by_bytes_and_by_look(photos, tmp_path):

@@ -267,7 +267,7 @@ def test_many_left_out_photos_and_unknown_classes_are_summed_up(model, tmp_path)
     lines = [line for line in done.stdout.splitlines() if line.startswith("left out")]
     assert len(lines) == 5
     assert "left out, and 37 more: not an image of a known format" in lines
-    assert 'no classes of the model: "x00" (1 photo)' in lines[-1] and lines[-1].endswith("and 25 more")
+    assert 'does not know these classes: "x00" (1 photo)' in lines[-1] and lines[-1].endswith("and 25 more")
 
 
 # --- depth, links, names ------------------------------------------------------------------------------------

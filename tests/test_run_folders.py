@@ -83,7 +83,7 @@ def test_photos_of_another_folder_of_the_same_name_replace_neither_model_nor_run
     write_photos(place / "b" / "photos", {"blue": 40, "yellow": 40})
     before = (place / "photos.safetensors").read_bytes()
     account = (place / "runs" / "adapt-photos" / "ledger.jsonl").read_bytes()
-    with pytest.raises(StorageError, match="is there already, and is no model of the photos in b/photos"):
+    with pytest.raises(StorageError, match="exists already and is not a model of the photos in b/photos"):
         adapt("b/photos", cache="cache", parent="paper")
     assert (place / "photos.safetensors").read_bytes() == before
     made = adapt("b/photos", "other.safetensors", cache="cache", parent="paper")

@@ -189,7 +189,7 @@ def test_the_report_says_what_the_photos_show_and_judges_the_papers_claims(
     assert "it took about 12 times less" in text
     assert "as no rule names their class" in text
     assert "rotating fruit" not in text
-    assert "One run an arm cannot tell which one gets the most test photos right" in text
+    assert "One run per arm is not enough to tell which one gets the most test photos right" in text
     for row in (
         "| imagenet | ",
         "| transfer | ",
@@ -197,7 +197,7 @@ def test_the_report_says_what_the_photos_show_and_judges_the_papers_claims(
         "starts from imagenet, trained on ImageNet-1k",
     ):
         assert row in text
-    assert "What the making of imagenet took is not known, and not counted." in text
+    assert "How long imagenet took to make is not known, and not counted." in text
 
 
 @pytest.mark.parametrize("words", [["reproduce"], ["reproduce", "--dry-run"]])

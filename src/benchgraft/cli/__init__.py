@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Train an image classifier from scratch, or transfer from a model that is there? "
+    help="Train an image classifier from scratch, or transfer from an existing model? "
     "benchgraft measures both on the same images. Start with: benchgraft reproduce. Exit codes: 0 done, 1 it "
     "ran and found something wrong (photos that cannot be read, differences, a problem in a data set), 2 bad "
     "input or no space, 130 interrupted.",
@@ -78,7 +78,7 @@ def main() -> None:
         where = error.filename or "the output of this command, or a file of it"
         print_error(
             f"cannot read or write {where}: {error.strerror or error}",
-            "free some space, check the place and the rights to it, then run again",
+            "check the free space, the path and your permissions, then run again",
         )
         _forget_output()
         sys.exit(EXIT_USER_ERROR)
@@ -86,7 +86,7 @@ def main() -> None:
         print(f"fault of the program: {error}", file=sys.stderr)
         sys.exit(EXIT_FAULT)
     except (Interrupted, KeyboardInterrupt):
-        print("stopped; give the same command again to go on", file=sys.stderr)
+        print("stopped; run the same command again to continue", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
 
 

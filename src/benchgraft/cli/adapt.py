@@ -11,7 +11,7 @@ from .output import print_blocks, print_json, say_aside
 def adapt(given: Given, json: JsonOption = False) -> None:
     """Train a model on a folder of labelled photos: model file, accuracy, and labels to check first.
 
-    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input, no space or
+    Run the same command again to continue after an interruption. Exit codes: 0 done, 2 bad input, no space or
     a refused regression, 130 interrupted.
 
     Example: benchgraft adapt photos/    then    benchgraft adapt photos/ --update photos.safetensors

@@ -18,7 +18,7 @@ cache_app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     help="Look at decoded photos and features kept for the next run, or remove them. Nothing in the cache is "
-    "needed. Over 20 GB (environment variable BENCHGRAFT_CACHE_GB) what was longest unused is removed.",
+    "needed. Above 20 GB (environment variable BENCHGRAFT_CACHE_GB) the longest unused entries are removed.",
 )
 
 

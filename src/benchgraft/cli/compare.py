@@ -10,9 +10,9 @@ from .report import print_finished
 
 @asks(CompareRequest)
 def compare(given: Given, json: JsonOption = False) -> None:
-    """Train from scratch and by transfer on the same photos, and report which pays, from when on.
+    """Train from scratch and by transfer on the same photos, and report which pays, and how soon.
 
-    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input or no
+    Run the same command again to continue after an interruption. Exit codes: 0 done, 2 bad input or no
     space, 130 interrupted.
 
     Example: benchgraft compare photos/ --runs 5

@@ -52,8 +52,8 @@ def data_fetch(
 ) -> None:
     """Download a data set from its official address, check it and unpack it. An interrupted one is resumed.
 
-    CIFAR-100 (169 MB) is checked by its published MD5. Of Fruits-360 no official digest exists: its layout is
-    checked, and the SHA-256 of what came is printed for you to note. Example: benchgraft data fetch cifar100
+    CIFAR-100 (169 MB) is checked by its published MD5. Fruits-360 has no official digest: its layout is
+    checked, and the SHA-256 of the archive is printed. Example: benchgraft data fetch cifar100
     """
     from ..photos.fetch import fetch
     from ..progress import for_terminal

@@ -9,7 +9,7 @@ from .output import print_blocks, print_json
 
 @asks(EvaluateRequest)
 def evaluate(given: Given, json: JsonOption = False) -> None:
-    """Accuracy with intervals, precision and recall by class, confusion, calibration, worst mistakes.
+    """Test a model: accuracy with intervals, precision and recall by class, confusion, calibration, mistakes.
 
     Photos that the model was trained on are counted and left out. Exit codes: 0 done, 2 bad input or no
     space.

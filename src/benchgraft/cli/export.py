@@ -35,4 +35,4 @@ def export(
             f"{done.largest_difference:.1e}"
         )
         if done.kept is not None:
-            say(f"the file that was there before is kept as {done.kept}")
+            say(f"the previous {done.path} is kept as {done.kept}")

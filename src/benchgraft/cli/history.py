@@ -13,7 +13,7 @@ from .output import print_blocks, say, to_json
 
 def history(
     folder: Annotated[Path, typer.Argument(help="Folder of photos on which serve has worked.")] = Path(),
-    use: Annotated[int | None, typer.Option(min=1, help="Make this model the project's own again.")] = None,
+    use: Annotated[int | None, typer.Option(min=1, help="Go back to this model.")] = None,
     json: JsonOption = False,
 ) -> None:
     """List the models that the page has made of a folder, the newest first; the one in use is marked.

@@ -43,7 +43,7 @@ def _lines(parent: ParentFacts) -> list[str]:
     rate = "" if parent.photos_a_second is None else f", {parent.photos_a_second:,.0f} photos/s here"
     chain = f"{len(parent.blocks)} ({' '.join(parent.blocks)})"
     if not parent.has_blocks:
-        chain = "two only, backbone and head: no chain of its own is known, so that it is frozen as a whole"
+        chain = "only two, backbone and head: its inner blocks are not known, so it is frozen as a whole"
     return [
         f"{parent.name}: {parent.network}{on}",
         f"  weights: {'' if parent.is_here else 'not here: '}{parent.source}{size}",

@@ -28,7 +28,7 @@ def predict(
     format: Annotated[str, typer.Option(help=", ".join(FORMATS))] = "table",  # noqa: A002
     json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
 ) -> None:
-    """Say what photos show. A photo that cannot be read costs one line on stderr, not the run.
+    """Say what photos show. A photo that cannot be read gives a line on stderr; the rest goes on.
 
     An ONNX file gives the same answers on the CPU, and sooner: PyTorch is not imported.
 

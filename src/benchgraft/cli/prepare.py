@@ -11,7 +11,7 @@ from .output import print_json, say, say_aside
 def prepare(given: Given, json: JsonOption = False) -> None:
     """Train a parent model: each stage of a chain once, the paper's or one's own, into one model file.
 
-    Give the same command again to go on after an interruption. Exit codes: 0 done, 2 bad input or no
+    Run the same command again to continue after an interruption. Exit codes: 0 done, 2 bad input or no
     space, 130 interrupted.
 
     Example: benchgraft prepare paper --data DIR --out parent.safetensors

@@ -21,7 +21,7 @@ FolderArgument = Annotated[Path, typer.Argument(help=help_of(ReportRequest, "fol
 
 @asks(ReportRequest)
 def report(given: Given) -> None:
-    """Report on a run folder, from it alone. html: one file, left in the folder; md, json, csv: printed.
+    """Make the report of a run folder. html: one file, written into the folder; md, json, csv: printed.
 
     Exit codes: 0 done, 2 bad input or no space.
 
@@ -90,7 +90,7 @@ def verify(folder: FolderArgument) -> None:
     print_lines(part for line in found.lines() for part in line.split("\n"))
     if found.differences:
         advice = (
-            "the report alone differs: where another version made it, make it anew with benchgraft report "
+            "only the report differs: if another version made it, make it again with benchgraft report "
             f"{folder} --format html"
         )
         print_error(

@@ -23,11 +23,11 @@ def reproduce(
     given: Given,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
 ) -> None:
-    """Run the paper's comparison: without --data its last step, on photos of solar cells.
+    """Run the paper's comparison; without --data only its last step, on photos of solar cells.
 
     Those photos come with the package elpv-dataset, which the extra `sample` installs.
 
-    A run folder that was interrupted is continued by the same command. Exit codes: 0 done, 2 bad input or no
+    Run the same command again to continue after an interruption. Exit codes: 0 done, 2 bad input or no
     space, 130 interrupted.
 
     Example: benchgraft reproduce --data ~/data --out runs/paper
@@ -85,5 +85,5 @@ def _print_plan(experiment: Experiment, data: Path | None, bench: Bench) -> None
         )
     say(
         f"all together about {approximate(planned.seconds)} on this machine, "
-        "and the decoding of images that no store holds yet"
+        "plus the time to decode images that are not in a store yet"
     )

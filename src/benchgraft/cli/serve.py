@@ -9,10 +9,10 @@ from .output import say_aside
 
 @asks(ServeRequest)
 def serve(given: Given) -> None:
-    """Open a page on a folder of photos: drop, train, look, try, take away. With --api answer programs.
+    """Open a page for a folder of photos: add, train, look, try, download. With --api: answer programs.
 
     Programs ask POST /predict, GET /model, /healthz, /metrics, /openapi.json; photos come as the fields
-    `photos` of a form, or one as the whole body. SIGTERM ends it when all that was asked is answered.
+    `photos` of a form, or one as the whole body. On SIGTERM it answers open requests, then ends.
 
     Exit codes: 0 stopped, 2 bad input.
 

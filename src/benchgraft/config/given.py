@@ -66,8 +66,8 @@ CacheFolder = Annotated[
 LabelTable = Annotated[
     APath,
     Option(
-        "Table of what photos show: a CSV file with path,label[,split,group]. Default: "
-        ".benchgraft/labels.csv in the folder, if it is there."
+        "Labels from a CSV file with the columns path,label[,split,group]. Default: "
+        ".benchgraft/labels.csv in the folder, if there is one."
     ),
 ]
 """Paths in it are relative to the folder of photos; see photos/table.py."""

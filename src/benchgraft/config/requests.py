@@ -92,18 +92,18 @@ class PhotosRequest(RunRequest):
     folder: Annotated[APath, Argument("Folder of class folders (one a class).")]
     weights: Annotated[
         APath | None,
-        Option("Weights of the parent's network: safetensors, or a state dict of torch. Default: found."),
+        Option("File with the parent's weights: safetensors, or a torch state dict. Default: found for you."),
     ] = None
     """For a parent by name whose network is timm's; networks/weights.py says where they are found."""
-    seed: Annotated[Seed, Option("Seed of head and order.")] = 0
+    seed: Annotated[Seed, Option("Random seed for the head and the order of photos.")] = 0
     fit: Annotated[
         Fit | None,
         Option("Photos to squares: letterbox (default), stretch, crop, or center (the middle 87.5 %)."),
     ] = None
     """How they are brought to the model's input; an update keeps the rule of its model."""
-    damaged: Annotated[Damaged, Option("Photos that cannot be read: exclude (and name them) or refuse.")] = (
-        "exclude"
-    )
+    damaged: Annotated[
+        Damaged, Option("What to do with photos that cannot be read: exclude (and list them) or refuse.")
+    ] = "exclude"
     group_by: Annotated[
         Expression | None,
         Option("Regex on file names: photos with the same match go into the same split."),
@@ -138,24 +138,24 @@ class AdaptRequest(PhotosRequest):
     parent: Annotated[
         AParent | None,
         Option(
-            "What to transfer from: a name (see: benchgraft parents) or a model file. Default: the best of "
-            "those that are installed, by a trial."
+            "Model to transfer from: a name (see: benchgraft parents) or a model file. Default: a trial "
+            "picks the best of those installed."
         ),
     ] = None
     """None tries each on some of the photos, see experiment/choice.py."""
     train_from: Annotated[
         ABlock | None,
         Option(
-            "First block of the parent that trains (see: benchgraft parents NAME). Default: its head (paper: "
-            "its dense layers)."
+            "Train the parent from this block on; earlier blocks stay frozen (see: benchgraft parents NAME). "
+            "Default: only its head (paper: its dense layers)."
         ),
     ] = None
     """The blocks before it are frozen."""
     fit: Annotated[
         Fit | None,
         Option(
-            "Photos to squares: letterbox, stretch, crop, or center (the middle 87.5 % alone). Default: "
-            "letterbox or a crop, by the same trial."
+            "How to make photos square: letterbox, stretch, crop, or center (middle 87.5 %). Default: the "
+            "same trial picks letterbox or a crop."
         ),
     ] = None
     """For the paper's own parents letterbox, without a trial; an update keeps the rule of its model."""
@@ -166,22 +166,24 @@ class AdaptRequest(PhotosRequest):
     photos is never replaced but where `out` names it."""
     minutes: Annotated[
         Minutes,
-        Option("Train more than the head, as deep as so many minutes allow, and keep that if it pays."),
+        Option("Train deeper than the head, as far as this many minutes allow; kept only if it helps."),
     ] = 0.0
     """By a plan that is fixed before training, from a short measurement: see experiment/deeper.py. Whether it
     pays is judged by the validation photos."""
     plan: Annotated[
-        APath | None, Option("Plan of an earlier run (plan.json in its run folder), to be carried out again.")
+        APath | None, Option("Repeat the plan of an earlier run (plan.json in its run folder).")
     ] = None
     """In place of parent, fit, train_from and minutes; on as many threads and the same photos it gives the
     same bits."""
-    update: Annotated[AModel | None, Option("Model file to bring up to date with the folder.")] = None
+    update: Annotated[AModel | None, Option("Model file to update with the photos in the folder.")] = None
     """One that `adapt` wrote for an earlier state of the folder; it is the parent then."""
-    rename: Annotated[Renames | None, Option("OLD=NEW name of a class, with --update.")] = None
+    rename: Annotated[Renames | None, Option("With --update: a renamed class, as OLD=NEW.")] = None
     """Class name in the old model -> its name now."""
     refuse_regression: Annotated[bool, Option("Keep the old file if the new model is worse.")] = False
     """In any class or in all together, beyond noise."""
-    run_folder: Annotated[APath | None, Option("Account and checkpoints. Default: runs/adapt-FOLDER")] = None
+    run_folder: Annotated[
+        APath | None, Option("Folder for records and checkpoints of the run. Default: runs/adapt-FOLDER")
+    ] = None
     """Of this one run; the default gets a number behind it where another run has that folder."""
 
     def __post_init__(self) -> None:
@@ -209,25 +211,25 @@ class CompareRequest(PhotosRequest):
     parent: Annotated[
         Parents | None,
         Option(
-            "What to transfer from: a name (see: benchgraft parents) or a model file; of several each is an "
-            "arm. Default: imagenet."
+            "Model to transfer from: a name (see: benchgraft parents) or a model file. Give it several times "
+            "for several arms. Default: imagenet."
         ),
     ] = None
     """None: the head of it alone and some blocks more are two arms; of CIFAR-100 the paper's."""
     train_from: Annotated[
         Texts | None,
-        Option("Block from which on a parent trains, as an arm more (see: benchgraft parents NAME)."),
+        Option("Add an arm that trains the parent from this block on (see: benchgraft parents NAME)."),
     ] = None
     """Of each parent that has such a block, beside the arm in which its head trains."""
     scratch_network: Annotated[
         Text | None, Option("Network of timm to train from scratch. Default: the paper's small one.")
     ] = None
-    minutes: Annotated[Minutes, Option("Fewer runs where all would take longer; three at least.")] = 15.0
+    minutes: Annotated[Minutes, Option("Do fewer runs if all would take longer, but at least three.")] = 15.0
     fit: Annotated[
         Fit | None,
         Option(
-            "Photos to squares: letterbox, stretch, crop, or center (the middle 87.5 % alone). Default: as "
-            "adapt finds it for the first parent."
+            "How to make photos square: letterbox, stretch, crop, or center (middle 87.5 %). Default: a "
+            "trial picks it for the first parent, as in adapt."
         ),
     ] = None
     runs: Annotated[Count, Option("Runs of each arm.")] = 5
@@ -254,7 +256,7 @@ class PrepareRequest(RunRequest):
     data: Annotated[APath | None, Option("Folder with the data sets of the file.")] = None
     out: Annotated[AFile | None, Option("Model file to write. Default: STAGE.safetensors")] = None
     """In the present folder; a file that is there is kept as STAGE.previous.safetensors."""
-    run_folder: Annotated[APath | None, Option("Default: runs/prepare-NAME")] = None
+    run_folder: Annotated[APath | None, Option("Run folder. Default: runs/prepare-NAME")] = None
     seed: Annotated[Seed | None, Option("Seed of the stages.")] = None
     """None: the file's."""
     command: Texts | None = None
@@ -273,12 +275,12 @@ class ReproduceRequest(RunRequest):
         APath | None, Option("Run folder. Default: runs/NAME", ("--out", "--run-folder"))
     ] = None
     runs: Annotated[Count | None, Option("Runs of each arm.")] = None
-    parents: Annotated[Count | None, Option("Train the preparation so often; runs take turns on them.")] = (
-        None
-    )
+    parents: Annotated[
+        Count | None, Option("How many times to train the preparation; runs take turns on the results.")
+    ] = None
     seed: Annotated[Seed | None, Option("Seed of the first run.")] = None
     no_cache: Annotated[bool, Option("Train the plain way.")] = False
-    quick: Annotated[bool, Option("The file's smaller version of itself.")] = False
+    quick: Annotated[bool, Option("Run the smaller version that the experiment file has.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,7 +301,7 @@ class PredictRequest(DeviceRequest):
     model: Annotated[AModel, Argument("Model file, or the ONNX file (.onnx) exported from it.")]
     paths: Annotated[
         Paths,
-        Argument("Photos, folders of photos, or - for a list on stdin: a line each, or NUL between them."),
+        Argument("Photos, folders, or - to read a list from stdin (one per line, or NUL between them)."),
     ]
     """Of several each is checked when its turn comes: there may be many."""
     top: Annotated[Count, Option("How many classes to list for each photo.")] = 1
@@ -316,17 +318,17 @@ class ServeRequest(DeviceRequest):
     what: Annotated[
         Texts | None,
         Argument(
-            "Folder of photos (default: this one). With --api: model files, or ONNX files exported from "
-            "them; NAME=FILE gives one a name of your own."
+            "Folder of photos (default: the current folder). With --api: model files, or ONNX files exported "
+            "from them; NAME=FILE sets the name of a model."
         ),
     ] = None
     """Of models without a name the file's counts; the first answers where a question names none."""
-    api: Annotated[bool, Option("Answer programs by models; there is no page.")] = False
+    api: Annotated[bool, Option("Serve models to other programs, without the page.")] = False
     open: Annotated[bool, Option("Open the page in a browser.")] = False
     cache: CacheFolder | None = None
     port: Annotated[Port, Option("Port to answer on; 0 takes a free one.")] = 8000
     host: Annotated[
-        Text, Option("Address to answer on. Default: this machine alone; for others a token is asked for.")
+        Text, Option("Address to listen on. Default: only this machine; others have to send a token.")
     ] = "127.0.0.1"
     queue: Annotated[
         Count, Option("With --api: photos that may wait for their answer; requests beyond that get 429.")

@@ -18,8 +18,9 @@ from .card import FILE_DIGEST, INPUT, OnnxCard, from_metadata, is_sealed
 from .engine import Classifier
 
 DEVICES = ("auto", "cpu")
-CHUNK = 4
-"""Photos that a thread computes at once."""
+CHUNK = 2
+"""Photos that a thread computes at once. EfficientNet-Lite0 on 2 cores, photos a second: 64 by both threads
+together 261; each thread by itself 16 301, 4 347, 2 388, 1 373 (benchmarks/engines.py)."""
 MANY = 16
 """From so many on: below it a second session, which takes a tenth of a second to open, does not pay."""
 _FATAL = 4

@@ -102,7 +102,7 @@ def read_plan(path: Path) -> PlanRecord:
         raise RequestError(f"plan {path} cannot be read: {error.strerror or error}") from None
     except ValidationError:
         raise RequestError(
-            f"{path} is no plan of adapt", f"name the {PLAN_FILE} in the run folder of an earlier run"
+            f"{path} is not a plan made by adapt", f"name the {PLAN_FILE} in the run folder of an earlier run"
         ) from None
 
 

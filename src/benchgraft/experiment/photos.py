@@ -225,7 +225,7 @@ def _split(config: DataConfig, opened: OpenedData, dropped: Dropped) -> StageIma
         if not len(images.rows[split]):
             raise DataError(
                 f"{config.folder}: {len(opened.store):,} photos are too few to set any aside for {split}",
-                "add photos; thirty a class give a first answer",
+                "add photos: about 30 per class for a first result you can trust",
             )
     return images
 
@@ -238,9 +238,9 @@ def _copies_note(overlap: Overlap, opened: OpenedData) -> list[str]:
     if opened.groups is not None or len(alike) <= MANY_COPIES * judged:
         return []
     return [
-        f"{len(alike):,} of {judged:,} photos to validate or test on look nearly like one to train on: where "
-        "several photos show one object, say with --group-by what their names have in common, or the "
-        "accuracy is that of objects seen before"
+        f"{len(alike):,} of {judged:,} photos to validate or test on look almost like a training photo: if "
+        "several photos show one object, keep them together with --group-by (what their names have in "
+        "common), or the accuracy is only for objects seen in training"
     ]
 
 
@@ -256,7 +256,7 @@ def _class_notes(opened: OpenedData, images: StageImages) -> list[str]:
     notes = []
     if untested:
         notes.append(
-            f"without a test photo, so that nothing can be said of {_them(untested)}: "
+            f"no test photo, so the accuracy is not known for {_them(untested)}: "
             f"{_with_counts(untested, in_all)}; add photos"
         )
     if small:

@@ -236,8 +236,8 @@ def _tried(choice: ChoiceRecord | None) -> list[Block]:
         for each in sorted(choice.tried, key=lambda each: each.error)
     ]
     title = (
-        f"Parent {choice.parent}, photos by {choice.fit}: the best on {choice.photos:,} photos, none of them "
-        "to test on, or the cheapest of those that are not told from it and less than a point behind"
+        f"Parent {choice.parent}, photos by {choice.fit}: the best on {choice.photos:,} photos (none to "
+        "test on), or the cheapest of those that may be as good and are less than a point behind"
     )
     return [
         Heading(title),
@@ -254,7 +254,7 @@ def _deeper(result: Adapted) -> list[Block]:
     plan, verdict = result.plan, result.verdict
     if plan is None or verdict is None:
         return []
-    paid = "paid" if verdict.kept_deeper else "did not pay for certain, and the head alone is kept"
+    paid = "paid" if verdict.kept_deeper else "did not clearly pay, so only the head is kept"
     expected = "" if plan.seconds is None else f", {seconds(plan.seconds)} by the plan"
     error = "" if verdict.standard_error is None else f" +- {verdict.standard_error:.3f}"
     difference = f"{verdict.difference:+.3f}{error}"
@@ -263,10 +263,10 @@ def _deeper(result: Adapted) -> list[Block]:
         Lines(
             [
                 f"{plan.epochs} epochs over {plan.views} views of each photo{expected}: log loss on "
-                f"{photos(verdict.photos)} to validate on {verdict.deeper_loss:.3f}, of the head alone "
-                f"{verdict.head_loss:.3f} ({difference}), {per_cent(verdict.deeper_accuracy)} of them right, "
-                f"by the head alone {per_cent(verdict.head_accuracy)}",
-                "It is kept where more are right"
+                f"{photos(verdict.photos)} to validate on {verdict.deeper_loss:.3f}, with only the head "
+                f"{verdict.head_loss:.3f} ({difference}); {per_cent(verdict.deeper_accuracy)} of them right, "
+                f"with only the head {per_cent(verdict.head_accuracy)}",
+                "It is kept if more are right"
                 + (" and the loss falls by one standard error." if verdict.bar else ", or the loss falls."),
             ]
         ),
@@ -285,7 +285,7 @@ def evaluated_blocks(found: EvaluationReport) -> list[Block]:
     lines += _left_out(found.excluded)
     unknown = [f'"{name}" ({photos(count)})' for name, count in found.unknown_classes.items()]
     if unknown:
-        lines.append(f"left out, as they are no classes of the model: {some(unknown)}")
+        lines.append(f"left out, because the model does not know these classes: {some(unknown)}")
     return [
         Lines([*lines, *_notes(found.notes)]),
         _class_grid(found),
@@ -341,7 +341,7 @@ def _suspects(found: list[Suspect], of: int) -> list[Block]:
         return []
     lines = [
         f"  {each.key}: given {each.given}, looks like {each.likelier}; "
-        f"wrong with {int(100 * each.probability)} %"
+        f"{int(100 * each.probability)} % likely wrong"
         for each in found[:SHOWN_SUSPECTS]
     ]
     if len(found) > SHOWN_SUSPECTS:

@@ -66,9 +66,9 @@ def adapted_page(result: Adapted, jpegs: Jpegs) -> str:
         tiles=[
             ("right", per_cent(result.accuracy.value), f"of {tested:,} test photos"),
             (
-                "always the commonest class",
+                "always the most common class",
                 per_cent(result.commonest[1]),
-                f"would be right to answer {result.commonest[0]}",
+                f"right by always answering {result.commonest[0]}",
             ),
             ("labels to check", f"{labels:,}", "photos whose class is likely wrong"),
             ("trained in", seconds(whole), f"on {result.images['train']:,} photos"),
@@ -94,8 +94,8 @@ def evaluated_page(found: EvaluationReport, jpegs: Jpegs) -> str:
         chapters=[
             Chapter(
                 "What was found",
-                "Recall: of the photos of a class, how many get it. Precision: of the photos that get a "
-                "class, how many are of it.",
+                "Recall: of the photos of a class, how many are recognised. Precision: of the photos "
+                "answered as a class, how many really are of it.",
                 evaluated_blocks(found),
             ),
             *_mistakes(found.mistakes, jpegs),
@@ -105,10 +105,10 @@ def evaluated_page(found: EvaluationReport, jpegs: Jpegs) -> str:
 
 def _confusion(names: list[str], counts: list[list[int]]) -> list[Chapter]:
     see = (
-        "Given class in the row, answer in the column. What is off the diagonal was taken for something else."
+        "Rows: the class on the label. Columns: the model's answer. Everything off the diagonal is a mistake."
     )
     grid = matrix(names, counts)
-    return [Chapter("Which classes are taken for each other", see, [grid])] if grid else []
+    return [Chapter("Which classes are mixed up", see, [grid])] if grid else []
 
 
 def _mistakes(mistakes: Sequence[Mistake], jpegs: Jpegs) -> list[Chapter]:
@@ -121,18 +121,18 @@ def _mistakes(mistakes: Sequence[Mistake], jpegs: Jpegs) -> list[Chapter]:
         )
         for each in mistakes[:SHOWN]
     ]
-    see = "The surest first. What they have in common is what to photograph more of."
-    return [Chapter("The surest mistakes", see, photos=photos)] if photos else []
+    see = "Most confident first. Look for what they have in common, and take more photos like that."
+    return [Chapter("Most confident mistakes", see, photos=photos)] if photos else []
 
 
 def _suspects(suspects: Sequence[Suspect], jpegs: Jpegs) -> list[Chapter]:
     photos = []
     for each in suspects[:SHOWN]:
         doubt = f"given {each.given}, looks like {each.likelier}"
-        told = f"{doubt}; wrong with {int(100 * each.probability)} %"
+        told = f"{doubt}; {int(100 * each.probability)} % likely wrong"
         photos.append(Shown(each.key, jpegs.get(each.key), told, doubt))
     more = f", the first {SHOWN} of {len(suspects):,}" if len(suspects) > SHOWN else ""
-    see = f"Photos whose class is likely wrong{more}. Mend them in labels.csv, or put them into their folder."
+    see = f"Photos whose class is likely wrong{more}. Correct them in labels.csv, or move the photos."
     return [Chapter("Labels to check", see, photos=photos)] if photos else []
 
 
@@ -148,8 +148,9 @@ def _thresholds(found: Sequence[Threshold], validated: int) -> list[Chapter]:
         for each in found
     ]
     see = (
-        f"By {validated:,} photos that the model had not seen then: answer `unsure` below a probability, and "
-        "so many photos get an answer, of which so many are right. Option of predict: --unsure-below."
+        f"If the model answers `unsure` below a probability: how many photos still get an answer, and how "
+        f"many of these are right. Measured on {validated:,} photos that the model had not seen then. "
+        "Option of predict: --unsure-below."
     )
     grid = numbers(["below", "answered", "right of these"], rows)
     return [Chapter("When to say that it is unsure", see, [grid])]

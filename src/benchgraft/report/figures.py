@@ -184,7 +184,7 @@ def phases(summary: Summary) -> Picture | None:
     return Picture(
         "phases",
         "Where the seconds went",
-        "Each bar is a mean run, cut by what the time went into; the totals stand at the left.",
+        "Each bar is a mean run, split by what took the time; the totals are on the left.",
         told + ".",
         svg(figure, "phases"),
     )
@@ -280,7 +280,7 @@ def _cost_in_words(payback: Payback, speedup: Speedup) -> tuple[str, str]:
     """What to see, and the alternative text."""
     text = words.retrainings(payback.break_even)
     see = (
-        "Transfer starts with its preparation; where its line goes below that of scratch it has paid. "
+        "Transfer starts with its preparation. Once its line is below that of scratch, it has paid. "
         f"Here transfer {text}"
     )
     if payback.break_even.has_interval:

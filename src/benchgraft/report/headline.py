@@ -130,10 +130,10 @@ def _worth(folder: RunFolder, name: str, run: RunRecord) -> str:
 
 def _pays(name: str, payback: Payback | None, speedup: Speedup | None) -> str:
     if payback is None:
-        return f"Whether {name.lower()} pays cannot be said: its preparation or timed runs are not in here."
+        return f"Cannot say whether {name.lower()} pays: its preparation or timed runs are not in here."
     even = payback.break_even
     if payback.other_machine:
-        return f"When {name.lower()} pays cannot be said: its preparation was {words.OTHER_MACHINE}."
+        return f"Cannot say when {name.lower()} pays: its preparation was {words.OTHER_MACHINE}."
     first = f"from the {ordinal(even.first)} retraining on" if even.first is not None else "never"
     if not even.has_interval:
         return f"These runs cannot tell when {name.lower()} pays ({first} by their means; {even.why_none})."
@@ -157,7 +157,7 @@ def _pays(name: str, payback: Payback | None, speedup: Speedup | None) -> str:
 
 def _pays_in_own_time(name: str, speedup: Speedup | None) -> str:
     """Of a parent from elsewhere: nothing is claimed of its preparation."""
-    unknown = "What the parent's preparation took is not known: it is from elsewhere"
+    unknown = "How long the parent's preparation took is not known: it comes from elsewhere"
     if speedup is None or speedup.other_machine or not speedup.ratio.differs_from(1.0):
         return f"{unknown}. These runs cannot tell whether {name.lower()} pays in your own time."
     if speedup.ratio.value > 1:

@@ -296,9 +296,9 @@ def _runs_needed(need: RunsNeeded) -> str:
         f"{need.arm} minus scratch: for an interval over runs of +-{100 * need.half_width:g} points it takes"
     )
     if need.runs is None:
-        return f"{half} more runs than anybody would carry out, were the spread as measured."
+        return f"{half} more runs than anybody would do, if the spread stays as measured."
     most = f"{need.runs_at_most:,}" if need.runs_at_most is not None else "very many"
     return (
-        f"{half} {need.runs:,} runs of each arm, were the spread as measured, and up to {most} by the upper "
-        "bound of that spread. What other photos would change stays, however many the runs."
+        f"{half} {need.runs:,} runs of each arm if the spread stays as measured, and up to {most} at its "
+        "upper bound. More runs do not reduce what other photos would change."
     )

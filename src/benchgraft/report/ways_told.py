@@ -24,7 +24,7 @@ def ways_answer(found: Ways, where: str) -> list[str]:
     rates = _listed([f"{way(found, row)} ({estimate(row.accuracy, per_cent)})" for row in leaders], "or")
     which = f"gets the most test photos right{where}: {rates}."
     if any(row.runs < LEAST_RUNS for row in found.rows):
-        decided = [f"One run an arm cannot tell which one {which}"]
+        decided = [f"One run per arm is not enough to tell which one {which}"]
     else:
         decided = [_decision(found, leaders, where)]
         decided += [f"These runs cannot tell which {which}"] if len(leaders) > 1 else []
@@ -120,7 +120,7 @@ def _untried(found: Ways) -> str:
     if not left:
         return ""
     known = "parent" if len(left) == 1 else "parents"
-    return f"; {_count(len(left))} {known} known by name not tried: {_listed(left, 'and')}"
+    return f"; {_count(len(left))} other {known} not tried: {_listed(left, 'and')}"
 
 
 def _beyond(found: Ways) -> list[str]:
@@ -137,7 +137,7 @@ def _beyond(found: Ways) -> list[str]:
     )
     if open_:
         text = f"whether {way(found, best)} is more accurate than {_listed(open_, 'and')} on other {unit} too"
-        told.append(f"{capital(text)}, {found.rows[0].tested:,} test photos cannot tell.")
+        told.append(f"{found.rows[0].tested:,} test photos are too few to tell {text}.")
     return told
 
 
@@ -165,9 +165,7 @@ def _unknown(found: Ways) -> list[str]:
         str(row.parent) for row in found.rows if row.parent and row.preparation_seconds is None
     )
     return (
-        [f"What the making of {_listed([*names], 'and')} took is not known, and not counted."]
-        if names
-        else []
+        [f"How long {_listed([*names], 'and')} took to make is not known, and not counted."] if names else []
     )
 
 

@@ -129,7 +129,7 @@ class Project:
         place = self.listed().place
         if place is None:
             raise RequestError(
-                f"{self.folder} has a layout of its own, into which no photos can be put from here",
+                f"{self.folder} has a layout of its own, so this page cannot add photos to it",
                 "put its photos into a folder with a folder for each class",
             )
         return place
@@ -154,9 +154,7 @@ class Project:
             there = {**listed.out, **listed.samples}
             missing = [key for key in keys if key not in there]
             if missing:
-                raise DataError(
-                    f"{missing[0]} is not among the photos", "the page shows an older state: reload"
-                )
+                raise DataError(f"{missing[0]} is not among the photos", "the page is out of date: reload it")
             now = {key: "" if key in listed.out else there[key].class_name for key in dict.fromkeys(keys)}
             changed = [key for key, given in now.items() if given != name]
             text = f"{photos(len(changed))} taken out" if not name else f"{photos(len(changed))} as {name}"
@@ -231,7 +229,7 @@ class Project:
                     self._undos.clear()
                     raise DataError(
                         f"{self.table} was changed by something else since",
-                        "mend it there: nothing was undone",
+                        "correct it there: nothing was undone",
                     )
                 if last.before is None:
                     self.table.unlink()

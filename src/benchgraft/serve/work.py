@@ -112,7 +112,7 @@ class Work:
         except UserError as mistake:
             state, error = "failed", str(mistake)
         except MemoryError:
-            state, error = "failed", "the memory did not suffice"
+            state, error = "failed", "there was not enough memory"
         except Exception as fault:  # told to the user: the page must not wait for ever
             state, error = "failed", f"fault of the program: {type(fault).__name__}: {printable(str(fault))}"
         self._stopped = facts if state == "stopped" else None

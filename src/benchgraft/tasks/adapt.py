@@ -188,7 +188,7 @@ def _refuse_to_replace(job: _Job, photos: UserPhotos) -> None:
     here = photos.opened.store.digests
     if not np.isin(tested_on, here).mean() >= SAME_PHOTOS if len(tested_on) else True:
         raise StorageError(
-            f"{job.target} is there already, and is no model of the photos in {job.request.folder}",
+            f"{job.target} exists already and is not a model of the photos in {job.request.folder}",
             "name another file with --out, or move that one away",
         )
 
@@ -204,11 +204,11 @@ def _timed_plan(
     starts = [start_of(name, bench.cache, request.weights, request.train_from) for name in names]
     real = [start for start in starts if not start.is_papers]
     if listed is None or starts[0].is_papers:
-        bench.events.say("note: the paper's network keeps its recipe, whatever the minutes")
+        bench.events.say("note: minutes have no effect on the paper's network: it keeps its recipe")
         return None
     plan = timed_plan(real, request.fit or "letterbox", listed, request.minutes, began, bench)
     if plan is None:
-        bench.events.say(f"note: the head alone trains: {request.minutes:g} minutes are too few for more")
+        bench.events.say(f"note: only the head trains: {request.minutes:g} minutes are too few for more")
     return plan
 
 
@@ -292,7 +292,7 @@ def _adapt(
         kept = write_kept(job.target, path.read_bytes())
     except StorageError as error:
         raise StorageError(error.what, f"the new model is kept at {path}", *error.details) from error
-    told = [f"the file that {job.target} was before is kept as {kept}"] if kept is not None else []
+    told = [f"the previous {job.target} is kept as {kept}"] if kept is not None else []
     return result.model_copy(update={"notes": [*notes, *told], "report": bench.folder / REPORT_HTML})
 
 
@@ -302,8 +302,8 @@ def _preferred(job: _Job, made: Made) -> list[str]:
     if made.run.record.stage != HEAD or found == job.start.parent:
         return []
     return [
-        f"{job.start.parent} was taken since more of it trains in these minutes; for the head alone, which "
-        f'is kept, the trial puts "{found}" first: give the same command without --minutes for that'
+        f"{job.start.parent} was chosen because more of it can train in these minutes, but only the head was "
+        f'kept. For that the trial prefers "{found}": run the same command without --minutes to use it'
     ]
 
 

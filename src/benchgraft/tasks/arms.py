@@ -146,8 +146,8 @@ def _carried_out(
         done = run_stage(run, photos.images, photos.seconds, replace(bench, folder=Path(aside)))
     if done.record.model_digest != finished.model_digest:
         raise RunFolderError(
-            f"{bench.folder} holds this run already, and now it gives another model: with other threads or "
-            "versions than then",
+            f"{bench.folder} already holds this run, but now it gives another model: threads or versions "
+            "have changed since then",
             "choose another folder with --run-folder",
         )
     return done, bench.folder / finished.model_file

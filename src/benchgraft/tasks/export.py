@@ -94,7 +94,7 @@ def _difference(ours: Engine, theirs: Engine, photos: npt.NDArray[np.uint8]) -> 
     changed = int((first.argmax(1) != second.argmax(1)).sum())
     if changed or not difference <= LARGEST_DIFFERENCE:
         raise ExportError(
-            f"the ONNX file answers otherwise than PyTorch: {changed} of {len(photos)} photos get another "
+            f"the ONNX file answers differently from PyTorch: {changed} of {len(photos)} photos get another "
             f"class, probabilities differ by up to {difference:.1e}",
             "nothing was written; try other versions of torch, onnxscript and onnxruntime",
         )

@@ -64,7 +64,7 @@ def prepare(
         seal(place)
     kept = write_kept(target, made.read_bytes())
     if kept is not None:
-        bench.events.say(f"the file that {target} was before is kept as {kept}")
+        bench.events.say(f"the previous {target} is kept as {kept}")
     leave_profile(bench.folder, bench.profiler, bench.environment, bench.events.say)
     card = model_file.read_card(target)
     records = card.history

@@ -41,8 +41,8 @@ def class_changes(
         raise DataError(
             f"{request.folder} has no class of {request.update}: nothing could be carried over",
             f"classes of the model: {', '.join(before[:10])}; of the folder: {', '.join(here[:10])}",
-            "name the model's own folder, say --rename OLD=NEW where folders were renamed, or adapt anew "
-            "without --update",
+            "use the folder the model was made from, add --rename OLD=NEW if folders were renamed, or run "
+            "adapt without --update",
         )
     found = {
         "new classes": [name for name in here if name not in before],

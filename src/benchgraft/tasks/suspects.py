@@ -116,7 +116,7 @@ def _safely(find: Callable[[], list[Suspect]]) -> Suspects:
     except _TooLittleError as error:
         return Suspects([], str(error))
     except MemoryError:
-        return Suspects([], "the memory did not suffice")
+        return Suspects([], "there was not enough memory")
     except Exception as error:  # the model is made: nothing that happens here may cost the answer
         return Suspects([], f"judging them failed ({type(error).__name__}: {error})")
 
