@@ -140,7 +140,8 @@ def test_the_whole_story_with_two_wrong_labels_mended(dropped: Path, tmp_path: P
         page.wait_for_selector("dialog", state="detached")
         assert found["suspects"]
         page.wait_for_function(  # orders go one after another, while the user goes on
-            "fetch('/api/result').then(answer => answer.json()).then(now => now.suspects.every(one => one.checked))"
+            "fetch('/api/result').then(answer => answer.json())"
+            ".then(now => now.suspects.every(one => one.checked))"
         )
         until = time.monotonic() + 10
         table = folder / ".benchgraft" / "labels.csv"
