@@ -16,10 +16,12 @@ from test_networks import CLASSES, FAMILIES, _pixels, _spec
 
 from benchgraft.cache import clear, entries
 from benchgraft.config.network import PAPER, NetworkSpec
+from benchgraft.engines import checked
 from benchgraft.engines import prefix as prefixes
+from benchgraft.engines.checked import TOLERANCE
 from benchgraft.engines.graph import graph_of, traced_graph_of
 from benchgraft.engines.onnx_ import OnnxEngine
-from benchgraft.engines.prefix import TOLERANCE, prefix_of
+from benchgraft.engines.prefix import prefix_of
 from benchgraft.engines.torch_ import EngineBlock, TorchEngine
 from benchgraft.events import Events
 from benchgraft.experiment.bench import make_bench
@@ -56,7 +58,7 @@ def test_engines_agree_at_every_cut_and_each_gives_a_photo_the_same_bits_in_any_
     network = build(_spec(family), CLASSES, seed=1).eval()
     pixels = _pixels(network.spec, 32).numpy()
     first, rest = split_at(network, cut)
-    ours, theirs = OnnxEngine(traced_graph_of(first, pixels[:3], "features"), 1), TorchEngine(first)
+    ours, theirs = OnnxEngine(traced_graph_of(first, pixels[:3], "features", {}), 2), TorchEngine(first)
     features, expected = ours.compute(pixels), theirs.compute(pixels)
     assert features.dtype == expected.dtype and features.shape == expected.shape
     assert np.abs(features - expected).max() <= TOLERANCE * np.abs(expected).max()
@@ -69,6 +71,10 @@ def test_engines_agree_at_every_cut_and_each_gives_a_photo_the_same_bits_in_any_
         assert np.array_equal(engine.compute(pixels)[shuffled], again)
         company = np.concatenate([pixels[:3], 255 - pixels[3:]])
         assert np.array_equal(engine.compute(company)[:3], engine.compute(pixels)[:3])
+    # All threads at once on a few photos, one on each of many, or one alone: the same bits.
+    assert np.array_equal(ours.compute(pixels[:5]), features[:5])
+    alone = OnnxEngine(traced_graph_of(first, pixels[:3], "features", {}), 1)
+    assert np.array_equal(alone.compute(pixels[:1]), features[:1])
 
 
 # --- which engine -------------------------------------------------------------------------------------------
@@ -89,8 +95,8 @@ def test_the_paper_s_network_is_computed_by_pytorch(tmp_path):
 
 def test_a_graph_is_written_once_for_the_same_weights_and_kept_in_the_cache(tmp_path, monkeypatch):
     written = []
-    traced = prefixes.traced_graph_of
-    monkeypatch.setattr(prefixes, "traced_graph_of", lambda *given: written.append(1) or traced(*given))
+    traced = checked.traced_graph_of
+    monkeypatch.setattr(checked, "traced_graph_of", lambda *given: written.append(1) or traced(*given))
     found = _prefix(tmp_path)
     (entry,) = entries(tmp_path)
     assert (entry.kind, entry.is_held) == ("graphs", True)
@@ -113,7 +119,7 @@ def test_where_the_quicker_exporter_is_wrong_or_gone_the_other_one_writes_the_gr
         raise AttributeError("module 'torch.onnx' has no such exporter any more")
 
     quick = _prefix(tmp_path / "quick")
-    monkeypatch.setattr(prefixes, "traced_graph_of", gone)
+    monkeypatch.setattr(checked, "traced_graph_of", gone)
     slow = _prefix(tmp_path / "slow")
     assert slow.engine_name == quick.engine_name
     pixels = _pixels(quick.network.spec, 5).numpy()
@@ -154,7 +160,7 @@ def test_a_network_without_a_true_graph_is_computed_by_pytorch(fault, tmp_path, 
         return graph_of(split_at(other, other.block_names[1])[0], *rest[:2], {})
 
     for exporter in ("graph_of", "traced_graph_of"):
-        monkeypatch.setattr(prefixes, exporter, broken)
+        monkeypatch.setattr(checked, exporter, broken)
     said: list[str] = []
     assert _prefix(tmp_path, said=said).engine_name.startswith("torch ")
     (line,) = said

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from invented import TINY
 from photos import write_photos
 from PIL import Image
 
@@ -82,6 +83,39 @@ def test_onnx_file_is_answered_from_without_torch_and_without_a_word_on_stderr(p
     done = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["class"] == "red"
+
+
+def test_a_model_file_of_timm_answers_without_torch_from_the_second_time_on(
+    place, tiny, tmp_path, monkeypatch
+):
+    """By a graph that is kept: the same bits both times, PyTorch's within 1e-5; a damaged file is refused."""
+    made = tmp_path / "t.safetensors"
+    options = {"parent": f"timm/{TINY}", "weights": tiny, "fit": "letterbox", "overlap": "keep"}
+    adapt(place / "photos", made, **options, cache=tmp_path / "cache", run_folder=tmp_path / "run")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    photos = sorted((place / "new").rglob("*.png"))
+    first = list(predict(made, photos, top=3))
+    program = (
+        "import sys; from benchgraft.cli import main\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    command = [sys.executable, "-c", program, "predict", str(made), str(photos[0]), "--json", "--top", "3"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["probability"] == round(first[0].probability, 6)
+    assert list(predict(made, photos, top=3)) == first
+
+    monkeypatch.setattr("benchgraft.engines.whole.wants_onnx", lambda _network: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    for ours, theirs in zip(first, predict(made, photos, top=3), strict=True):
+        assert ours.class_name == theirs.class_name
+        assert dict(ours.top) == pytest.approx(dict(theirs.top), abs=1e-5)
+    broken = bytearray(made.read_bytes())
+    broken[-1] ^= 1
+    made.write_bytes(bytes(broken))
+    with pytest.raises(ModelFileError, match="is damaged"):
+        predict(made, photos)
 
 
 def test_damaged_and_foreign_onnx_files_are_named_and_never_answered_from(place, onnx_file, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,16 +49,29 @@ class Classifier:
         return np.asarray(self.engine.compute(photos), np.float64)
 
 
-def open_classifier(path: Path, device: str, threads: int | None) -> Classifier:
+def open_classifier(
+    path: Path,
+    device: str,
+    threads: int | None,
+    cache: Path | None = None,
+    say: Callable[[str], object] = lambda _line: None,
+) -> Classifier:
     """Open a model by the suffix of its file: .onnx is run by ONNX Runtime, all else is a model file.
 
+    On the CPU a model file of timm's networks is run by ONNX Runtime too, by a graph that is made when it is
+    first opened and kept. cache: where; None takes the user's own. say: is told why PyTorch answers instead.
     Raises ModelFileError for a file that cannot be used, ConfigError for a device that is not to be had.
     """
-    # Only what is needed: importing torch takes a second.
+    # Only what is needed: importing torch takes a second, and timm three more.
     if path.suffix.lower() == ONNX_SUFFIX:
         from .onnx_ import open_onnx_file
 
         return open_onnx_file(path, device, threads)
-    from .torch_ import open_model_file
+    from .kept import kept_classifier
 
-    return open_model_file(path, device, threads)
+    found = kept_classifier(path, device, threads, cache)
+    if found is not None:
+        return found
+    from .whole import open_model_file
+
+    return open_model_file(path, device, threads, cache, say)

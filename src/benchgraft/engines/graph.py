@@ -37,7 +37,6 @@ def graph_of(
     It takes INPUT, uint8 (n, side, side, 3), and gives `output`, (n, ...), maps as (n, H, W, C). example: two
     photos or more. Raises ImportError where one of NEEDED is missing; the exporter has errors of its own.
     """
-    import onnx
     import onnxscript  # noqa: F401 - the exporter needs it, and would say so in words of its own
 
     with quiet_exporter(), _environment_put_back(), torch.no_grad():
@@ -51,18 +50,19 @@ def graph_of(
             opset_version=OPSET,
             verbose=False,
         )
-    proto = program.model_proto
-    onnx.helper.set_model_props(proto, dict(metadata))
-    content: bytes = proto.SerializeToString()
-    return content
+    return _with_metadata(program.model_proto, metadata)
 
 
-def traced_graph_of(layers: nn.Module, example: npt.NDArray[np.uint8], output: str) -> bytes:
+def traced_graph_of(
+    layers: nn.Module, example: npt.NDArray[np.uint8], output: str, metadata: Mapping[str, str]
+) -> bytes:
     """The same by the older exporter, which follows one pass over the example: in a tenth of the time.
 
     What a pass does by chance with its number of photos is a fixed part of the graph then: whoever takes it
     compares it on another number. Torch will give it up some day; its errors, that too, are of many kinds.
     """
+    import onnx
+
     with quiet_exporter(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "graph.onnx"
         torch.onnx.export(
@@ -75,7 +75,16 @@ def traced_graph_of(layers: nn.Module, example: npt.NDArray[np.uint8], output: s
             dynamic_axes={INPUT: {0: "n"}, output: {0: "n"}},
             opset_version=OPSET,
         )
-        return file.read_bytes()
+        content = file.read_bytes()
+    return _with_metadata(onnx.load_from_string(content), metadata) if metadata else content
+
+
+def _with_metadata(proto: Any, metadata: Mapping[str, str]) -> bytes:
+    import onnx
+
+    onnx.helper.set_model_props(proto, dict(metadata))
+    content: bytes = proto.SerializeToString()
+    return content
 
 
 @contextlib.contextmanager

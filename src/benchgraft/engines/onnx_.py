@@ -111,8 +111,7 @@ def open_onnx_file(path: Path, device: str, threads: int | None) -> Classifier:
     if not path.is_file():
         raise ModelFileError(f"no ONNX file at {path}", _MAKE_IT)
     try:
-        content = path.read_bytes()
-        engine = OnnxEngine(content, threads)
+        return classifier_of(path, path.read_bytes(), threads)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from None
     except ImportError as error:
@@ -122,6 +121,15 @@ def open_onnx_file(path: Path, device: str, threads: int | None) -> Classifier:
         ) from None
     except ValueError as error:
         raise ModelFileError(f"{path} is not a whole ONNX file: {error}", _MAKE_IT) from None
+
+
+def classifier_of(path: Path, content: bytes, threads: int | None) -> Classifier:
+    """By the content of an ONNX file of ours. path: for errors.
+
+    Raises ImportError without ONNX Runtime, ValueError for what is no graph, ModelFileError for one that is
+    damaged or none of `export`'s.
+    """
+    engine = OnnxEngine(content, threads)
     card = _card(path, content, engine)
     return Classifier(engine, card.class_names, card.rule)
 

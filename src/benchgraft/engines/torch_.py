@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..networks import model_file
 from ..networks.contract import in_inference_order
-from ..photos.decode import rule_of
-from .device import prepare_device, threads_put_back
-from .engine import Classifier, Engine
+from .device import threads_put_back
+from .engine import Engine
 
 
 class TorchEngine:
@@ -72,24 +69,3 @@ def stored(output: Tensor) -> Tensor:
     if output.dim() == 4:
         output = output.permute(0, 2, 3, 1)
     return output.contiguous()
-
-
-class _Probabilities(nn.Module):
-    def forward(self, logits: Tensor) -> Tensor:
-        return logits.double().softmax(1)
-
-
-def open_model_file(path: Path, device: str, threads: int | None) -> Classifier:
-    """A model file on a device.
-
-    Raises ModelFileError, and ConfigError for a device that this machine does not have.
-    """
-    chosen = prepare_device(device, None)
-    file = model_file.read(path)
-    layers = nn.Sequential(*model_file.load(file).to(chosen), _Probabilities())
-    card = file.card
-    return Classifier(
-        TorchEngine(layers, chosen, threads),
-        card.class_names,
-        rule_of(card.frame, card.white_level),
-    )

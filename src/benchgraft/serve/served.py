@@ -174,6 +174,6 @@ class Served:
             self._loading.release()
 
 
-def open_on(device: str, threads: int | None) -> Callable[[Path], Classifier]:
+def open_on(device: str, threads: int | None, cache: Path | None = None) -> Callable[[Path], Classifier]:
     """Opens models there."""
-    return lambda path: open_classifier(path, device, threads)
+    return lambda path: open_classifier(path, device, threads, cache)

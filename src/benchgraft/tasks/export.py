@@ -8,21 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from ..config.checking import checked
 from ..config.requests import ExportRequest
-from ..engines.card import OUTPUT, OnnxCard, seal, to_metadata
 from ..engines.engine import Engine
-from ..engines.graph import NEEDED, graph_of
+from ..engines.graph import NEEDED
 from ..engines.onnx_ import OnnxEngine
-from ..engines.torch_ import TorchEngine
+from ..engines.whole import EXAMPLES, graph_of_model, rule_of_model, torch_engine
 from ..errors import DataError, ExportError
 from ..files import SHIPPED, write_kept
 from ..networks import model_file
 from ..networks.model_file import ModelFile
 from ..part import Result
-from ..photos.decode import Rule, decode, rule_of
+from ..photos.decode import decode
 from ..photos.formats import Undecodable
 from ..photos.scan import images_below
 from ..photos.synthetic import draw_varied
@@ -59,10 +57,9 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     target = request.out or Path(str(request.model).removeprefix(SHIPPED)).with_suffix(".onnx")
     size = file.card.network.side
     photos = _photos(request.images, file) if request.images else draw_varied(CHECKED_PHOTOS, size, seed=0)
-    layers = nn.Sequential(model_file.load(file), nn.Softmax(1)).eval()
-    card = OnnxCard(file.card.class_names, _rule(file), file.card.model_digest)
-    content = seal(graph_of(layers, photos[:2], OUTPUT, to_metadata(card)))
-    difference = _difference(TorchEngine(layers), OnnxEngine(content), photos)
+    network = model_file.load(file)
+    content = graph_of_model(file, network, photos[:EXAMPLES])
+    difference = _difference(torch_engine(network), OnnxEngine(content), photos)
     kept = write_kept(target, content)
     return Exported(path=target, checked_photos=len(photos), largest_difference=difference, kept=kept)
 
@@ -70,7 +67,7 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
 def _photos(folder: Path, file: ModelFile) -> npt.NDArray[np.uint8]:
     """At most CHECKED_PHOTOS photos of the folder, evenly from all of them."""
     names = list(images_below(folder))
-    rule, photos = _rule(file), []
+    rule, photos = rule_of_model(file), []
     for name in names[:: max(1, len(names) // CHECKED_PHOTOS)][:CHECKED_PHOTOS]:
         try:
             photos.append(decode((folder / name).read_bytes(), rule)[0])
@@ -79,10 +76,6 @@ def _photos(folder: Path, file: ModelFile) -> npt.NDArray[np.uint8]:
     if len(photos) < 2:
         raise DataError(f"{folder} has no two photos to compare with", "name another folder with --images")
     return np.stack(photos)
-
-
-def _rule(file: ModelFile) -> Rule:
-    return rule_of(file.card.frame, file.card.white_level)
 
 
 def _difference(ours: Engine, theirs: Engine, photos: npt.NDArray[np.uint8]) -> float:

@@ -87,8 +87,8 @@ def predict(
     ConfigError for a device that cannot; a photo that cannot be read is an answer of its own.
     """
     request = checked(PredictRequest, model=model, paths=paths, **options)
-    classifier = open_classifier(request.model, request.device, request.threads)
     say = request.say or (lambda _line: None)
+    classifier = open_classifier(request.model, request.device, request.threads, say=say)
     return _answers(classifier, request.paths, request.top, request.unsure_below, say)
 
 
