@@ -591,3 +591,29 @@ def test_killed_ten_times_amid_training_the_model_is_the_same_to_the_last_bit(tm
     adapt(folder, plain, overlap="drop-near", cache=tmp_path / "other", run_folder=tmp_path / "run")
     made = model_file.read_card(History(folder / ".benchgraft").model(1))
     assert made.model_digest == model_file.read_card(plain).model_digest
+
+
+@pytest.mark.long
+def test_whatever_is_sent_to_the_page_is_answered(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No 500, on a folder with photos and labels; a job that starts ends at once."""
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    from hypothesis import HealthCheck, given, settings
+    from schemathesis.checks import not_a_server_error
+
+    def refused(*_given: Any, **_options: Any) -> Any:
+        raise DataError("not now")
+
+    monkeypatch.setattr(jobs, "adapt", refused)
+    monkeypatch.setattr(jobs, "compare", refused)
+    write_photos(opened.folder, {"red": 5, "green": 5})
+    opened.post("/api/labels", {"keys": ["red/0001.png"], "label": "green"})
+    described = schemathesis.openapi.from_asgi("/openapi.json", make_page(opened.page, lambda _: True))
+    for each in described.exclude(path="/api/events").get_all_operations():
+
+        @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @given(case=each.ok().as_strategy())
+        def asked(case: Any) -> None:
+            case.call_and_validate(checks=[not_a_server_error])
+
+        asked()
+    assert opened.get("/api/project")["photos"] >= 5
