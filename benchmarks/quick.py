@@ -3,10 +3,10 @@
 python benchmarks/quick.py [--rounds 7] [--update]
 
 Measured in every round, in turn with the matrix product: training steps, forward passes and a warm retraining
-on photos of solar cells (extra benchgraft[sample]), and decoding of generated JPEG files. A speed counts as
-slower only if its best round here is below the worst round of the committed file: then no spread of either
-run explains it, and the exit status is 1. `--update` writes benchmarks/results/quick.json instead. Figures
-of another CPU are shown, not judged.
+on photos of solar cells (extra benchgraft[sample]), decoding of generated JPEG files, small and ordinary, and
+features of EfficientNet-Lite0. A speed counts as slower only if its best round here is below the worst round
+of the committed file: then no spread of either run explains it, and the exit status is 1. `--update` writes
+benchmarks/results/quick.json instead. Figures of another CPU are shown, not judged.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from typing import Any
 
 import torch
 from peers.gemm import gemm_gflops
+from PIL import Image
 
 from benchgraft.config.experiment import Experiment
-from benchgraft.config.network import PAPER
+from benchgraft.config.network import PAPER, NetworkSpec
 from benchgraft.config.recipe import Recipe, Stop
+from benchgraft.engines.prefix import prefix_of
 from benchgraft.events import Events
 from benchgraft.experiment.bench import Bench, make_bench
 from benchgraft.experiment.images import open_data, stage_images
@@ -39,8 +41,10 @@ from benchgraft.files import shipped_path
 from benchgraft.networks import model_file
 from benchgraft.networks.build import build
 from benchgraft.networks.freeze import Frozen
+from benchgraft.parallel import in_parallel, pieces
+from benchgraft.photos.decode import Rule, decode
 from benchgraft.photos.readers import open_source
-from benchgraft.photos.synthetic import write_synthetic
+from benchgraft.photos.synthetic import draw_varied, write_synthetic
 from benchgraft.runfolder.ledger import Clock, environment, now
 from benchgraft.shortcuts import keep_freed_memory
 from benchgraft.store.classes import StageImages
@@ -52,6 +56,8 @@ from benchgraft.training.loop import Task, fit
 
 TARGET = Path(__file__).resolve().parent / "results" / "quick.json"
 BATCH = 128
+PICTURES = 128
+"""Of a network of timm's, and of decoding."""
 Measurement = Callable[[], float]
 
 
@@ -144,6 +150,8 @@ def _measurements(bench: Bench) -> dict[str, Measurement]:
         "forward, images/s": lambda: _forward(rows),
         "decoding, photos/s": lambda: _decoding(jpegs / "fruits-360", bench),
         "warm retrainings a minute": lambda: _retraining(experiment, images, bench),
+        "imagenet features, photos/s": _featurising(bench),
+        "ordinary photos decoded/s": _ordinary(bench.folder / "ordinary"),
     }
 
 
@@ -173,6 +181,39 @@ def _decoding(photos: Path, bench: Bench) -> float:
         store = open_store(open_source("fruits360", photos), Path(temporary))
         count = len(store)
     return count / took[0]
+
+
+def _featurising(bench: Bench) -> Measurement:
+    """The frozen blocks of EfficientNet-Lite0 on generated pictures; the weights change no time."""
+    network = build(NetworkSpec(family="timm", name="tf_efficientnet_lite0"), 10, seed=0).eval()
+    pixels = draw_varied(PICTURES, network.spec.side, seed=0)
+    frozen = Frozen(network, network.block_names[:-1])
+    threads = bench.environment.threads
+    prefix = prefix_of(network, frozen, frozen.blocks, pixels[:8], bench.cache, threads, print)
+    engine = prefix.engine(frozen.blocks[-1])
+
+    def measured() -> float:
+        with _timed() as took:
+            engine.compute(pixels)
+        return len(pixels) / took[0]
+
+    return measured
+
+
+def _ordinary(folder: Path) -> Measurement:
+    """JPEG files of 400 x 533 pixels to squares of 224, letterbox, on all cores."""
+    folder.mkdir()
+    for number, picture in enumerate(draw_varied(PICTURES, 224, seed=1)):
+        Image.fromarray(picture).resize((533, 400)).save(folder / f"{number:04}.jpg", quality=90)
+    raws = [path.read_bytes() for path in sorted(folder.iterdir())]
+    rule = Rule(224, "letterbox", "bicubic")
+
+    def measured() -> float:
+        with _timed() as took:
+            list(in_parallel(lambda part: [decode(raw, rule) for raw in part], pieces(raws, 8)))
+        return len(raws) / took[0]
+
+    return measured
 
 
 def _retraining(experiment: Experiment, images: StageImages, bench: Bench) -> float:
