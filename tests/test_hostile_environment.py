@@ -27,10 +27,10 @@ from elsewhere import NO_NAMESPACE, Done, call, run_all, start_processes
 from photos import write_photos
 from safetensors import safe_open
 
+from benchgraft.engines import checked
 from benchgraft.files import lock
 from benchgraft.networks import model_file
 from benchgraft.runfolder.ledger import read
-from benchgraft.tasks import export as export_task
 
 EXPERIMENT = """
 name = "tiny"
@@ -127,14 +127,14 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Export makes the same graph again and again, which takes seconds."""
-    graph = export_task.graph_of
+    graph = checked.graph_of
 
     def once(*arguments: Any) -> bytes:
         if not GRAPH:
             GRAPH.append(graph(*arguments))
         return GRAPH[0]
 
-    monkeypatch.setattr(export_task, "graph_of", once)
+    monkeypatch.setattr(checked, "graph_of", once)
 
 
 GRAPH: list[bytes] = []
