@@ -10,7 +10,7 @@ Stated intervals: of a few of these runs, and test photos drawn from all, by the
 tells by; how many hold the mean of all runs on all photos.
 Half of the cells are left for --final: nothing may be mended by looking at them. Says first about how many
 hours it takes, and leaves out cells that would go over `--hours`; what is done is not done again. Writes
-advice.json and advice.md.
+advice.json and advice.md. Two at once need a --work each: what was decoded is removed after each draw.
 """
 
 from __future__ import annotations

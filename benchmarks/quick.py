@@ -115,8 +115,11 @@ def measure(rounds: int) -> dict[str, Any]:
 def compare(measured: dict[str, Any], committed: dict[str, Any]) -> list[str]:
     """Print every speed with its ratio then and now; the names of those that are slower beyond noise."""
     slower = []
-    for name, then in committed["ratios"].items():
-        here = measured["ratios"][name]
+    for name, here in measured["ratios"].items():
+        then = committed["ratios"].get(name)
+        if then is None:
+            print(f"{name:32} {measured['speeds'][name]:10,.1f}   no committed figure")
+            continue
         print(
             f"{name:32} {measured['speeds'][name]:10,.1f}   per GFLOP/s {here['median']:.3f} "
             f"({here['lowest']:.3f} to {here['highest']:.3f}), committed {then['median']:.3f} "

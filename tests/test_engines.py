@@ -16,9 +16,9 @@ from test_networks import CLASSES, FAMILIES, _pixels, _spec
 
 from benchgraft.cache import clear, entries
 from benchgraft.config.network import PAPER, NetworkSpec
-from benchgraft.engines import checked
+from benchgraft.engines import exporter
 from benchgraft.engines import prefix as prefixes
-from benchgraft.engines.checked import TOLERANCE
+from benchgraft.engines.exporter import TOLERANCE
 from benchgraft.engines.graph import graph_of, traced_graph_of
 from benchgraft.engines.onnx_ import OnnxEngine
 from benchgraft.engines.prefix import prefix_of
@@ -95,8 +95,8 @@ def test_the_paper_s_network_is_computed_by_pytorch(tmp_path):
 
 def test_a_graph_is_written_once_for_the_same_weights_and_kept_in_the_cache(tmp_path, monkeypatch):
     written = []
-    traced = checked.traced_graph_of
-    monkeypatch.setattr(checked, "traced_graph_of", lambda *given: written.append(1) or traced(*given))
+    traced = exporter.traced_graph_of
+    monkeypatch.setattr(exporter, "traced_graph_of", lambda *given: written.append(1) or traced(*given))
     found = _prefix(tmp_path)
     (entry,) = entries(tmp_path)
     assert (entry.kind, entry.is_held) == ("graphs", True)
@@ -119,7 +119,7 @@ def test_where_the_quicker_exporter_is_wrong_or_gone_the_other_one_writes_the_gr
         raise AttributeError("module 'torch.onnx' has no such exporter any more")
 
     quick = _prefix(tmp_path / "quick")
-    monkeypatch.setattr(checked, "traced_graph_of", gone)
+    monkeypatch.setattr(exporter, "traced_graph_of", gone)
     slow = _prefix(tmp_path / "slow")
     assert slow.engine_name == quick.engine_name
     pixels = _pixels(quick.network.spec, 5).numpy()
@@ -159,8 +159,8 @@ def test_a_network_without_a_true_graph_is_computed_by_pytorch(fault, tmp_path, 
         other = build(_spec("mobilenetv3_small_100"), CLASSES, seed=2).eval()
         return graph_of(split_at(other, other.block_names[1])[0], *rest[:2], {})
 
-    for exporter in ("graph_of", "traced_graph_of"):
-        monkeypatch.setattr(checked, exporter, broken)
+    for name in ("graph_of", "traced_graph_of"):
+        monkeypatch.setattr(exporter, name, broken)
     said: list[str] = []
     assert _prefix(tmp_path, said=said).engine_name.startswith("torch ")
     (line,) = said

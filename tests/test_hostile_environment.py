@@ -27,7 +27,7 @@ from elsewhere import NO_NAMESPACE, Done, call, run_all, start_processes
 from photos import write_photos
 from safetensors import safe_open
 
-from benchgraft.engines import checked
+from benchgraft.engines import exporter
 from benchgraft.files import lock
 from benchgraft.networks import model_file
 from benchgraft.runfolder.ledger import read
@@ -127,14 +127,14 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Export makes the same graph again and again, which takes seconds."""
-    graph = checked.graph_of
+    graph = exporter.graph_of
 
     def once(*arguments: Any) -> bytes:
         if not GRAPH:
             GRAPH.append(graph(*arguments))
         return GRAPH[0]
 
-    monkeypatch.setattr(checked, "graph_of", once)
+    monkeypatch.setattr(exporter, "graph_of", once)
 
 
 GRAPH: list[bytes] = []

@@ -58,7 +58,7 @@ class Opened:
         self.work = Work(
             self.project, self.history, lambda name, facts: self.told.append((name, facts)), options
         )
-        answering = Answering(self.history, open_on("cpu", 1), Alike(self.project.folder, options))
+        answering = Answering(self.history, open_on("cpu", 1), Alike(self.project, options))
         self.page = Page(self.project, self.work, answering, self.history, Hub(), LIMITS)
         app = make_page(self.page, lambda _: True)
         self.client = TestClient(Guard(app, None, LIMITS, headers=HEADERS), "http://localhost")

@@ -57,7 +57,7 @@ def running(folder: Path, cache: Path) -> Iterator[tuple[str, History]]:
     history = History(project.place)
     options = {"cache": cache}
     work = Work(project, history, hub.tell, options)
-    answering = Answering(history, open_on("cpu", 1), Alike(project.folder, options))
+    answering = Answering(history, open_on("cpu", 1), Alike(project, options))
     page = Page(project, work, answering, history, hub, Limits())
     app = Guard(make_page(page, lambda _: True), None, page.limits, headers=HEADERS)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))

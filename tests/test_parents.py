@@ -412,7 +412,7 @@ def test_a_network_that_sleeps_is_the_same_network(tiny, tmp_path):
 
 def test_a_network_that_sleeps_has_its_graph_from_the_quick_exporter(tiny, tmp_path, monkeypatch, capfd):
     """What a block builds when it has to compute is no part of the pass that a graph is written from."""
-    monkeypatch.setattr("benchgraft.engines.checked.graph_of", lambda *_: pytest.fail("the slow exporter"))
+    monkeypatch.setattr("benchgraft.engines.exporter.graph_of", lambda *_: pytest.fail("the slow exporter"))
     network = model_file.load(
         model_file.read(Path(parent_place(f"timm/{TINY}", tiny, tmp_path))), is_dormant=True
     )

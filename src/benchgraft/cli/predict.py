@@ -30,7 +30,8 @@ def predict(
 ) -> None:
     """Say what photos show. A photo that cannot be read gives a line on stderr; the rest goes on.
 
-    An ONNX file gives the same answers on the CPU, and sooner: PyTorch is not imported.
+    On the CPU ONNX Runtime answers, for an ONNX file without importing PyTorch, for a model file from the
+    second time on; a model file of the paper's network is answered by PyTorch.
 
     Exit codes: 0 every photo has an answer, 1 some could not be read, 2 bad input.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,8 @@ from .torch_ import Stored
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 """What must be importable to write a graph and to run it."""
 OPSET = 18
+_ONE_AT_A_TIME = threading.Lock()
+"""An exporter works on the whole process, as do the warnings silenced for it; a service has threads."""
 
 
 def writers() -> dict[str, str]:
@@ -39,7 +42,7 @@ def graph_of(
     """
     import onnxscript  # noqa: F401 - the exporter needs it, and would say so in words of its own
 
-    with quiet_exporter(), _environment_put_back(), torch.no_grad():
+    with _ONE_AT_A_TIME, quiet_exporter(), _environment_put_back(), torch.no_grad():
         program: Any = torch.onnx.export(
             Stored(layers),
             (torch.from_numpy(example),),
@@ -63,7 +66,7 @@ def traced_graph_of(
     """
     import onnx
 
-    with quiet_exporter(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+    with _ONE_AT_A_TIME, quiet_exporter(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "graph.onnx"
         torch.onnx.export(
             Stored(layers),

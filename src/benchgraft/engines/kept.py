@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..cache import hold
@@ -15,6 +16,9 @@ from .onnx_ import classifier_of
 
 FORMAT = 1
 """Of graphs of whole model files."""
+_MAKERS = ("torch", "timm", "onnx", "onnxscript", "onnxruntime")
+"""A graph was compared with what these versions answer."""
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 def kept(place: Path) -> bytes | None:
@@ -36,27 +40,44 @@ def keep(place: Path, content: bytes) -> None:
 
 
 def place_of_model(path: Path, device: str, cache: Path | None) -> Path | None:
-    """Where the graph of a model file is kept, by the content of the file; None: nowhere.
+    """Where the graph of a model file is kept, by the content of the file; None: nowhere, it has none.
 
-    device: as it was asked for, since "auto" may be another one on another machine. Raises OSError.
+    device: as it was asked for; an accelerator answers by PyTorch.
     """
-    try:
-        cache = cache or default_cache()
-    except StorageError:
+    if device not in ("auto", "cpu") or (device == "auto" and any(Path(p).exists() for p in _ACCELERATORS)):
         return None
-    facts = [FORMAT, digest_bytes(path.read_bytes()), device]
-    return cache / "graphs" / digest_bytes(json.dumps(facts).encode())
+    try:
+        raw = path.read_bytes()
+        if not _is_of_timm(raw):
+            return None
+        facts = [FORMAT, digest_bytes(raw), device, [_version(name) for name in _MAKERS]]
+        return (cache or default_cache()) / "graphs" / digest_bytes(json.dumps(facts).encode())
+    except (OSError, StorageError, ValueError, KeyError, TypeError):
+        return None  # opening the file says what is wrong with it
 
 
 def kept_classifier(path: Path, device: str, threads: int | None, cache: Path | None) -> Classifier | None:
     """A model file by its kept graph; None where there is none, or none that ONNX Runtime takes."""
+    place = place_of_model(path, device, cache)
+    content = kept(place) if place else None
+    if place is None or content is None:
+        return None
     try:
-        place = place_of_model(path, device, cache)
-        content = kept(place) if place else None
-        if place is None or content is None:
-            return None
         classifier = classifier_of(path, content, threads)
-    except Exception:  # whatever it is: PyTorch answers, and says what is wrong with the model file
+    except Exception:  # whatever it is: the graph is made anew, and that says what is wrong
         return None
     hold(place, classifier.engine)
     return classifier
+
+
+def _is_of_timm(raw: bytes) -> bool:
+    """By the header of a safetensors file: its length in eight bytes, then JSON."""
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    return bool(json.loads(header["__metadata__"]["benchgraft"])["network"]["family"] == "timm")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -42,10 +42,11 @@ class OnnxEngine:
 
         Raises ImportError without ONNX Runtime, ValueError with the reason for what is no graph.
         """
-        self._graph, self._threads = graph, threads or usable_cores()
+        self._threads = threads or usable_cores()
         self._session = _session(graph, self._threads)
         self._alone: Any = self._session if self._threads == 1 else None
         """Of one thread, which several may ask at once; None: not yet wanted."""
+        self._graph = b"" if self._threads == 1 else graph
         self._opening = threading.Lock()
         self.name: str = f"onnxruntime {runtime_version()}"
 
@@ -57,7 +58,7 @@ class OnnxEngine:
 
     def compute(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating[Any]]:
         """See Engine."""
-        if len(pixels) < MANY:
+        if len(pixels) < max(MANY, CHUNK * self._threads):
             return _run(self._session, pixels)
         session = self._session_of_one()
         parts = [pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK)]
@@ -68,6 +69,7 @@ class OnnxEngine:
         with self._opening:
             if self._alone is None:
                 self._alone = _session(self._graph, 1)
+                self._graph = b""  # as large as the weights, and of no more use
             return self._alone
 
 

@@ -25,8 +25,8 @@ from ..networks.contract import Network, split_at
 from ..networks.dormant import awakened
 from ..networks.freeze import Frozen, tensor_digest
 from ..runfolder.ledger import dump_json
-from .checked import checked_graph, engine_of, wants_onnx, why_not
 from .engine import Engine
+from .exporter import checked_graph, engine_of, wants_onnx, why_not
 from .graph import writers
 from .kept import keep, kept
 from .onnx_ import OnnxEngine, runtime_version

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from ..cache import limit_bytes, make_room
 from ..errors import ExportError
 from ..networks import model_file
 from ..networks.contract import Network
@@ -16,11 +17,11 @@ from ..networks.model_file import ModelFile
 from ..photos.decode import Rule, rule_of
 from ..photos.synthetic import draw_varied
 from .card import OUTPUT, OnnxCard, seal, to_metadata
-from .checked import checked_graph, wants_onnx, why_not
 from .device import prepare_device
 from .engine import Classifier, Engine
+from .exporter import checked_graph, wants_onnx, why_not
 from .kept import keep, place_of_model
-from .onnx_ import classifier_of
+from .onnx_ import classifier_of, runtime_version
 from .torch_ import TorchEngine
 
 EXAMPLES = 8
@@ -41,25 +42,29 @@ def open_model_file(
 ) -> Classifier:
     """A model file on a device. Parameters and errors: see engine.open_classifier."""
     chosen = prepare_device(device, None)
+    place = place_of_model(path, device, cache)
     file = model_file.read(path)
     network = model_file.load(file).to(chosen)
-    if wants_onnx(network):
+    if place is not None and wants_onnx(network):
         try:
+            runtime_version()  # nothing is written where nothing could run it
             example = draw_varied(EXAMPLES, file.card.network.side, seed=0)
-            content = graph_of_model(file, network, example)
+            content = graph_of_model(file, network, example, threads)
             classifier = classifier_of(path, content, threads)
         except (ImportError, ExportError) as error:
             say(f"note: PyTorch answers, not ONNX Runtime, which is faster: {why_not(error)}")
         else:
-            place = place_of_model(file.path, device, cache)
-            if place:
+            if place == place_of_model(path, device, cache):  # else the file was replaced meanwhile
                 keep(place, content)
+                make_room(place.parents[1], limit_bytes())
             return classifier
     engine = TorchEngine(nn.Sequential(*network, _Probabilities()), chosen, threads)
     return Classifier(engine, file.card.class_names, rule_of_model(file))
 
 
-def graph_of_model(file: ModelFile, network: Network, example: npt.NDArray[np.uint8]) -> bytes:
+def graph_of_model(
+    file: ModelFile, network: Network, example: npt.NDArray[np.uint8], threads: int | None
+) -> bytes:
     """The content of an ONNX file: pixels in, OUTPUT out, float32 (n, classes); metadata: see engines.card.
 
     network: that of the file, on the CPU. example: some pictures, uint8 (n, side, side, 3), on which the
@@ -69,7 +74,7 @@ def graph_of_model(file: ModelFile, network: Network, example: npt.NDArray[np.ui
     card = OnnxCard(file.card.class_names, rule_of_model(file), file.card.model_digest)
     metadata = to_metadata(card)
     is_known = wants_onnx(network) and bool(network.spec.has_blocks)
-    return seal(checked_graph(layers, example, OUTPUT, metadata, None, is_known)[0])
+    return seal(checked_graph(layers, example, OUTPUT, metadata, threads, is_known)[0])
 
 
 def torch_engine(network: Network) -> Engine:

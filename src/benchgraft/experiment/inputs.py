@@ -15,7 +15,7 @@ from torch import nn
 
 from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
 from ..config.experiment import Stage
-from ..engines.checked import wants_onnx
+from ..engines.exporter import wants_onnx
 from ..engines.prefix import Prefix
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix

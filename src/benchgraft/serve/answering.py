@@ -11,7 +11,6 @@ from typing import Any, Literal
 from ..engines.engine import ONNX_SUFFIX, Classifier
 from ..errors import DataError
 from ..runfolder.seal import REPORT_HTML
-from ..tasks.alike import Neighbour
 from ..tasks.export import export
 from ..tasks.predict import Answer, Unreadable
 from .alike import Alike
@@ -41,8 +40,11 @@ class Answering:
         served = await self._model()
         found = await served.answers(photos, TOP, unsure_below)
         alike = await self._alike.of(served.path, photos)
-        near = [None] * len(photos) if alike is None else alike
-        return [_facts(answer, each) for answer, each in zip(found, near, strict=True)]
+        near: list[Any] = [None] * len(photos) if alike.photos is None else alike.photos
+        return [
+            _facts(answer) | {"alike": each, "why_none_alike": alike.why_none}
+            for answer, each in zip(found, near, strict=True)
+        ]
 
     def file(self, what: Literal["model", "onnx", "report"], number: int) -> Path:
         """Its path; an ONNX file is made when it is first wanted. Raises ExportError."""
@@ -80,16 +82,9 @@ class Answering:
         return Served("model", path, self._open_model, self._room, Metrics(), lambda _line: None)
 
 
-def _facts(answer: Answer, near: list[Neighbour] | None) -> dict[str, Any]:
-    """near: the training photos that are most alike; None: they cannot be told, or not yet."""
+def _facts(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Unreadable):
-        empty: dict[str, Any] = {
-            "class_name": None,
-            "probability": None,
-            "top": {},
-            "findings": [],
-            "alike": [],
-        }
+        empty: dict[str, Any] = {"class_name": None, "probability": None, "top": {}, "findings": []}
         return {"photo": shown(answer.path), "error": answer.reason} | empty
     return {
         "photo": shown(answer.path),
@@ -98,7 +93,4 @@ def _facts(answer: Answer, near: list[Neighbour] | None) -> dict[str, Any]:
         "top": dict(answer.top),
         "findings": list(answer.findings),
         "error": None,
-        "alike": None
-        if near is None
-        else [{"key": each.key, "label": each.class_name, "similarity": each.similarity} for each in near],
     }

@@ -61,8 +61,8 @@ class Labels(BaseModel):
 class Checked(BaseModel):
     """Of POST /api/checked."""
 
-    key: str
-    label: str
+    key: str = Field(max_length=5000)
+    label: str = Field(max_length=1000)
     is_: bool = Field(default=True, alias="is")
 
 

@@ -163,15 +163,24 @@ class Project:
             return len(changed)
 
     def checked(self) -> set[tuple[str, str]]:
-        """Labels that somebody has looked at: (key, class) of photos. An unreadable file is as none."""
+        """Labels that somebody has looked at: (key, class) of photos. Raises DataError for a damaged file."""
+        path = self.place / CHECKED
         try:
-            return {(str(key), str(label)) for key, label in json.loads((self.place / CHECKED).read_bytes())}
-        except (OSError, ValueError, TypeError):
+            return {(str(key), str(label)) for key, label in json.loads(path.read_bytes())}
+        except FileNotFoundError:
             return set()
+        except (OSError, ValueError, TypeError):
+            raise DataError(f"{path} is damaged", "remove it; no photo or label is in it") from None
 
     def check(self, key: str, label: str, is_checked: bool) -> None:
-        """Keep that a label was looked at, or was not after all. Raises StorageError."""
+        """Keep that a label was looked at, or was not after all.
+
+        Raises DataError for a photo that is not there, StorageError.
+        """
         with self._lock:
+            listed = self.listed()
+            if key not in listed.samples and key not in listed.out:
+                raise DataError(f"{key} is not among the photos", "the page is out of date: reload it")
             pairs = self.checked() - {(key, label)} | ({(key, label)} if is_checked else set())
             write_whole(self.place / CHECKED, json.dumps(sorted(pairs), indent=0))
 

@@ -174,6 +174,11 @@ class Served:
             self._loading.release()
 
 
-def open_on(device: str, threads: int | None, cache: Path | None = None) -> Callable[[Path], Classifier]:
-    """Opens models there."""
-    return lambda path: open_classifier(path, device, threads, cache)
+def open_on(
+    device: str,
+    threads: int | None,
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Callable[[Path], Classifier]:
+    """Opens models there. say: is told where PyTorch answers instead of ONNX Runtime."""
+    return lambda path: open_classifier(path, device, threads, cache, say)

@@ -79,7 +79,7 @@ def _start_api(
     limits, metrics, room = Limits(photos=min(Limits.photos, request.queue)), Metrics(), Room(request.queue)
     models = {}
     for name, path in files.items():
-        open_model = open_on(request.device, request.threads, request.cache)
+        open_model = open_on(request.device, request.threads, request.cache, say)
         models[name] = Served(name, path, open_model, room, metrics, say)
         opened.callback(models[name].close)
     say(f"models: {', '.join(models)}")
@@ -103,8 +103,8 @@ def _start_page(
     history = History(project.place)
     options = {name: getattr(request, name) for name in ("cache", "device", "threads")}
     work = Work(project, history, hub.tell, options)
-    alike = Alike(project.folder, options)
-    answering = Answering(history, open_on(request.device, request.threads, request.cache), alike)
+    opens = open_on(request.device, request.threads, request.cache, say)
+    answering = Answering(history, opens, Alike(project, options))
     page = Page(project, work, answering, history, hub, Limits())
     opened.callback(answering.close)
     opened.callback(work.stop)

@@ -180,7 +180,10 @@ class FeatureCache:
         return np.concatenate(found) if found else np.empty(0, np.uint64)
 
     def find(self, ids: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-        """(positions of those of these images that have features here, rising; their rows, in memory)."""
+        """(positions of those of these images that have features here, rising, (n,); their rows, (n, ...)).
+
+        ids: uint64, content digests. What is damaged counts as not there, and is removed.
+        """
         found = [(find_rows(old.ids, ids), old.array) for old in self._overlaps(ids)]
         places = np.full(len(ids), -1)
         for number, (rows, _) in enumerate(found):
@@ -218,7 +221,9 @@ class FeatureCache:
             if not np.isin(missing, there).any():
                 continue
             array = _open(folder)  # which reads all of it: only where it has something
-            if array is not None:
+            if array is None:
+                shutil.rmtree(folder, ignore_errors=True)  # damaged: else its images would count as there
+            else:
                 olds.append(_Old(array, there))
                 missing = missing[~np.isin(missing, there)]
         return olds

@@ -83,12 +83,13 @@ class Checker {
 
   /** The label is right as it is. */
   keep() {
+    this.order(this.suspect, true);
     this.step(false);
   }
 
   /** The photo is of another class; "" takes it out. */
   give(label) {
-    this.send(this.suspect, label);
+    this.order(this.suspect, true, label);
     this.step(true);
   }
 
@@ -99,7 +100,6 @@ class Checker {
   }
 
   step(isChange) {
-    this.mark(true);
     this.past.push(isChange);
     this.at += 1;
     this.draw();
@@ -110,32 +110,25 @@ class Checker {
     if (!this.past.length) return;
     const wasChange = this.past.pop();
     this.at -= 1;
-    this.mark(false);
-    if (wasChange) this.send(this.suspect, this.suspect.given);
+    this.order(this.suspect, false, wasChange ? this.suspect.given : null);
     this.draw();
     this.stage.focus();
   }
 
-  /** The program keeps that this label was looked at, or was not after all. */
-  mark(is) {
-    this.suspect.checked = is;
-    const { key, given } = this.suspect;
-    this.order("/api/checked", { key, label: given, is });
-  }
-
-  send({ key }, label) {
-    this.hasChanged = true;
-    this.order("/api/labels", { keys: [key], label });
-  }
-
-  /** Orders go one after another, while the user goes on. */
-  order(path, body) {
+  /**
+   * Orders go one after another, while the user goes on: a new label where there is one, and then that this
+   * suspect was looked at, or (is: false) was not after all.
+   */
+  order(suspect, is, label = null) {
+    suspect.checked = is;
+    this.hasChanged ||= label !== null;
     this.pending = this.pending.then(async () => {
       try {
-        await post(path, body);
-        this.error.textContent = "";
+        if (label !== null) await post("/api/labels", { keys: [suspect.key], label });
+        await post("/api/checked", { key: suspect.key, label: suspect.given, is });
       } catch (error) {
-        this.error.textContent = error.message;
+        suspect.checked = false;
+        this.error.textContent = `${suspect.key}: ${error.message}`;
       }
     });
   }

@@ -78,7 +78,7 @@ function answerCard({ answer, url }) {
   const told = make("div", { class: "told" }, make("p", { class: "verdict" }), name);
   const findings = make("ul", { class: "lines" });
   lines(findings, answer.error ? [] : (answer.findings ?? []));
-  if (!answer.error) told.append(shares(answer.top), findings, ...alike(answer.alike));
+  if (!answer.error) told.append(shares(answer.top), findings, ...alike(answer));
   return make("li", { class: "answer" }, image, told);
 }
 
@@ -91,9 +91,9 @@ function shares(top) {
   return make("div", { class: "bars" }, ...rows);
 }
 
-/** photos: null, where the program is still opening them. */
-function alike(photos) {
-  if (photos === null) return [make("p", { class: "small" }, word("try.alike_later"))];
+/** photos: null, where the program is still opening them, or says why it cannot. */
+function alike({ alike: photos, why_none_alike: why }) {
+  if (!photos) return [make("p", { class: "small" }, why ? word("try.alike_none", { why }) : word("try.alike_later"))];
   if (!photos.length) return [];
   const items = photos.map(({ key, label }) => make("li", {}, picture(key, 96), make("span", {}, label)));
   return [make("p", { class: "small" }, word("try.alike")), make("ul", { class: "alike" }, ...items)];

@@ -31,8 +31,7 @@ def wants_onnx(network: Network) -> bool:
 
 def why_not(error: ImportError | ExportError) -> str:
     """Why ONNX Runtime does not compute, and what to do, for a note."""
-    mend = "" if isinstance(error, ExportError) else f"; pip install {' '.join(NEEDED)}"
-    return f"{error}{mend}"
+    return error.what if isinstance(error, ExportError) else f"{error}; pip install {' '.join(NEEDED)}"
 
 
 def checked_graph(
@@ -93,4 +92,7 @@ def _refuse_another_answer(ours: Engine, theirs: Engine, example: npt.NDArray[np
     largest = float(np.abs(expected).max()) or 1.0
     difference = float(np.abs(ours.compute(example) - expected).max()) / largest
     if not difference <= TOLERANCE:
-        raise ExportError(f"its answers differ from PyTorch's by {difference:.1e} of the largest")
+        raise ExportError(
+            f"its answers differ from PyTorch's by {difference:.1e} of the largest",
+            "try other versions of torch, onnxscript and onnxruntime",
+        )
