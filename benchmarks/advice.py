@@ -103,6 +103,7 @@ class Decision:
     regret: float
     """The best arm's mean accuracy less the advised one's, a fraction."""
     is_wrong: bool
+    """Whether the best arm is more than a point better, told apart for other draws, on these test photos."""
     matters: bool
     """Whether an arm that may be better was in truth a point away or more."""
     seconds: float
@@ -234,11 +235,14 @@ def covered(right: Mapping[str, Floats], seed: int) -> list[bool]:
         some = {arm: bits[np.ix_(runs, photos)] for arm, bits in right.items()}
         for arm, bits in some.items():
             stated = pairs.over_both(mean_interval(bits.mean(1).tolist()), pairs.over_photos(bits.mean(0)))
-            held.append(_holds(within_fractions(stated), right[arm].mean()))
+            if stated.has_interval:  # else none is stated: all photos were answered alike
+                held.append(_holds(within_fractions(stated), right[arm].mean()))
         for one, other in combinations(some, 2):
             here = pairs.paired_difference(*(some[arm].mean(1).tolist() for arm in (one, other)))
             beyond = pairs.over_photos((some[one] - some[other]).mean(0))
-            held.append(_holds(pairs.over_both(here, beyond), right[one].mean() - right[other].mean()))
+            stated = pairs.over_both(here, beyond)
+            if stated.has_interval:
+                held.append(_holds(stated, right[one].mean() - right[other].mean()))
     return held
 
 
@@ -327,6 +331,17 @@ def _regret(accuracies: Mapping[str, np.ndarray], advised: str) -> tuple[float, 
     return float(lost.mean()), bool(found.value > MATTERS and found.differs_from(0.0))
 
 
+def _is_wrong_elsewhere(decision: Decision, options: argparse.Namespace) -> bool:
+    """Whether the best arm is more than a point better, told apart for other draws and other test photos."""
+    cell = next(cell for cell in all_cells() if cell.name == decision.cell)
+    right = truth(cell, options.draws, options.work)
+    best = max(right, key=lambda arm: float(right[arm].mean()))
+    one, other = right[best], right[decision.advised]
+    draws = pairs.paired_difference(one.mean(1).tolist(), other.mean(1).tolist())
+    lost = pairs.over_both(draws, pairs.over_photos((one - other).mean(0)))
+    return bool(lost.value > MATTERS and lost.differs_from(0.0))
+
+
 # what is written
 
 
@@ -346,6 +361,9 @@ def summary(
     return {
         "decisions": len(found),
         "wrong_share": float(np.mean([decision.is_wrong for decision in found])),
+        "wrong_on_other_photos_too_share": float(
+            np.mean([_is_wrong_elsewhere(decision, options) for decision in found])
+        ),
         "cannot_tell_share": len(undecided) / compared,
         "cannot_tell_though_it_matters_share": sum(one.matters for one in undecided) / compared,
         "mean_regret_points": 100 * float(regrets.mean()),
