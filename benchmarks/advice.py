@@ -268,6 +268,11 @@ def decisions_of(cell: Cell, draws: int, number: int, data: Path, work: Path) ->
         for command, ask in asked.items():
             started = time.perf_counter()
             advised, rivals = ask(photos, Path(temporary))
+            if advised not in accuracies:  # adapt tries every parent that is installed
+                print(
+                    f"{cell.name}, {command}: {advised}, which is no arm of the cell: not judged", flush=True
+                )
+                continue
             regret, is_wrong = _regret(accuracies, advised)
             away = [abs(float((accuracies[arm] - accuracies[advised]).mean())) for arm in rivals]
             seconds = time.perf_counter() - started
@@ -360,6 +365,7 @@ def summary(
     compared = sum(decision.command == "compare" for decision in found)
     return {
         "decisions": len(found),
+        "not_judged": sum(1 + (len(cell.parents) > 1) for cell in cells) * options.decisions - len(found),
         "wrong_share": float(np.mean([decision.is_wrong for decision in found])),
         "wrong_on_other_photos_too_share": float(
             np.mean([_is_wrong_elsewhere(decision, options) for decision in found])
