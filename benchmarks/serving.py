@@ -19,7 +19,9 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -124,13 +126,20 @@ def _started(name: str, model: Path, python: Path | None) -> Iterator[int]:
     words = [str(python), str(PEERS / f"serving_{name}.py"), str(model), str(port)]
     if name == OURS:
         words = [sys.executable, "-m", "benchgraft", "serve", str(model), "--api", "--port", str(port)]
-    with tempfile.TemporaryFile() as said, subprocess.Popen(words, stdout=said, stderr=said) as process:
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(words, stdout=said, stderr=said, start_new_session=True) as process,
+    ):
         try:
             _wait(port, process)
             yield port
         finally:
             process.terminate()
             process.wait(30)
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # LitServe's workers outlive it, on cores of the next
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
