@@ -215,6 +215,7 @@ def _asked(cell: Cell) -> dict[str, object]:
     return {"parent": cell.parents, "train_from": cell.train_from or None}
 
 
+@cache
 def truth(cell: Cell, draws: int, work: Path) -> dict[str, Floats]:
     """Arm -> float64 (draws, test photos), 1 where right; the same photos in all draws."""
     every = [truth_of(cell, draw, Path(), work) for draw in range(draws)]

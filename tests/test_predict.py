@@ -48,6 +48,16 @@ def _run(place: Path, *words: str, stdin: str = "") -> subprocess.CompletedProce
     return subprocess.run(command, cwd=place, input=stdin, capture_output=True, text=True)
 
 
+def _run_without_torch(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    program = (
+        "import sys; from benchgraft.cli import main\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    command = [sys.executable, "-c", program, *words]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True)
+
+
 def test_photos_get_answers_in_order_whatever_else_is_asked(place):
     together = list(predict(place / "m.safetensors", [place / "new"], top=3))
     assert [Path(answer.path).parent.name for answer in together] == ["blue"] * 20 + ["green"] * 20 + [
@@ -74,13 +84,7 @@ def test_onnx_file_answers_as_the_model_file_whatever_else_is_asked(place, onnx_
 
 
 def test_onnx_file_is_answered_from_without_torch_and_without_a_word_on_stderr(place, onnx_file):
-    program = (
-        "import sys; from benchgraft.cli import main\n"
-        "try: main()\n"
-        "finally: assert 'torch' not in sys.modules, 'torch was imported'"
-    )
-    command = [sys.executable, "-c", program, "predict", str(onnx_file), "new/red/0500.png", "--json"]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    done = _run_without_torch(place, "predict", str(onnx_file), "new/red/0500.png", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["class"] == "red"
 
@@ -95,13 +99,7 @@ def test_a_model_file_of_timm_answers_without_torch_from_the_second_time_on(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     photos = sorted((place / "new").rglob("*.png"))
     first = list(predict(made, photos, top=3))
-    program = (
-        "import sys; from benchgraft.cli import main\n"
-        "try: main()\n"
-        "finally: assert 'torch' not in sys.modules, 'torch was imported'"
-    )
-    command = [sys.executable, "-c", program, "predict", str(made), str(photos[0]), "--json", "--top", "3"]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    done = _run_without_torch(place, "predict", str(made), str(photos[0]), "--json", "--top", "3")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["probability"] == round(first[0].probability, 6)
     assert list(predict(made, photos, top=3)) == first

@@ -67,11 +67,12 @@ def open_classifier(
         from .onnx_ import open_onnx_file
 
         return open_onnx_file(path, device, threads)
-    from .kept import kept_classifier
+    from .kept import kept_classifier, place_of_model
 
-    found = kept_classifier(path, device, threads, cache)
+    place = place_of_model(path, device, cache)
+    found = kept_classifier(path, place, threads) if place else None
     if found is not None:
         return found
     from .whole import open_model_file
 
-    return open_model_file(path, device, threads, cache, say)
+    return open_model_file(path, device, threads, place, say)

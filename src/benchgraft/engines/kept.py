@@ -56,11 +56,10 @@ def place_of_model(path: Path, device: str, cache: Path | None) -> Path | None:
         return None  # opening the file says what is wrong with it
 
 
-def kept_classifier(path: Path, device: str, threads: int | None, cache: Path | None) -> Classifier | None:
+def kept_classifier(path: Path, place: Path, threads: int | None) -> Classifier | None:
     """A model file by its kept graph; None where there is none, or none that ONNX Runtime takes."""
-    place = place_of_model(path, device, cache)
-    content = kept(place) if place else None
-    if place is None or content is None:
+    content = kept(place)
+    if content is None:
         return None
     try:
         classifier = classifier_of(path, content, threads)

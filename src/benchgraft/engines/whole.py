@@ -21,7 +21,7 @@ from .device import prepare_device
 from .engine import Classifier, Engine
 from .exporter import checked_graph, wants_onnx, why_not
 from .kept import keep, place_of_model
-from .onnx_ import classifier_of, runtime_version
+from .onnx_ import OnnxEngine, runtime_version
 from .torch_ import TorchEngine
 
 EXAMPLES = 8
@@ -37,35 +37,39 @@ def open_model_file(
     path: Path,
     device: str,
     threads: int | None,
-    cache: Path | None,
+    place: Path | None,
     say: Callable[[str], object],
 ) -> Classifier:
-    """A model file on a device. Parameters and errors: see engine.open_classifier."""
+    """A model file on a device.
+
+    place: where its graph is to be kept, found before the file is read here; None: it has none. Other
+    parameters and errors: see engine.open_classifier.
+    """
     chosen = prepare_device(device, None)
-    place = place_of_model(path, device, cache)
     file = model_file.read(path)
     network = model_file.load(file).to(chosen)
     if place is not None and wants_onnx(network):
         try:
             runtime_version()  # nothing is written where nothing could run it
             example = draw_varied(EXAMPLES, file.card.network.side, seed=0)
-            content = graph_of_model(file, network, example, threads)
-            classifier = classifier_of(path, content, threads)
+            content, onnx = graph_of_model(file, network, example, threads)
         except (ImportError, ExportError) as error:
             say(f"note: PyTorch answers, not ONNX Runtime, which is faster: {why_not(error)}")
         else:
+            cache = place.parents[1]
             if place == place_of_model(path, device, cache):  # else the file was replaced meanwhile
                 keep(place, content)
-                make_room(place.parents[1], limit_bytes())
-            return classifier
+                make_room(cache, limit_bytes())
+            return Classifier(onnx, file.card.class_names, rule_of_model(file))
     engine = TorchEngine(nn.Sequential(*network, _Probabilities()), chosen, threads)
     return Classifier(engine, file.card.class_names, rule_of_model(file))
 
 
 def graph_of_model(
     file: ModelFile, network: Network, example: npt.NDArray[np.uint8], threads: int | None
-) -> bytes:
-    """The content of an ONNX file: pixels in, OUTPUT out, float32 (n, classes); metadata: see engines.card.
+) -> tuple[bytes, OnnxEngine]:
+    """The content of an ONNX file, and what computes it: pixels in, OUTPUT out, float32 (n, classes);
+    metadata: see engines.card.
 
     network: that of the file, on the CPU. example: some pictures, uint8 (n, side, side, 3), on which the
     graph is compared with PyTorch. Raises ExportError where it is another one, ImportError.
@@ -74,7 +78,8 @@ def graph_of_model(
     card = OnnxCard(file.card.class_names, rule_of_model(file), file.card.model_digest)
     metadata = to_metadata(card)
     is_known = wants_onnx(network) and bool(network.spec.has_blocks)
-    return seal(checked_graph(layers, example, OUTPUT, metadata, threads, is_known)[0])
+    content, engine = checked_graph(layers, example, OUTPUT, metadata, threads, is_known)
+    return seal(content), engine
 
 
 def torch_engine(network: Network) -> Engine:

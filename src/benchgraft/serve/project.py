@@ -151,10 +151,7 @@ class Project:
         with self._lock:
             listed = self.listed()
             name = self._class(label) if label else ""
-            there = {**listed.out, **listed.samples}
-            missing = [key for key in keys if key not in there]
-            if missing:
-                raise DataError(f"{missing[0]} is not among the photos", "the page is out of date: reload it")
+            there = _all_there(listed, keys)
             now = {key: "" if key in listed.out else there[key].class_name for key in dict.fromkeys(keys)}
             changed = [key for key, given in now.items() if given != name]
             text = f"{photos(len(changed))} taken out" if not name else f"{photos(len(changed))} as {name}"
@@ -178,9 +175,7 @@ class Project:
         Raises DataError for a photo that is not there, StorageError.
         """
         with self._lock:
-            listed = self.listed()
-            if key not in listed.samples and key not in listed.out:
-                raise DataError(f"{key} is not among the photos", "the page is out of date: reload it")
+            _all_there(self.listed(), [key])
             pairs = self.checked() - {(key, label)} | ({(key, label)} if is_checked else set())
             write_whole(self.place / CHECKED, json.dumps(sorted(pairs), indent=0))
 
@@ -344,6 +339,15 @@ def checked_name(text: str, what: str) -> str:
     if len(name) > LONGEST_NAME or len(name.encode()) > 2 * LONGEST_NAME:
         raise RequestError(f"the name of a {what} may have {LONGEST_NAME} letters")
     return name
+
+
+def _all_there(listed: Listed, keys: Sequence[str]) -> dict[str, Sample]:
+    """All photos by key, those taken out too. Raises DataError where one of these keys is none of them."""
+    there = {**listed.out, **listed.samples}
+    missing = [key for key in keys if key not in there]
+    if missing:
+        raise DataError(f"{missing[0]} is not among the photos", "the page is out of date: reload it")
+    return there
 
 
 def _empty_classes(place: Path | None, there: Iterable[Sample]) -> list[str]:

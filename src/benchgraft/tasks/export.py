@@ -58,7 +58,8 @@ def export(model: Path | str, out: Path | str | None = None, *, images: Path | s
     size = file.card.network.side
     photos = _photos(request.images, file) if request.images else draw_varied(CHECKED_PHOTOS, size, seed=0)
     network = model_file.load(file)
-    content = graph_of_model(file, network, photos[np.arange(EXAMPLES) % len(photos)], None)
+    example = photos[np.arange(EXAMPLES) % len(photos)]
+    content = graph_of_model(file, network, example, None)[0]
     difference = _difference(torch_engine(network), OnnxEngine(content), photos)
     kept = write_kept(target, content)
     return Exported(path=target, checked_photos=len(photos), largest_difference=difference, kept=kept)

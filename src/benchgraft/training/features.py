@@ -184,16 +184,11 @@ class FeatureCache:
 
         ids: uint64, content digests. What is damaged counts as not there, and is removed.
         """
-        found = [(find_rows(old.ids, ids), old.array) for old in self._overlaps(ids)]
-        places = np.full(len(ids), -1)
-        for number, (rows, _) in enumerate(found):
-            places[(places < 0) & (rows >= 0)] = number
-        there = np.flatnonzero(places >= 0)
-        shape = found[0][1].shape[1:] if found else (0,)
-        taken = np.empty((len(there), *shape), np.float32)
-        for number, (rows, array) in enumerate(found):
-            mine = places[there] == number
-            taken[mine] = array[rows[there[mine]]]
+        olds = self._overlaps(ids)
+        origins, sources = _located(olds, ids)
+        there = np.flatnonzero(sources >= 0)
+        taken = np.empty((len(there), *(olds[0].array.shape[1:] if olds else (0,))), np.float32)
+        _copy(olds, origins[there], sources[there], taken)
         return there, taken
 
     def keep(self, ids: npt.NDArray[np.uint64], rows: npt.NDArray[np.float32]) -> None:
@@ -263,6 +258,30 @@ class _Old:
     ids: npt.NDArray[np.uint64]
 
 
+def _located(
+    olds: Sequence[_Old], ids: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(which array has each image, its row there), the first that has it; -1 for what none has."""
+    origins, sources = np.full(len(ids), -1), np.full(len(ids), -1)
+    for origin, old in enumerate(olds):
+        rows = find_rows(old.ids, ids)
+        new = (sources < 0) & (rows >= 0)
+        sources[new], origins[new] = rows[new], origin
+    return origins, sources
+
+
+def _copy(
+    olds: Sequence[_Old],
+    origins: npt.NDArray[np.int64],
+    sources: npt.NDArray[np.int64],
+    target: npt.NDArray[np.float32],
+) -> None:
+    """Into the target's rows what the arrays have of them. origins, sources: of these rows, see _located."""
+    for origin, old in enumerate(olds):
+        have = np.flatnonzero(origins == origin)
+        target[have] = old.array[sources[have]]
+
+
 class _Work:
     """One computation of features in a folder that is renamed when it is whole."""
 
@@ -277,13 +296,7 @@ class _Work:
     ) -> None:
         self._folder, self._engine, self._wanted, self._batch_size = folder, engine, wanted, batch_size
         self._ids, self._olds = ids, olds
-        self._sources = np.full(len(ids), -1)
-        """Row of each image in the array that has it, -1 for what is to be computed."""
-        self._origins = np.full(len(ids), -1)
-        for origin, old in enumerate(olds):
-            rows = find_rows(old.ids, ids)
-            new = (self._sources < 0) & (rows >= 0)
-            self._sources[new], self._origins[new] = rows[new], origin
+        self._origins, self._sources = _located(olds, ids)
 
     def run(self, progress: Progress) -> int:
         """Fill the array; returns how many rows were computed (by this process)."""
@@ -342,10 +355,8 @@ class _Work:
     def _copy_old(self, array: npt.NDArray[np.float32]) -> None:
         step = max(1, COPIED_BYTES // array[:1].nbytes)
         for start in range(0, len(array), step):
-            origins = self._origins[start : start + step]
-            for origin, old in enumerate(self._olds):
-                have = np.flatnonzero(origins == origin)
-                array[start + have] = old.array[self._sources[start + have]]
+            some = slice(start, start + step)
+            _copy(self._olds, self._origins[some], self._sources[some], array[some])
 
     def _done_before(self) -> int:
         """Rows that an interrupted process has finished, from the first on."""
