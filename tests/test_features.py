@@ -15,9 +15,10 @@ from benchgraft.networks.build import build
 from benchgraft.networks.contract import split_at
 from benchgraft.networks.freeze import Frozen, match_blocks
 from benchgraft.progress import NoProgress
-from benchgraft.training import features
+from benchgraft.training import feature_work
 from benchgraft.training.batches import make_view, rows_of
-from benchgraft.training.features import FeatureCache, Wanted, prefix_key
+from benchgraft.training.feature_work import Wanted
+from benchgraft.training.features import FeatureCache, prefix_key
 
 CUT, BATCH = "max_pooling2d_3", 32
 
@@ -80,7 +81,7 @@ def test_damaged_features_are_computed_again(model, tmp_path):
 
 
 def test_interrupted_computation_goes_on_where_it_was(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(feature_work, "SAVE_EVERY_SECONDS", 0.0)
     wanted = _wanted(list(range(160)))
     prefix, _ = split_at(model, CUT)
     cache = _cache(model, tmp_path / "a")

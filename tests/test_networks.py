@@ -24,7 +24,8 @@ from benchgraft.networks.model_file import ModelCard
 from benchgraft.networks.timm_ import create
 from benchgraft.progress import NoProgress
 from benchgraft.training.batches import rows_of
-from benchgraft.training.features import FeatureCache, Wanted, prefix_key
+from benchgraft.training.feature_work import Wanted
+from benchgraft.training.features import FeatureCache, prefix_key
 
 FAMILIES = (
     "tf_efficientnet_lite0",

@@ -36,7 +36,7 @@ from ..store.perceptual import NEAR_BITS
 from ..store.prints import perceptual_hashes
 from ..store.sides import TRAIN, VALIDATION
 from ..training.batches import rows_of
-from ..training.features import Wanted
+from ..training.feature_work import Wanted
 from ..training.ridge import LeftOut, difference, leave_out
 from .bench import Bench
 from .folder import BATCH_SIZE, REAL_PARENT, Start, start_of

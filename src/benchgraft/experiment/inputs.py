@@ -25,7 +25,8 @@ from ..store.sides import SPLITS
 from ..training import cuts, features
 from ..training.batches import Rows, pixel_rows, rows_of, steps_per_epoch, with_views
 from ..training.cuts import Cut
-from ..training.features import FeatureCache, Features, Wanted, view_ids
+from ..training.feature_work import Wanted
+from ..training.features import FeatureCache, Features, view_ids
 from .bench import Bench
 from .images import digests_of
 from .prefixes import EXAMPLES, cache_of, prefix_for
