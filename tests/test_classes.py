@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from benchgraft.config.experiment import ClassRules
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.errors import ConfigError, DataError
 from benchgraft.store.classes import StageImages, match, select, words
 from benchgraft.store.sides import NOWHERE, TEST, TRAIN, VALIDATION

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.errors import DataError, UserError
 from benchgraft.photos.decode import FITS, ONE_COLOUR, Fit, Rule, decode
 from benchgraft.photos.formats import MAX_PIXELS, Undecodable

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.photos.readers import open_source
 from benchgraft.store import packing, rows
 from benchgraft.store.store import Store, open_store
@@ -208,7 +208,7 @@ SLOW_BUILD = """
 import sys, time
 from pathlib import Path
 from benchgraft.store import rows
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.photos.readers import open_source
 from benchgraft.store.store import open_store
 real, rows.DECODED_AT_ONCE = rows.decode, 4

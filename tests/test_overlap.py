@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from benchgraft.cli import app
 from benchgraft.config.experiment import DataConfig
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.errors import DataError
 from benchgraft.experiment.images import open_data
 from benchgraft.photos.readers import guess_format, open_source

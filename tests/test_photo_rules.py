@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 
 from benchgraft import adapt, evaluate, export, predict
 from benchgraft.cli import app
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.engines.card import from_metadata
 from benchgraft.errors import DataError
 from benchgraft.networks import model_file

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.errors import DataError
 from benchgraft.photos import cifar100
 from benchgraft.photos.readers import guess_format, open_source

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.errors import DataError, StorageError
 from benchgraft.photos.readers import Source, open_source
 from benchgraft.progress import BarProgress, PlainProgress

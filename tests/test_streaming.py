@@ -11,7 +11,7 @@ from invented import TINY
 from photos import write_photos
 
 from benchgraft import adapt, evaluate
-from benchgraft.config.network import Frame
+from benchgraft.config.frame import Frame
 from benchgraft.errors import DataError, Interrupted
 from benchgraft.events import TaskAdvanced, TaskStarted
 from benchgraft.networks import model_file

@@ -8,58 +8,72 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER_ERROR, FrozenMovedError, Interrupted, UserError
 from ..shortcuts import collect_rarely, keep_freed_memory
-from .adapt import adapt
-from .cache import cache_app
 from .command import Command, Group
-from .compare import compare
-from .data import data_app
-from .evaluate import evaluate
-from .export import export
-from .history import history
-from .model import model
 from .output import print_error, take_any_letter
-from .parents import parents
-from .predict import predict
-from .prepare import prepare
-from .report import report, verify
-from .reproduce import reproduce
-from .serve import serve
 
-app = typer.Typer(
-    cls=Group,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Train an image classifier from scratch, or transfer from an existing model? "
-    "benchgraft measures both on the same images. Start with: benchgraft reproduce. Exit codes: 0 done, 1 it "
-    "ran and found something wrong (photos that cannot be read, differences, a problem in a data set), 2 bad "
-    "input or no space, 130 interrupted.",
-)
-for command in (
-    adapt,
-    compare,
-    predict,
-    serve,
-    history,
-    evaluate,
-    export,
-    prepare,
-    parents,
-    reproduce,
-    report,
-    verify,
-    model,
-):
-    app.command(cls=Command)(command)
+_MODULES = {
+    "adapt": "adapt",
+    "compare": "compare",
+    "predict": "predict",
+    "serve": "serve",
+    "history": "history",
+    "evaluate": "evaluate",
+    "export": "export",
+    "prepare": "prepare",
+    "parents": "parents",
+    "reproduce": "reproduce",
+    "report": "report",
+    "verify": "report",
+    "model": "model",
+    "data": "data",
+    "cache": "cache",
+}
+"""Command -> the module that has it; in the order of the help text."""
+_GROUPS = ("data", "cache")
 _COMPUTING = ("adapt", "compare", "evaluate", "predict", "prepare", "reproduce", "serve")
-app.add_typer(data_app, name="data")
-app.add_typer(cache_app, name="cache")
+
+
+def app_of(names: Iterable[str]) -> typer.Typer:
+    """The command line with some of its commands: only their modules are imported."""
+    made = typer.Typer(
+        cls=Group,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Train an image classifier from scratch, or transfer from an existing model? "
+        "benchgraft measures both on the same images. Start with: benchgraft reproduce. Exit codes: 0 done, "
+        "1 it ran and found something wrong (photos that cannot be read, differences, a problem in a data "
+        "set), 2 bad input or no space, 130 interrupted.",
+    )
+    made.callback()(_options)
+    for name in names:
+        module = import_module(f".{_MODULES[name]}", __name__)
+        if name in _GROUPS:
+            made.add_typer(getattr(module, f"{name}_app"), name=name)
+        else:
+            made.command(cls=Command)(getattr(module, name))
+    return made
+
+
+@cache
+def _whole_app() -> typer.Typer:
+    return app_of(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, the command line with all its commands, made when it is first asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _whole_app()
 
 
 def main() -> None:
@@ -91,8 +105,9 @@ def main() -> None:
 
 
 def _run() -> None:
+    called = sys.argv[1:2]
     try:
-        app()
+        (app_of(called) if called and called[0] in _MODULES else _whole_app())()
     except SystemExit:
         sys.stdout.flush()  # now, while a full disk below it can be told of
         raise
@@ -112,7 +127,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 - its callback prints it

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from .choices import Fit, Resampling
+from .frame import Frame
 
 Interpolation = Literal["bilinear", "bicubic"]
 Option = bool | int | float | str
@@ -28,18 +28,6 @@ class InputSpec(BaseModel):
     """How the first layer brings a picture of another size to `side`."""
     resampling: Resampling = "lanczos"
     """How a photo is scaled to `side` where it is read."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The square that photos are brought to, as a network takes them."""
-
-    size: int
-    """Of its side, in pixels."""
-    fit: Fit = "letterbox"
-    """How a photo that is not square is brought to it."""
-    resampling: Resampling = "lanczos"
-    """How pixels are scaled."""
 
 
 class NetworkSpec(BaseModel):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from ..config.choices import Fit
-from ..config.network import Frame
+from ..config.frame import Frame
 from ..config.parents import PARENTS, is_name, network_of, package_of
 from ..config.requests import AdaptRequest
 from ..errors import ModelFileError, StorageError

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..cache import free_bytes, limit_bytes
 from ..config.choices import Fit
-from ..config.network import Frame
+from ..config.frame import Frame
 from ..config.requests import AdaptRequest
 from ..errors import RequestError, StorageError
 from ..files import digest_array, digest_bytes, write_whole

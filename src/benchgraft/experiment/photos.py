@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config.experiment import ClassRules, DataConfig
-from ..config.network import Frame
+from ..config.frame import Frame
 from ..config.requests import PhotosRequest
 from ..errors import DataError, Interrupted, RunFolderError
 from ..files import lock

@@ -28,7 +28,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..config.choices import Fit
-from ..config.network import Frame, NetworkSpec, of_settings
+from ..config.frame import Frame
+from ..config.network import NetworkSpec, of_settings
 from ..errors import ModelFileError, did_you_mean
 from ..files import digest_bytes, shipped_path, utf8_path, write_whole
 from ..names import class_name, resolve_renames

@@ -29,7 +29,7 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from ..config.choices import Fit, Resampling
-from ..config.network import Frame
+from ..config.frame import Frame
 from .formats import Undecodable, alone_if_large, damage, open_image, pillow_warnings_off
 from .grey import FULL_RANGE, NoRangeError, in_eight_bits, keep_whole_values, states_white
 

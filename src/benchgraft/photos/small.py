@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..config.network import Frame
+from ..config.frame import Frame
 from ..parallel import in_parallel
 from .decode import decode, rule_of
 from .formats import Undecodable

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..config.choices import Fit
-from ..config.network import Frame
+from ..config.frame import Frame
 from ..photos.formats import Undecodable
 from ..photos.small import small_jpeg
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ..config.network import Frame
+from ..config.frame import Frame
 from ..errors import RequestError
 from ..files import write_new
 from ..names import class_name, printable

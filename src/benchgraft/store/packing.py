@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..config.network import Frame
+from ..config.frame import Frame
 from ..parallel import in_parallel, pieces
 from ..photos import cifar100
 from ..photos.decode import Pixels, Rule, look_of, rule_of

@@ -34,7 +34,8 @@ import numpy.typing as npt
 
 from ..cache import hold, limit_bytes, make_room
 from ..config.choices import Damaged
-from ..config.network import PAPER_FRAME, Frame
+from ..config.frame import Frame
+from ..config.network import PAPER_FRAME
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
 from ..photos import cifar100

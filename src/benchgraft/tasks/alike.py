@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..cache import limit_bytes, make_room
 from ..config.checking import checked
-from ..config.network import Frame
+from ..config.frame import Frame
 from ..config.requests import AdaptRequest
 from ..engines.device import threads_put_back
 from ..engines.engine import Engine
