@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from benchgraft.errors import DataError
-from benchgraft.training import scaled_rows
-from benchgraft.training.logistic import STRENGTHS, fit_head
-from benchgraft.training.scaled_rows import Labelled
+from benchgraft.training import logistic, scaled_rows
+from benchgraft.training.cross_entropy import CrossEntropy
+from benchgraft.training.logistic import STRENGTHS, Before, fit_head
+from benchgraft.training.scaled_rows import Labelled, ScaledRows, scaling_of
 
 EXACT = {"strengths": [0.1], "tolerance": 1e-6}
 
@@ -283,3 +284,43 @@ def test_what_cannot_be_fitted_is_said(train, validation, classes, strengths, me
     sides = np.array(train, np.int64), np.array(validation, np.int64)
     with pytest.raises(ValueError, match=message):
         fit_head(data, *sides, classes, strengths=strengths)
+
+
+def test_a_pass_gives_the_same_bits_whatever_the_number_of_threads():
+    data = blobs(5000, 20, 3)
+    weights = torch.ones(5000, dtype=torch.float64)
+    positions = np.arange(5000)
+    rows = ScaledRows(data, positions, weights, scaling_of(data, positions, weights))
+    point = torch.ones(3, 21, dtype=torch.float64)
+    before = torch.get_num_threads()
+    passes = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            passes.append(CrossEntropy(rows, 0.1)(point))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(value == passes[0][0] and torch.equal(gradient, passes[0][1]) for value, gradient in passes)
+
+
+def test_very_many_photos_get_the_head_that_the_whole_path_gives(monkeypatch):
+    data = blobs(4000, 20, 3, noise=4.0)
+    whole = fitted(data, 3, tolerance=1e-6)
+    monkeypatch.setattr(logistic, "_MANY", 500)
+    found = fitted(data, 3, tolerance=1e-6)
+    assert len(found.path) < len(whole.path)
+    assert found.strength == whole.strength
+    assert_close(found.weight, whole.weight, 1e-3)
+
+
+def test_a_head_of_before_spares_the_path_where_photos_are_very_many(monkeypatch):
+    data = blobs(4000, 20, 3)
+    first = fitted(data, 3)
+    before = Before(first.strength, first.weight, first.bias)
+    assert torch.equal(fitted(data, 3, before=before).weight, first.weight)  # of few it says nothing
+    monkeypatch.setattr(logistic, "_MANY", 500)
+    again = fitted(data, 3, before=before)
+    assert [tried.strength for tried in again.path] == [first.strength]
+    assert again.iterations < first.iterations
+    assert_close(again.weight, first.weight, 1e-2)

@@ -18,16 +18,17 @@ from ..runfolder.ledger import Clock
 from ..training.batches import Rows
 from ..training.checkpoint import Position
 from ..training.evaluate import outputs
-from ..training.logistic import fit_head, start_head
+from ..training.logistic import Before, fit_head, start_head
 from ..training.loop import Trained, class_weights
 from ..training.scaled_rows import Labelled
 from .inputs import Inputs
 
 
-def solve_head(inputs: Inputs, is_balanced: bool, clock: Clock) -> Trained:
+def solve_head(inputs: Inputs, is_balanced: bool, clock: Clock, strength: float | None = None) -> Trained:
     """Fit the one linear layer of `inputs.module`, its penalty chosen on validation, then on both splits.
 
-    Takes no checkpoint: it is done in seconds, and again from the same features gives the same bits.
+    strength: of the penalty of the head as it is, where that was fitted to nearly the same photos. Takes no
+    checkpoint: it is done in seconds, and again from the same features gives the same bits.
     Raises ConfigError where more than a linear layer comes after the features.
     """
     layers = [layer for layer in inputs.module.modules() if isinstance(layer, nn.Linear)]
@@ -43,8 +44,10 @@ def solve_head(inputs: Inputs, is_balanced: bool, clock: Clock) -> Trained:
         for rows, places in zip((train, validation), positions, strict=True):
             labels[places] = rows.labels.numpy()
         data, (fit_on, choose_on) = Labelled(train.array.numpy(), labels), positions
-        found = fit_head(data, fit_on, choose_on, layers[0].out_features, is_balanced=is_balanced)
-        _put(layers[0], found.weight, found.bias)
+        head = layers[0]
+        before = None if strength is None else Before(strength, head.weight.detach(), head.bias.detach())
+        found = fit_head(data, fit_on, choose_on, head.out_features, is_balanced=is_balanced, before=before)
+        _put(head, found.weight, found.bias)
     chosen = [tried.strength for tried in found.path].index(found.strength)
     position = Position(
         step=found.iterations + sum(tried.iterations for tried in found.path),

@@ -45,6 +45,9 @@ from .inputs import Inputs, Share, compute_share, prepare_inputs
 from .network import asked_network, given_model
 from .run import Run
 
+GROWN = 1.1
+"""So much larger or smaller a set of photos may have become for the penalty of a head to hold on."""
+
 
 def parent_file(run: Run, bench: Bench) -> ModelFile | None:
     """The model a run starts from, None for random weights.
@@ -138,7 +141,8 @@ def run_stage(
     checkpoint_of = partial(_checkpoint, begun, mode)
     rows, recipe = inputs.rows, run.settings.recipe
     if recipe.optimizer == "logistic":
-        outcome = Outcome(solve_head(inputs, recipe.balance, clock), run.settings, [], segments=1)
+        solved = solve_head(inputs, recipe.balance, clock, _strength_before(begun))
+        outcome = Outcome(solved, run.settings, [], segments=1)
     else:
 
         def begin_anew() -> None:
@@ -165,6 +169,19 @@ def run_stage(
     checkpoint_of(outcome.stage).remove()
     _finish(begun, done)
     return StageRun(done, inputs, outcome.trained.validated)
+
+
+def _strength_before(begun: _Begun) -> float | None:
+    """Of the penalty of the head that an update starts from; None where its photos or classes are others."""
+    parent, images = begun.parent, begun.images
+    if parent is None or not begun.run.settings.carry_over or not parent.card.record:
+        return None
+    has_all = sorted(parent.card.class_names) == sorted(images.class_names)
+    before = parent.card.record.get("train_images", 0)
+    if not has_all or not before / GROWN <= len(images.rows["train"]) <= GROWN * before:
+        return None
+    found: float | None = parent.card.record.get("penalty")
+    return found
 
 
 def compute_features(run: Run, images: StageImages, bench: Bench, share: Share) -> int:

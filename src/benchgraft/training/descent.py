@@ -85,7 +85,11 @@ def _curvature(step: Tensor, change: Tensor) -> float:
 def _direction(
     gradient: Tensor, steps: deque[tuple[Tensor, Tensor]], precondition: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """The two loops of L-BFGS (Nocedal 1980), with the preconditioner as the first guess of the inverse."""
+    """The two loops of L-BFGS (Nocedal 1980).
+
+    The first guess of the inverse is the preconditioner, times what the last step says of its size. Without
+    that nearly every step is halved: 834 evaluations instead of 359 for 12,000 photos (2026-11-27).
+    """
     left = gradient.clone()
     shares = []
     for step, change in reversed(steps):
@@ -93,6 +97,9 @@ def _direction(
         left.sub_(change, alpha=share)
         shares.append(share)
     direction = precondition(left)
+    if steps:
+        step, change = steps[-1]
+        direction *= _curvature(step, change) / _curvature(change, precondition(change))
     for (step, change), share in zip(steps, reversed(shares), strict=True):
         past = float((change * direction).sum()) / _curvature(step, change)
         direction.add_(step, alpha=share - past)

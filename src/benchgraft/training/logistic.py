@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .cross_entropy import CrossEntropy, InverseCurvature, scores
+from .cross_entropy import CrossEntropy, InverseCurvature, in_float32, scores
 from .descent import Minimum, Steps, minimize
 from .scaled_rows import Labelled, ScaledRows, Scaling, scaling_of
 
@@ -36,7 +36,13 @@ _RISEN = 0.005
 _NEVER = -1e4
 """Bias of a class without photos: its probability is zero, so that the fit leaves it alone."""
 
+_MANY = 20_000
+"""Of more training photos so many, evenly spread, walk the path first; all of them go on from the strength
+before the one that these choose. More photos want no stronger penalty, but for chance."""
+
 Positions = npt.NDArray[np.int64]
+Head = tuple[Tensor, Tensor]
+"""Weights (classes, d) and biases (classes,), float64."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,17 @@ class LinearHead:
     """Of all threads."""
 
 
+@dataclass(frozen=True, eq=False)
+class Before:
+    """A head that was fitted to nearly the same photos."""
+
+    strength: float
+    weight: Tensor
+    """(classes, d)."""
+    bias: Tensor
+    """(classes,)."""
+
+
 def fit_head(
     data: Labelled,
     train: Positions,
@@ -97,11 +114,13 @@ def fit_head(
     is_balanced: bool = False,
     strengths: Sequence[float] = STRENGTHS,
     tolerance: float = TOLERANCE,
+    before: Before | None = None,
 ) -> LinearHead:
     """The head for these photos; no other row of `data` is looked at. Same arguments and threads, same bits.
 
     train, validation: positions of rows, without repeats, in any order. is_balanced: every class weighs the
-    same in fit and log loss. strengths: falling. Memory: float32 rows up to 512 MB, and blocks beyond.
+    same in fit and log loss. strengths: falling. before: of very many training photos its strength is kept,
+    and fits start from it. Memory: float32 rows up to 512 MB, and blocks beyond.
     Raises ValueError where one of the three is empty, strengths do not fall, or a label is no class;
     DataError for features that are not finite.
     """
@@ -110,14 +129,16 @@ def fit_head(
     if any(weaker >= stronger for stronger, weaker in pairwise([*strengths, 0.0])):
         raise ValueError(f"strengths must fall, and stay above zero: {strengths}")
     wall, processor = time.perf_counter(), time.process_time()
-    path, head, validated = _along_path(
-        data, train, validation, class_count, is_balanced, strengths, tolerance
-    )
+    asked = _Asked(data, np.sort(train), np.sort(validation), class_count, is_balanced, tolerance)
+    known = (before.weight.double(), before.bias.double()) if before and len(train) > _MANY else None
+    if before and known:
+        # It may have seen the validation photos; the descent leaves of that no more than its tolerance.
+        path, head, validated = _along_path(asked, [before.strength], known)
+    else:
+        path, head, validated = _chosen_on(asked, strengths)
     strength = path[_chosen([tried.loss for tried in path])].strength
     fitter = _Fitter(data, np.concatenate([train, validation]), class_count, is_balanced)
-    start = fitter.rows.scaling.from_features(*head)
-    start[:, -1] = torch.where(head[1] > _NEVER / 2, start[:, -1], fitter.start()[:, -1])
-    found = fitter.fit(strength, start, tolerance, [])
+    found = fitter.fit(strength, fitter.start(known or head), tolerance, [])
     weight, bias = fitter.rows.scaling.to_features(found.point)
     has_photos = fitter.class_weights > 0
     bias = torch.where(has_photos, bias - bias[has_photos].mean(), _NEVER)
@@ -142,7 +163,8 @@ def start_head(
 
     A class without photos gets the least of all biases, from which training can lift it.
     """
-    _, head, _ = _along_path(data, train, validation, class_count, is_balanced, STRENGTHS, TOLERANCE)
+    asked = _Asked(data, np.sort(train), np.sort(validation), class_count, is_balanced, TOLERANCE)
+    _, head, _ = _chosen_on(asked, STRENGTHS)
     weight, bias = head
     has_photos = bias > _NEVER / 2
     bias = bias - bias[has_photos].mean()
@@ -171,12 +193,15 @@ class _Fitter:
         weights = self.class_weights[labels]
         self.rows = ScaledRows(data, positions, weights, scaling_of(data, positions, weights))
 
-    def start(self) -> Tensor:
-        """No weights, and biases that give every class its share."""
+    def start(self, head: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """From a head fitted to other rows; else, and for classes that it does not know, no weights, and
+        biases that give every class its share."""
         shares = self.rows.shares_of_classes(len(self.class_weights))
         point = torch.zeros(len(shares), self.rows.dimensions + 1, dtype=torch.float64)
         point[:, -1] = torch.where(shares > 0, shares.log(), _NEVER)
-        return point
+        if head is None:
+            return point
+        return torch.where(head[1][:, None] > _NEVER / 2, self.rows.scaling.from_features(*head), point)
 
     def fit(self, strength: float, start: Tensor, tolerance: float, known: Steps) -> Minimum:
         """As near to the minimum as asked for."""
@@ -197,27 +222,43 @@ def _at_other_strength(steps: Steps, rise: float) -> Steps:
     return carried
 
 
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What `fit_head` is asked for; positions sorted."""
+
+    data: Labelled
+    train: Positions
+    validation: Positions
+    class_count: int
+    is_balanced: bool
+    tolerance: float
+
+
+def _chosen_on(asked: _Asked, strengths: Sequence[float]) -> tuple[list[Tried], Head, Validated]:
+    """What was tried on all training photos; the chosen head for features as they are, and its answers."""
+    head = None
+    if len(asked.train) > _MANY:
+        some = replace(asked, train=asked.train[:: -(-len(asked.train) // _MANY)])
+        few, head, _ = _along_path(some, strengths, None)
+        strengths = strengths[max(0, _chosen([tried.loss for tried in few]) - 1) :]
+    return _along_path(asked, strengths, head)
+
+
 def _along_path(
-    data: Labelled,
-    train: Positions,
-    validation: Positions,
-    class_count: int,
-    is_balanced: bool,
-    strengths: Sequence[float],
-    tolerance: float,
-) -> tuple[list[Tried], tuple[Tensor, Tensor], Validated]:
-    """What was tried; the chosen one's weights and biases for features as they are, and its answers."""
-    fitter = _Fitter(data, train, class_count, is_balanced)
-    judged = np.sort(validation)
-    class_weights(data.labels[judged], class_count, False)
+    asked: _Asked, strengths: Sequence[float], head: Head | None
+) -> tuple[list[Tried], Head, Validated]:
+    """See _chosen_on. head: where to start from."""
+    data, judged = asked.data, asked.validation
+    fitter = _Fitter(data, asked.train, asked.class_count, asked.is_balanced)
+    class_weights(data.labels[judged], asked.class_count, False)
     judges = ScaledRows(data, judged, fitter.class_weights[data.labels[judged]], fitter.rows.scaling)
     path: list[Tried] = []
     answers: list[Validated] = []
-    points = [fitter.start()]
+    points = [fitter.start(head)]
     steps: Steps = []
     before = strengths[0]
     for strength in strengths:
-        enough = _PATH_TOLERANCE * tolerance * min(1, (strength / _WEAK) ** 0.5)
+        enough = _PATH_TOLERANCE * asked.tolerance * min(1, (strength / _WEAK) ** 0.5)
         found = fitter.fit(strength, points[-1], enough, _at_other_strength(steps, strength - before))
         steps, before = found.steps, strength
         loss, validated = _judge(found.point, judges)
@@ -239,13 +280,18 @@ def _chosen(losses: Sequence[float]) -> int:
 
 def _judge(point: Tensor, rows: ScaledRows) -> tuple[float, Validated]:
     """Weighted log loss, and the answers."""
-    loss = 0.0
-    answers = []
-    for block, x in rows.blocks():
-        logs = torch.log_softmax(scores(point, x), 1)
+
+    def judged(block: slice, x: Tensor) -> tuple[float, Tensor, Tensor]:
+        logs = torch.log_softmax(scores(*in_float32(point), x), 0)
         labels = rows.labels[block]
-        loss -= float((logs.gather(1, labels[:, None])[:, 0] * rows.weights[block]).sum(dtype=torch.float64))
-        best = logs.max(1)
-        answers.append((best.values.exp().numpy(), (best.indices == labels).numpy()))
-    confidence, right = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    return loss, Validated(confidence.astype(np.float32), right)
+        right = logs.gather(0, labels[None])[0]
+        best = logs.max(0)
+        return (
+            float((right * rows.weights[block]).sum(dtype=torch.float64)),
+            best.values.exp(),
+            best.indices == labels,
+        )
+
+    losses, *answers = zip(*rows.each(judged), strict=True)
+    confidence, right = (torch.cat(parts).numpy() for parts in answers)
+    return -sum(losses), Validated(confidence, right)
