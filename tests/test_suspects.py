@@ -99,13 +99,13 @@ def test_planted_wrong_labels_are_the_list_with_their_right_classes():
     assert _find(features, labels).found == []
 
 
-def test_a_fit_by_few_landmarks_or_of_folded_columns_finds_the_same(monkeypatch):
+def test_a_fit_by_few_landmarks_of_part_of_the_photos_and_of_folded_columns_finds_the_same(monkeypatch):
     features, labels = _clouds(count=300)
     wide = features @ np.random.default_rng(1).normal(size=(12, 5000)).astype(np.float32)
     wrong = labels.copy()
     planted = np.random.default_rng(2).choice(len(labels), 20, replace=False)
     wrong[planted] = (labels[planted] + 1) % 3
-    for name, value in (("LANDMARKS", 128), ("COLUMNS", 512)):
+    for name, value in (("LANDMARKS", 128), ("COLUMNS", 512), ("FITTED", 400)):
         monkeypatch.setattr(suspects, name, value)
     keys = {suspect.key for suspect in _find(wide, wrong).found}
     assert keys <= {f"photo {i}" for i in planted}

@@ -120,7 +120,7 @@ def open_data(
     Raises DataError if training has an image to judge by too and that is to be refused.
     """
     start = time.perf_counter()
-    source = list_data(config, root)
+    source = (streaming.source if streaming else None) or list_data(config, root)
     frame = network.frame(config.fit)
     store = open_store(source, cache, frame, progress, config.damaged, white_level, streaming)
     store, prints = _with_prints(store, progress)

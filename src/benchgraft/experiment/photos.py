@@ -19,7 +19,7 @@ from ..files import lock
 from ..parallel import in_parallel, pieces
 from ..photos.decode import Pixels, decode
 from ..photos.formats import Undecodable, pillow_warnings_off
-from ..photos.readers import guess_format
+from ..photos.readers import Source, guess_format
 from ..store.classes import StageImages, select
 from ..store.overlap import Overlap, TrainedOn, apply_policy, find_overlap, write_pairs
 from ..store.packing import Listing
@@ -73,6 +73,7 @@ class PhotoStream:
 
     features: FeatureStream
     listing: Callable[[], Listing]
+    source: Source
 
 
 def decode_some(
@@ -98,10 +99,14 @@ def decode_some(
         return [photo for part in parts for photo in part]
 
 
-def list_folder(request: PhotosRequest, bench: Bench) -> Listed | None:
-    """None for CIFAR-100, whose images are no files. Raises DataError, ConfigError as opening them does."""
+def source_of(request: PhotosRequest) -> Source:
+    """The files of a folder, by name. Raises DataError, ConfigError as opening them does."""
+    return list_data(photos_config(request, None), None)
+
+
+def list_folder(request: PhotosRequest, source: Source, bench: Bench) -> Listed | None:
+    """None for CIFAR-100, whose images are no files. Raises DataError."""
     config = photos_config(request, None)
-    source = list_data(config, None)
     if source.format == "cifar100":
         return None
     listing = list_photos(source, bench.cache, bench.events)
@@ -188,7 +193,7 @@ def _opened(config: DataConfig, start: Start, bench: Bench, stream: PhotoStream 
     old = start.file
     level = old.card.white_level if start.is_updated else None
     taken = old.card.network
-    streaming = Streaming(stream.features.watch, stream.listing) if stream else None
+    streaming = Streaming(stream.features.watch, stream.listing, stream.source) if stream else None
     try:
         opened = open_data(PHOTOS, config, None, bench.cache, bench.events, taken, level, streaming)
     except (Interrupted, KeyboardInterrupt):

@@ -25,6 +25,7 @@ from .scan import (
     Ignored,
     ImageFile,
     Scan,
+    folders_in,
     group_classes,
     list_folder,
     need_folder,
@@ -167,8 +168,7 @@ def _has_sides(folder: Path) -> bool:
 
 def split_folders(folder: Path) -> dict[str, Given]:
     """Name -> side, of the folders in it that hold the sides of a split."""
-    names = list_folder(str(folder), Ignored())[0]
-    return {name: _SIDES[name.lower()] for name in sorted(names) if name.lower() in _SIDES}
+    return {name: _SIDES[name.lower()] for name in sorted(folders_in(folder, _SIDES))}
 
 
 def _open_cifar100(root: Path) -> Source:

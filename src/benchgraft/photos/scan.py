@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -99,16 +100,35 @@ def list_folder(folder: str, ignored: Ignored) -> Listing:
     Raises DataError if the folder cannot be listed.
     """
     listing = Listing([], [], [])
+    with _told(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            _sort_in(entry, listing, ignored)
+    return listing
+
+
+def folders_in(folder: Path, names: Collection[str]) -> list[str]:
+    """The subfolders that are called so in small letters: no other entry is looked at.
+
+    Raises DataError if the folder cannot be listed.
+    """
+    with _told(str(folder)), os.scandir(folder) as entries:
+        return [
+            entry.name
+            for entry in entries
+            if entry.name.lower() in names and entry.is_dir(follow_symlinks=False)
+        ]
+
+
+@contextlib.contextmanager
+def _told(folder: str) -> Iterator[None]:
+    """Raises DataError for a folder that cannot be listed."""
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                _sort_in(entry, listing, ignored)
+        yield
     except (OSError, ValueError) as error:
         raise DataError(
             f"cannot read the folder {printable(folder)}: {getattr(error, 'strerror', None) or error}",
             "check its permissions, or name another folder",
         ) from None
-    return listing
 
 
 def _sort_in(entry: os.DirEntry[str], listing: Listing, ignored: Ignored) -> None:

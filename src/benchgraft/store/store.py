@@ -115,6 +115,8 @@ class Streaming:
     watch: Watch = lambda _digests, _pixels: None
     listing: Callable[[], Listing] | None = None
     """Of the source, where whoever opens the store has one (list_photos); asked for only if it is needed."""
+    source: Source | None = None
+    """The files, where they were listed already."""
 
 
 class _DamagedError(Exception):

@@ -50,6 +50,7 @@ from ..experiment.photos import (
     leave_pairs,
     list_folder,
     photos_config,
+    source_of,
     user_photos,
 )
 from ..experiment.prefixes import frozen_parent
@@ -57,6 +58,7 @@ from ..files import check_target, lock, name_of, shipped_path, write_kept
 from ..names import resolve_renames
 from ..networks import model_file
 from ..photos.decode import Pixels
+from ..photos.readers import Source
 from ..report.answers import Adapted, ClassChange
 from ..report.profile import leave_profile
 from ..report.words import retried
@@ -89,7 +91,8 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
     # Where the run takes place is known when its photos are: the same command may go on with another's.
     began = time.perf_counter()
     bench = bench_for(request, Path())
-    listed = functools.cache(lambda: list_folder(request, bench))
+    source = functools.cache(lambda: source_of(request))
+    listed = functools.cache(lambda: list_folder(request, source(), bench))
     choice, plan = None, None
     if request.plan is not None:
         plan = read_plan(request.plan)
@@ -101,7 +104,7 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
         plan = _timed_plan(request, choice, listed(), began, bench)
         request = as_planned(request, plan) if plan else replace(request, train_from=None, minutes=0.0)
     job = _job(request, bench.cache, choice)
-    stream = _stream(job, listed, bench)
+    stream = _stream(job, source, listed, bench)
     photos = user_photos(job.request, [job.start], bench, job.default_place, stream)
     _refuse_to_replace(job, photos)
     if job.start.is_updated:
@@ -134,7 +137,9 @@ class _Job:
     """How the parent was found; None: it was named, or is the model to update."""
 
 
-def _stream(job: _Job, listed: Callable[[], Listed | None], bench: Bench) -> PhotoStream | None:
+def _stream(
+    job: _Job, source: Callable[[], Source], listed: Callable[[], Listed | None], bench: Bench
+) -> PhotoStream | None:
     """For a head on frozen features, which needs no pixels; None: they are kept, and trained on."""
     start, request = job.start.head_alone, job.request
     card = start.file.card
@@ -152,7 +157,7 @@ def _stream(job: _Job, listed: Callable[[], Listed | None], bench: Bench) -> Pho
         look = listing().look(frame, card.white_level if job.start.is_updated else None)
         return parent.cache(bench.cache, look), parent.engine
 
-    return PhotoStream(FeatureStream(begin, BATCH_SIZE), listing)
+    return PhotoStream(FeatureStream(begin, BATCH_SIZE), listing, source())
 
 
 def _has_room_for_pixels(side: int, listed: Listed | None) -> bool:

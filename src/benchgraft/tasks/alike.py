@@ -20,7 +20,7 @@ from ..engines.engine import Engine
 from ..errors import DataError
 from ..experiment.bench import Bench, bench_for
 from ..experiment.folder import BATCH_SIZE, start_of
-from ..experiment.photos import decode_some, list_folder
+from ..experiment.photos import decode_some, list_folder, source_of
 from ..experiment.prefixes import FrozenParent, frozen_parent
 from ..parallel import pieces
 from ..photos.decode import Pixels, Rule
@@ -84,7 +84,7 @@ def training_photos(folder: Path, model: Path, **options: Any) -> TrainingPhotos
     request = checked(AdaptRequest, folder=folder, update=model, **options)
     bench = bench_for(request, Path())
     start = start_of(None, bench.cache, update=request.update).head_alone
-    listed, card = list_folder(request, bench), start.file.card
+    listed, card = list_folder(request, source_of(request), bench), start.file.card
     if listed is None:
         raise DataError(f"{folder} holds no files of photos")
     photos = _Photos(listed.listing, card.frame, card.white_level)

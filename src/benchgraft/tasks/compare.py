@@ -34,7 +34,7 @@ from ..experiment.folder import (
     solved_recipe,
     start_of,
 )
-from ..experiment.photos import Listed, UserPhotos, leave_pairs, list_folder, user_photos
+from ..experiment.photos import Listed, UserPhotos, leave_pairs, list_folder, source_of, user_photos
 from ..experiment.plan import plan as pilot
 from ..experiment.rounds import Comparison
 from ..files import check_target, lock, name_of
@@ -91,7 +91,7 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
 
 def arranged(request: CompareRequest, bench: Bench) -> tuple[Experiment, UserPhotos, list[Start]]:
     """What will be run, on which photos, from which parents."""
-    listed = functools.cache(lambda: list_folder(request, bench))
+    listed = functools.cache(lambda: list_folder(request, source_of(request), bench))
     starts = _starts(request, listed, bench)
     request = replace(request, fit=request.fit or _fit(starts, listed, bench))
     # The gate looks at the smallest pictures, as the rounds do: all arms are judged by the same photos.

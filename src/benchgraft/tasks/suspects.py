@@ -4,7 +4,7 @@ Two steps, neither of which knows what network the features come from:
 
 1. Scores. A kernel ridge regression from features to classes, whose leave-one-out predictions have a closed
    form (Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, equation 7.64): each photo is
-   scored by a fit on all the others.
+   scored by a fit on all the others, or, of very many, on FITTED others.
 2. Chances. A softmax of these scores, times a scale, says what a photo shows; a given class is that one, or,
    with a chance that is the same for all photos, any other. Scale and chance are not fitted but averaged
    over, weighted by how well they explain all given classes. Where the scores are often wrong, a small scale
@@ -33,6 +33,8 @@ from ..store.sides import SPLITS
 
 LANDMARKS = 1024
 """Photos, drawn by seed, whose kernels span the fit; where there are no more than these it is exact."""
+FITTED = 20_000
+"""Photos, drawn by seed, that the fit takes in; more would add time and hardly anything else."""
 COLUMNS = 2048
 """Wider features are folded to so many, with signs drawn by seed: distances stay within some per cent."""
 LISTED = 0.6
@@ -171,9 +173,9 @@ class _Table:
         self._width = int(np.prod(features.shape[1:]))
         signs = np.random.default_rng(self._width).integers(0, 2, self._width) * 2 - 1
         self._signs = signs.astype(np.float32) if self._width > COLUMNS else None
-        drawn = np.random.default_rng(len(rows)).permutation(len(rows))[:LANDMARKS]
-        self.landmarks = np.sort(drawn)
-        """Places of the landmarks among the photos."""
+        drawn = np.random.default_rng(len(rows)).permutation(len(rows))
+        self.landmarks, self.fitted = np.sort(drawn[:LANDMARKS]), np.sort(drawn[:FITTED])
+        """Places among the photos."""
         raw = self._folded(self.landmarks).astype(np.float64)
         with np.errstate(all="ignore"):
             self._centre = raw.mean(0)
@@ -218,15 +220,18 @@ class _Fit:
         apart = distances[np.triu_indices(len(distances), 1)]
         self._unit = float(np.median(apart)) or float(apart.mean())
         self._shares = np.bincount(labels, minlength=class_count) / len(labels)
+        self._is_fitted = np.zeros(len(labels), bool)
+        self._is_fitted[table.fitted] = True
         gram = RIDGE * self._kernel(distances)
         cross = np.zeros((len(distances), class_count))
-        for places in self.blocks(np.arange(len(labels))):
+        for places in self.blocks(table.fitted):
             kernel = self._kernel(self._distances(table.take(places)))
             gram += kernel.T @ kernel
             cross += kernel.T @ self._given(places)
         gram[np.diag_indices(len(gram))] += 1e-7 * np.trace(gram) / len(gram)
         self._root = cholesky(gram, lower=True)
         self._cross = solve_triangular(self._root, cross, lower=True)
+        self._coefficients = solve_triangular(self._root, self._cross, lower=True, trans="T")
 
     def blocks(self, places: Integers) -> Iterator[Integers]:
         """These photos, as many at once as bounded memory allows."""
@@ -237,11 +242,14 @@ class _Fit:
     def scores(self, places: Integers) -> Floats:
         """Of each class for these photos, each by the fit on all others; (n, classes), near 0 to 1."""
         kernel = self._kernel(self._distances(self._table.take(places)))
-        projected = solve_triangular(self._root, kernel.T, lower=True)
-        leverage = (projected**2).sum(0)[:, None]
-        given = self._given(places)
-        without = (projected.T @ self._cross - leverage * given) / np.maximum(1 - leverage, 1e-6)
-        return np.asarray(self._shares + without)
+        found = kernel @ self._coefficients
+        own = self._is_fitted[places]
+        if own.any():
+            projected = solve_triangular(self._root, kernel[own].T, lower=True)
+            leverage = (projected**2).sum(0)[:, None]
+            given = self._given(places[own])
+            found[own] = (projected.T @ self._cross - leverage * given) / np.maximum(1 - leverage, 1e-6)
+        return np.asarray(self._shares + found)
 
     def _given(self, places: Integers) -> Floats:
         """What is regressed on: 1 for the given class, else 0, less the class's share."""

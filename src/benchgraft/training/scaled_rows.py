@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from ..parallel import in_parallel
 
 BLOCK = 1024
 """Rows at a time: 5 MB of 1,280 features, which the processor's caches hold between two products."""
+A = TypeVar("A")
 T = TypeVar("T")
 _HELD_BYTES = 1 << 29
 """Up to this much of scaled rows stays in memory; more is read again at every pass."""
@@ -70,12 +71,15 @@ def scaling_of(data: Labelled, positions: npt.NDArray[np.int64], weights: Tensor
     weights: float64, one a row. Raises DataError for a feature that is not finite.
     """
     shift = data.read(positions[:BLOCK]).mean(0, dtype=torch.float64)
+
+    def moments(block: slice) -> tuple[Tensor, Tensor]:
+        rows = data.read(positions[block]) - shift
+        return weights[block] @ rows, weights[block] @ rows.square_()
+
     sums, squares = torch.zeros_like(shift), torch.zeros_like(shift)
-    for start in range(0, len(positions), BLOCK):
-        rows = data.read(positions[start : start + BLOCK]) - shift
-        share = weights[start : start + BLOCK]
-        sums += share @ rows
-        squares += share @ rows.square_()
+    for first, second in by_one_thread_each(moments, slices(len(positions))):
+        sums += first
+        squares += second
     total = weights.sum()
     if not bool(torch.isfinite(squares).all()):
         raise DataError("a feature of a photo is not a finite number", "compute the features again")
@@ -86,6 +90,30 @@ def scaling_of(data: Labelled, positions: npt.NDArray[np.int64], weights: Tensor
     mean = deviation[varies].mean() if bool(varies.any()) else torch.ones((), dtype=torch.float64)
     factor = torch.where(varies, (deviation * mean).rsqrt(), 0.0)
     return Scaling(centre.float(), factor.float())
+
+
+def slices(count: int) -> list[slice]:
+    """Blocks of so many rows."""
+    return [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
+
+
+def by_one_thread_each(work: Callable[[A], T], blocks: Iterable[A]) -> Iterator[T]:
+    """What `work` makes of every block, in order, as many at once as torch has threads.
+
+    The bits are the same whatever the number of threads. Threads that share every product instead wait for
+    each other some ten times a block, on a busy machine far longer than they compute: a pass over 41,000 rows
+    of 1,280 features took 140 to 220 ms so, and takes 37 to 48 (2 cores, 2026-11-27).
+    """
+    threads = torch.get_num_threads()
+
+    def alone(block: A) -> T:
+        torch.set_num_threads(1)  # which holds for the thread that says it
+        return work(block)
+
+    try:
+        yield from in_parallel(alone, blocks, threads)
+    finally:
+        torch.set_num_threads(threads)
 
 
 class ScaledRows:
@@ -101,7 +129,7 @@ class ScaledRows:
         """Shares of the whole; all zero where all weights are."""
         self._held: list[Tensor] = []
         if len(self) * self.dimensions * 4 <= _HELD_BYTES:
-            self._held = [self._read(block) for block in self._slices()]
+            self._held = list(by_one_thread_each(self._read, slices(len(self))))
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -112,23 +140,13 @@ class ScaledRows:
         return int(self._data.features.shape[1])
 
     def each(self, work: Callable[[slice, Tensor], T]) -> Iterator[T]:
-        """What `work` makes of every block of up to BLOCK rows, in order; each is one thread's.
+        """What `work` makes of every block of up to BLOCK rows, in order; see by_one_thread_each."""
 
-        The bits are the same whatever the number of threads. Threads that share every product instead wait
-        for each other some ten times a block, on a busy machine far longer than they compute: a pass over
-        41,000 rows of 1,280 features took 140 to 220 ms so, and takes 37 to 48 (2 cores, 2026-11-27).
-        """
-        threads = torch.get_num_threads()
-
-        def alone(numbered: tuple[int, slice]) -> T:
-            torch.set_num_threads(1)  # which holds for the thread that says it
+        def on_rows(numbered: tuple[int, slice]) -> T:
             number, block = numbered
             return work(block, self._held[number] if self._held else self._read(block))
 
-        try:
-            yield from in_parallel(alone, enumerate(self._slices()), threads)
-        finally:
-            torch.set_num_threads(threads)
+        return by_one_thread_each(on_rows, enumerate(slices(len(self))))
 
     def shares_of_classes(self, class_count: int) -> Tensor:
         """float64 (classes,): how much of the whole is of each."""
@@ -138,9 +156,6 @@ class ScaledRows:
         """About `count` rows, evenly spread over all, and their weights; all rows if they are not more."""
         chosen = slice(0, None, -(-len(self) // count))
         return self._read(chosen), self.weights[chosen]
-
-    def _slices(self) -> list[slice]:
-        return [slice(start, start + BLOCK) for start in range(0, len(self), BLOCK)]
 
     def _read(self, rows: slice) -> Tensor:
         return self._data.read(self._positions[rows]).sub_(self.scaling.centre).mul_(self.scaling.factor)
