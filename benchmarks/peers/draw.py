@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 import draw_files
+import draw_ordinary
 import draw_paper
 import draw_summary
 import matplotlib
@@ -45,6 +46,9 @@ def draw_all(folder: Path) -> None:
         bars = BARS.get(question, _speed_bars)(measured)
         _picture(path.with_suffix(".svg"), title, *bars)
         measured_all.append(measured)
+    if (folder / "ordinary.json").exists():
+        text = draw_ordinary.markdown(json.loads((folder / "ordinary.json").read_text()))
+        (folder / "ordinary.md").write_text(text)
     if measured_all:
         draw_summary.draw(folder, _summary_facts(measured_all))
 

@@ -3,8 +3,8 @@
 python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON [QUESTION ...] [--rounds 5]
 python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON paper --ours RUN_FOLDER
 
-Questions: retrain, files, scratch, train, forward, decode (default: all of them). DIR holds fruits-360/, for
-`paper` cifar-100-binary/ too; RUN_FOLDER is one of `reproduce --data DIR`.
+Questions: retrain, files, ordinary, scratch, train, forward, decode (default: all of them). DIR holds
+fruits-360/, for `ordinary` clothing/ and for `paper` cifar-100-binary/ too; RUN_FOLDER is one of `reproduce --data DIR`.
 `--search` chooses the recipes of `retrain` anew (recipes.json); `--quick` is a smoke run of two rounds whose
 figures say nothing and which writes nothing into benchmarks/results; `--draw` makes tables and pictures again
 from the JSON that is there.
@@ -22,6 +22,7 @@ from typing import Any
 
 import draw
 import files
+import ordinary
 import paper
 import retrain
 import scratch
@@ -33,6 +34,7 @@ RESULTS = HERE.parent / "results"
 QUESTIONS = {
     "retrain": retrain.measure,
     "files": files.measure,
+    "ordinary": ordinary.measure,
     "scratch": scratch.measure,
     "train": speed.measure_training,
     "forward": speed.measure_forward,

@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = (
-    "benchgraft", "jax", "keras", "lightning", "numpy", "onnxruntime", "openvino", "pillow", "simplejpeg",
-    "skorch", "tensorflow-cpu", "torch",
+    "benchgraft", "fastai", "jax", "keras", "lightning", "numpy", "onnxruntime", "openvino", "pillow",
+    "scikit-learn", "simplejpeg", "skorch", "tensorflow-cpu", "timm", "torch", "torchvision", "transformers",
 )  # fmt: skip
 
 

@@ -1,0 +1,54 @@
+"""fastai on ordinary photos: vision_learner and fine_tune, one epoch frozen and then all layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.vision.all import (
+    Callback,
+    ImageDataLoaders,
+    Resize,
+    accuracy,
+    aug_transforms,
+    set_seed,
+    vision_learner,
+)
+
+from .ordinary_torch import BATCH, NETWORK, WORKERS
+from .timeline import Timeline
+
+
+class _Ends(Callback):  # type: ignore[misc]
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+
+    def after_epoch(self) -> None:
+        """With the accuracy on validation photos."""
+        self._timeline.epoch(float(self.learn.recorder.final_record[-1]))
+
+
+def ordinary(job: dict[str, Any]) -> dict[str, Any]:
+    """As its documentation begins: transforms, learner, fine_tune."""
+    timeline = Timeline(started=job["started"])
+    set_seed(job["seed"])
+    photos = ImageDataLoaders.from_folder(
+        Path(job["photos"]),
+        valid="validation",
+        item_tfms=Resize(256),
+        batch_tfms=aug_transforms(size=224),
+        bs=BATCH,
+        num_workers=WORKERS,
+    )
+    learner = vision_learner(photos, NETWORK, pretrained=False, metrics=accuracy)
+    state = torch.load(job["weights"], weights_only=True)
+    learner.model[0].model.load_state_dict(
+        {k: v for k, v in state.items() if not k.startswith("classifier")}, strict=False
+    )
+    learner.freeze()
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(max(1, job["epochs"] - 1), cbs=_Ends(timeline))
+        tests = photos.test_dl(sorted((Path(job["photos"]) / "test").rglob("*.*")), with_labels=True)
+        right = float(learner.validate(dl=tests)[1])
+    return timeline.result(right)
