@@ -133,3 +133,30 @@ def test_stopped_while_photos_are_decoded_it_goes_on_and_ends_the_same(
     one, other = (model_file.read(tmp_path / name).card.model_digest for name in ("whole", "m"))
     assert one == other
     assert whole.accuracy == again.accuracy
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_short_batch_is_filled_up_only_where_its_size_counts(is_same):
+    sizes: list[int] = []
+
+    class Engine:
+        name, is_same_in_any_batch = "one", is_same
+
+        def compute(self, pixels):
+            sizes.append(len(pixels))
+            return pixels.reshape(len(pixels), -1).astype(np.float32)
+
+    class Cache:
+        def ids(self):
+            return np.empty(0, np.uint64)
+
+        def keep(self, ids, rows):
+            self.kept = ids, rows
+
+    cache, pixels = Cache(), np.arange(10 * 12, dtype=np.uint8).reshape(10, 2, 2, 3)
+    stream = feature_stream.FeatureStream(lambda _pixels: (cache, Engine()), batch_size=8)
+    stream.watch(np.arange(10, dtype=np.uint64), pixels)
+    stream.close()
+    assert sizes == [8, 2 if is_same else 8]
+    assert np.array_equal(cache.kept[0], np.arange(10))
+    assert np.array_equal(cache.kept[1], pixels.reshape(10, -1))

@@ -8,6 +8,7 @@ is brightness. Saving again as JPEG or at another size turns few of them; see pe
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,7 @@ def perceptual_hashes(pixels: Pixels) -> Digests:
     return np.ascontiguousarray(whole).view(">u8").reshape(-1).astype(np.uint64)
 
 
+@cache
 def _low_frequencies() -> list[tuple[int, int]]:
     places = sorted(
         ((row, column) for row in range(_SIDE) for column in range(_SIDE)), key=lambda p: (sum(p), p)
@@ -55,6 +57,7 @@ def _low_frequencies() -> list[tuple[int, int]]:
     return places[1:65]
 
 
+@cache
 def _transform(size: int) -> npt.NDArray[np.float32]:
     """(frequencies, size): averages a line of `size` pixels to 32 cells and transforms it."""
     edges = np.linspace(0, size, _SIDE + 1)

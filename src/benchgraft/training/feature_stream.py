@@ -21,7 +21,8 @@ Digests = npt.NDArray[np.uint64]
 class FeatureStream:
     """Takes photos as they come, in any order, and computes those whose features are not there.
 
-    A batch is always full, so that a row has the bits that it has in every other run.
+    Where an engine's bits depend on the size of a batch, it is always full, so that a row has those that it
+    has in every other run.
     """
 
     def __init__(self, start: Callable[[Pixels], tuple[FeatureCache, Engine]], batch_size: int) -> None:
@@ -66,12 +67,14 @@ class FeatureStream:
             self._done = []
 
     def _compute(self) -> None:
-        """One batch; a short one is filled up by repeating."""
+        """One batch; a short one is filled up by repeating where its size would count."""
         assert self._opened is not None
         ids = np.concatenate([ids for ids, _ in self._waiting])
         pixels = np.concatenate([pixels for _, pixels in self._waiting])
         self._waiting = [(ids[self._batch_size :], pixels[self._batch_size :])]
         ids, pixels = ids[: self._batch_size], pixels[: self._batch_size]
-        rows = self._opened[1].compute(pixels[np.arange(self._batch_size) % len(pixels)])
+        engine = self._opened[1]
+        size = len(pixels) if engine.is_same_in_any_batch else self._batch_size
+        rows = engine.compute(pixels[np.arange(size) % len(pixels)])
         self._done.append((ids, np.asarray(rows[: len(ids)], np.float32)))
         self.computed += len(ids)
