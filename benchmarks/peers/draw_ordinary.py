@@ -43,10 +43,10 @@ def markdown(measured: dict[str, Any]) -> str:
         f"`make bench DATA=DIR BENCH=ordinary`, {machine['cores']} cores of an {machine['cpu']}, "
         f"{measured['date'][:10]}. A new process each time, from its start to a trained model: imports, "
         "decoding, features, training. The same photos, split and ImageNet weights of EfficientNet-Lite0 for "
-        f"all but Keras; {ordinary.EPOCHS} epochs where there are epochs (fastai: one with the backbone frozen, "
-        "the rest with all layers). Medians where there is more than one round. *As by hand*: seconds until "
-        "the accuracy on validation photos is that of features by hand + scikit-learn. *Ratios*: how many "
-        "times as long as benchgraft with new photos, and with their features kept.",
+        f"all but Keras; {ordinary.EPOCHS} epochs where there are epochs (fastai: one with the backbone "
+        "frozen, the rest with all layers). Medians where there is more than one round. *As by hand*: seconds "
+        "until the accuracy on validation photos is that of features by hand + scikit-learn. *To new*, *to "
+        "kept*: how many times as long as benchgraft with new photos, and with their features kept.",
     ]
     for name, of_set in measured["sets"].items():
         lines = rows(of_set)
@@ -59,17 +59,25 @@ def markdown(measured: dict[str, Any]) -> str:
         )
         table = ["| program | rounds | seconds | to new | to kept | as by hand, s | right, % |"]
         table.append("|---|---:|---:|---:|---:|---:|---:|")
-        for line in lines:
-            right = "" if line["name"].startswith(KERAS) else f"{100 * line['right']:.1f}"
-            goal = "" if line["to_goal"] is None else f"{line['to_goal']:.0f}"
-            table.append(
-                f"| {line['name']} | {line['rounds']} | {line['seconds']:.1f} | {line['seconds'] / cold:.1f}x | "
-                f"{line['seconds'] / warm:.1f}x | {goal} | {right} |"
-            )
+        table += [_cells(line, cold, warm) for line in lines]
         parts.append("\n".join(table))
         parts += [f"Left out: {who}: {why}" for who, why in of_set["failed"].items()]
     parts.append(LEFT_OUT)
     return "\n\n".join(parts) + "\n"
+
+
+def _cells(line: dict[str, Any], cold: float, warm: float) -> str:
+    seconds = line["seconds"]
+    right = "" if line["name"].startswith(KERAS) else f"{100 * line['right']:.1f}"
+    goal = "" if line["to_goal"] is None else f"{line['to_goal']:.0f}"
+    cells = [
+        line["name"],
+        line["rounds"],
+        f"{seconds:.1f}",
+        f"{seconds / cold:.1f}x",
+        f"{seconds / warm:.1f}x",
+    ]
+    return "| " + " | ".join(map(str, [*cells, goal, right])) + " |"
 
 
 LEFT_OUT = "AutoGluon and Ludwig are left out: see docs/performance.md."

@@ -4,7 +4,8 @@ python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON [QUESTION ...] [
 python benchmarks/peers/run.py --data DIR --python PEERS_PYTHON paper --ours RUN_FOLDER
 
 Questions: retrain, files, ordinary, scratch, train, forward, decode (default: all of them). DIR holds
-fruits-360/, for `ordinary` clothing/ and for `paper` cifar-100-binary/ too; RUN_FOLDER is one of `reproduce --data DIR`.
+fruits-360/, for `ordinary` clothing/ and for `paper` cifar-100-binary/ too; RUN_FOLDER is one of
+`reproduce --data DIR`.
 `--search` chooses the recipes of `retrain` anew (recipes.json); `--quick` is a smoke run of two rounds whose
 figures say nothing and which writes nothing into benchmarks/results; `--draw` makes tables and pictures again
 from the JSON that is there.

@@ -21,12 +21,14 @@ from .timeline import Timeline
 
 
 class _Ends(Callback):  # type: ignore[misc]
+    order = 60  # after the recorder
+
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
 
     def after_epoch(self) -> None:
         """With the accuracy on validation photos."""
-        self._timeline.epoch(float(self.learn.recorder.final_record[-1]))
+        self._timeline.epoch(float(self.learn.final_record[-1]))
 
 
 def ordinary(job: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def ordinary(job: dict[str, Any]) -> dict[str, Any]:
     inputs = keras.Input((224, 224, 3))
     outputs = keras.layers.Dense(len(train.class_names), "softmax")(base(inputs, training=False))
     model = keras.Model(inputs, outputs)
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(
         train,
         validation_data=validation,
