@@ -1,11 +1,13 @@
 """What `adapt` costs against photos and classes, a comparison against runs, and start-up times.
 
-python benchmarks/scaling.py [--work build/scaling] [--out benchmarks/results] [--quick]
+python benchmarks/scaling.py [--work build/scaling] [--out benchmarks/results] [--only WORD ...] [--quick]
 
-Photos are generated (100 x 100, textured; kept in WORK/photos, 0.6 GB). Every command is a
-process of its own, whose wall time and peak memory are taken; caches are empty at first, and an update gets
-100 new photos. Writes scaling.json and scaling.md. The largest sizes are measured once, start-up is the
-median of five. `--quick` is a smoke run whose figures say nothing, written into WORK/quick.
+Photos are generated (100 x 100 for the paper's network, 533 x 400 for `imagenet`; textured; kept in WORK,
+0.6 and 2.5 GB). Questions: photos, ordinary (photos of that size), classes, gate (of look-alikes), runs,
+start. Every command is a process of its own, whose wall time and peak memory are taken; caches are empty at
+first, and an update gets 100 new photos. Writes scaling.json and scaling.md. The largest sizes are measured
+once, start-up is the median of five. `--quick` is a smoke run whose figures say nothing, written into
+WORK/quick.
 """
 
 from __future__ import annotations
@@ -18,16 +20,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from waves import write_waves
+import numpy as np
+from waves import Size, write_waves
 
 from benchgraft.runfolder.ledger import environment, now
+from benchgraft.store.overlap import nearest
+from benchgraft.store.perceptual import NEAR_BITS
 
+QUESTIONS = ("photos", "ordinary", "classes", "gate", "runs", "start")
 RESULTS = Path(__file__).resolve().parent / "results"
 CLASSES = 10
 NEW_PHOTOS = 100
@@ -49,16 +55,32 @@ class Sizes:
     """What is measured; keys are sizes, values how often."""
 
     photos: dict[int, int]
+    ordinary: dict[int, int]
     classes: dict[int, int]
+    gate: tuple[int, ...]
     photos_of_classes: int
     runs: dict[int, int]
     starts: int
 
 
 FULL = Sizes(
-    {1_000: 3, 10_000: 2, 100_000: 1}, {3: 2, 30: 2, 300: 1, 1_000: 1}, 10_000, {1: 3, 10: 1, 100: 1}, 5
+    photos={1_000: 3, 10_000: 2, 100_000: 1},
+    ordinary={1_000: 3, 10_000: 1, 100_000: 1},
+    classes={3: 2, 30: 2, 300: 1, 1_000: 1},
+    gate=(10_000, 100_000, 1_000_000),
+    photos_of_classes=10_000,
+    runs={1: 3, 10: 1, 100: 1},
+    starts=5,
 )
-QUICK = Sizes({200: 1, 400: 1}, {3: 1, 20: 1}, 400, {1: 1, 2: 1}, 1)
+QUICK = Sizes(
+    photos={200: 1, 400: 1},
+    ordinary={200: 1, 400: 1},
+    classes={3: 1, 20: 1},
+    gate=(100, 1_000),
+    photos_of_classes=400,
+    runs={1: 1, 2: 1},
+    starts=1,
+)
 
 
 @dataclass(frozen=True)
@@ -70,33 +92,56 @@ class Done:
     output: str
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Photos of one size, and the parent that they are given to."""
+
+    parent: str
+    folder: str
+    """Below WORK."""
+    size: Size | None = None
+
+
+SMALL = Kind("paper", "photos")
+ORDINARY = Kind("imagenet", "ordinary", (533, 400))
+
+
 def main() -> None:
     """All questions, then the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("build/scaling"))
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=QUESTIONS)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     work = options.work.resolve()
     out, sizes = (work / "quick", QUICK) if options.quick else (options.out, FULL)
     out.mkdir(parents=True, exist_ok=True)
-    measured = measure(work, sizes)
-    (out / "scaling.json").write_text(json.dumps(measured, indent=1) + "\n")
+    path = out / "scaling.json"
+    before = json.loads(path.read_text()) if path.exists() and set(options.only) != set(QUESTIONS) else {}
+    measured = before | measure(work, sizes, options.only)
+    path.write_text(json.dumps(measured, indent=1) + "\n")
     (out / "scaling.md").write_text(markdown(measured))
     print(f"wrote {out / 'scaling.md'}")
 
 
-def measure(work: Path, sizes: Sizes) -> dict[str, Any]:
-    """Every question in turn."""
+def measure(work: Path, sizes: Sizes, questions: Sequence[str] = QUESTIONS) -> dict[str, Any]:
+    """The questions in turn, each with its date."""
     place = work / "now"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     cores = os.cpu_count() or 1
-    measured: dict[str, Any] = {"date": now(), "machine": environment(cores, "cpu").model_dump()}
-    measured["photos"], measured["update"] = _against_photos(work, place, sizes)
-    measured["classes"] = _against_classes(work, place, sizes)
-    measured["runs"] = _against_runs(place, sizes)
-    measured["start"] = _start_up(place, sizes)
+    measured: dict[str, Any] = {"machine": environment(cores, "cpu").model_dump()}
+    asked: dict[str, Callable[[], dict[str, Any]]] = {
+        "photos": lambda: _against_photos(work, place, SMALL, sizes.photos),
+        "ordinary": lambda: _against_photos(work, place, ORDINARY, sizes.ordinary),
+        "classes": lambda: {"classes": _against_classes(work, place, sizes)},
+        "gate": lambda: {"gate": _against_fingerprints(sizes)},
+        "runs": lambda: {"runs": _against_runs(place, sizes)},
+        "start": lambda: {"start": _start_up(place, sizes)},
+    }
+    for question in questions:
+        measured |= asked[question]() | {f"date of {question}": now()}
     shutil.rmtree(place)
     return measured
 
@@ -120,8 +165,7 @@ def run(place: Path, *words: str) -> Done:
 
 def _adapt(place: Path, size: int, *words: str) -> dict[str, Any]:
     """One `adapt` of `place`/photos, as a point of a curve."""
-    parent = () if "--update" in words else ("--parent", "paper")
-    done = run(place, "adapt", "photos", *parent, "--cache-dir", "cache", "--json", *words)
+    done = run(place, "adapt", "photos", "--cache-dir", "cache", "--json", *words)
     told = json.loads(done.output)
     phases = {name: round(value, 3) for name, value in told["seconds"].items()}
     return {
@@ -133,20 +177,22 @@ def _adapt(place: Path, size: int, *words: str) -> dict[str, Any]:
         "featurised": told["features_computed"],
         "epochs": told["epochs"],
         "phases": phases,
+        "cache_bytes": sum(path.stat().st_size for path in (place / "cache").rglob("*") if path.is_file()),
     }
 
 
-def _against_photos(work: Path, place: Path, sizes: Sizes) -> tuple[list[Any], list[Any]]:
+def _against_photos(work: Path, place: Path, kind: Kind, counts: dict[int, int]) -> dict[str, Any]:
     """`adapt` on folders of each size with nothing cached, then `--update` with NEW_PHOTOS more in each."""
     first, updates = [], []
-    for size, times in sizes.photos.items():
+    for size, times in counts.items():
         for _ in range(times):
-            here = _folder(work, place / "adapt", CLASSES, size)
-            first.append(_adapt(here, size))
-            write_waves(here / "photos", CLASSES, NEW_PHOTOS // CLASSES, start=size // CLASSES)
+            here = _folder(work, place / "adapt", CLASSES, size, kind)
+            first.append(_adapt(here, size, "--parent", kind.parent))
+            new = NEW_PHOTOS // CLASSES
+            write_waves(here / "photos", CLASSES, new, start=size // CLASSES, size=kind.size)
             updates.append(_adapt(here, size, "--update", "photos.safetensors", "--run-folder", "runs/again"))
             _say(f"{size:,} photos: {first[-1]['seconds']:.1f} s, update {updates[-1]['seconds']:.1f} s")
-    return first, updates
+    return {kind.folder: first, f"update of {kind.folder}": updates}
 
 
 def _against_classes(work: Path, place: Path, sizes: Sizes) -> list[Any]:
@@ -155,27 +201,41 @@ def _against_classes(work: Path, place: Path, sizes: Sizes) -> list[Any]:
     for classes, times in sizes.classes.items():
         for _ in range(times):
             here = _folder(work, place / "adapt", classes, sizes.photos_of_classes)
-            points.append(_adapt(here, classes))
+            points.append(_adapt(here, classes, "--parent", SMALL.parent))
             _say(f"{classes:,} classes: {points[-1]['seconds']:.1f} s")
     return points
 
 
-def _folder(work: Path, here: Path, classes: int, photos: int) -> Path:
-    """A new `here` with so many photos in `here`/photos, linked to files made once in `work`/photos."""
+def _folder(work: Path, here: Path, classes: int, photos: int, kind: Kind = SMALL) -> Path:
+    """A new `here` with so many photos in `here`/photos, linked to files made once below `work`."""
     shutil.rmtree(here, ignore_errors=True)
     each = photos // classes
-    source = work / "photos"
+    source = work / kind.folder
     lacking = [
         label for label in range(classes) if not (source / f"class {label}" / f"{each - 1:06}.jpg").exists()
     ]
     if lacking:
-        write_waves(source, classes, each)
+        write_waves(source, classes, each, size=kind.size)
     for label in range(classes):
         target = here / "photos" / f"class {label}"
         target.mkdir(parents=True)
         for number in range(each):
             os.link(source / target.name / f"{number:06}.jpg", target / f"{number:06}.jpg")
     return here
+
+
+def _against_fingerprints(sizes: Sizes) -> list[Any]:
+    """Looking for near-copies of a quarter of generated fingerprints among the rest, in this process."""
+    points = []
+    for size in sizes.gate:
+        rng = np.random.default_rng(size)
+        hashes = rng.integers(0, 1 << 63, size, np.uint64)
+        hashes[: size // 100] = hashes[-(size // 100) :] ^ np.uint64(5)  # copies, two bits apart
+        start = time.perf_counter()
+        found = nearest(hashes[: size // 4], hashes[size // 4 :], NEAR_BITS)[0]
+        points.append({"size": size, "seconds": time.perf_counter() - start, "peak_bytes": 0})
+        assert len(found) == size // 100
+    return points
 
 
 def _against_runs(place: Path, sizes: Sizes) -> list[Any]:
@@ -255,18 +315,25 @@ def _medians(points: list[dict[str, Any]], key: str) -> dict[int, float]:
 def markdown(measured: dict[str, Any]) -> str:
     """All tables."""
     machine = measured["machine"]
+    dates = sorted({measured[f"date of {question}"][:10] for question in QUESTIONS})
     update = "With 100 new photos in the folder (`--update`): only these are decoded and featurised."
     parts = [
         "# Scaling",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; benchgraft "
-        f"{machine['versions']['benchgraft']}, torch {machine['versions']['torch']}; {measured['date']}. "
+        f"{machine['versions']['benchgraft']}, torch {machine['versions']['torch']}; {', '.join(dates)}. "
         "Whole processes, start-up included; medians where there is more than one.",
-        "## Photos: `adapt` on generated photos of ten classes, nothing cached",
+        "## Ordinary photos: `adapt --parent imagenet` on generated ones of 533 x 400, nothing cached",
+        _curve(measured["ordinary"], "photos"),
+        update,
+        _curve(measured["update of ordinary"], "photos before"),
+        "## Small photos: `adapt --parent paper` on generated ones of ten classes, nothing cached",
         _curve(measured["photos"], "photos"),
         update,
-        _curve(measured["update"], "photos before"),
+        _curve(measured["update of photos"], "photos before"),
         "## Classes: `adapt` on as many photos each time",
         _curve(measured["classes"], "classes"),
+        "## Fingerprints: the gate for near-copies, a quarter of generated ones against the rest",
+        _curve(measured["gate"], "photos"),
         "## Runs: `reproduce` with one epoch on 96 photos, both arms and the report",
         _curve(measured["runs"], "runs"),
         "## Start-up",
@@ -278,20 +345,26 @@ def markdown(measured: dict[str, Any]) -> str:
 def _curve(points: list[dict[str, Any]], what: str) -> str:
     """One line a size, and the slopes."""
     is_adapt = "phases" in points[0]
-    more = ["decode, s", "features, s", "train, s", "decoded", "featurised", "epochs"] if is_adapt else []
+    more = ["cache MB", "decode, s", "features, s", "train, s", "decoded", "featurised"] if is_adapt else []
     lines = [[what, "measured", "seconds", "ms each", "peak MB", *more]]
     lines.append(["---:"] * len(lines[0]))
     for size, seconds in _medians(points, "seconds").items():
         mine = [point for point in points if point["size"] == size]
-        cells = [f"{size:,}", str(len(mine)), f"{seconds:.1f}", f"{1e3 * seconds / size:,.2f}"]
+        cells = [
+            f"{size:,}",
+            str(len(mine)),
+            f"{seconds:.1f}" if seconds > 1 else f"{seconds:.3f}",
+            f"{1e3 * seconds / size:,.2f}",
+        ]
         cells.append(f"{max(point['peak_bytes'] for point in mine) / 1e6:,.0f}")
         if is_adapt:
+            cells.append(f"{max(point.get('cache_bytes', 0) for point in mine) / 1e6:,.0f}")
             cells.append(f"{median(point['decode_photos_seconds'] for point in mine):.1f}")
             cells += [
                 f"{median(point['phases'].get(phase, 0.0) for point in mine):.1f}"
                 for phase in ("features", "train")
             ]
-            cells += [f"{mine[0][key]:,}" for key in ("decoded", "featurised", "epochs")]
+            cells += [f"{mine[0][key]:,}" for key in ("decoded", "featurised")]
         lines.append(cells)
     exponent, each = slopes(points)
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -22,7 +22,15 @@ from benchgraft.photos.readers import guess_format, open_source
 from benchgraft.progress import NoProgress
 from benchgraft.runfolder.ledger import Ledger
 from benchgraft.runfolder.records import DataRecord
-from benchgraft.store.overlap import Overlap, Pair, TrainedOn, apply_policy, find_overlap, write_pairs
+from benchgraft.store.overlap import (
+    Overlap,
+    Pair,
+    TrainedOn,
+    apply_policy,
+    find_overlap,
+    nearest,
+    write_pairs,
+)
 from benchgraft.store.perceptual import fingerprints
 from benchgraft.store.sides import NOWHERE, TEST
 from benchgraft.store.split import Dropped, assign
@@ -275,3 +283,22 @@ def test_fingerprints_of_photos_fitted_otherwise_are_not_taken(photos):
     stretched = fingerprints(open_store(source, photos.parent / "cache", Frame(100, "stretch")))
     assert stretched.computed == len(stretched.pixels)
     assert not np.array_equal(stretched.pixels, letterboxed.pixels)
+
+
+@pytest.mark.parametrize("most", [0, 2, 5])
+def test_nearest_is_that_of_comparing_all_with_all(most):
+    rng = np.random.default_rng(most)
+    others = rng.integers(0, 1 << 63, 2000, np.uint64)
+    flips = np.uint64(1) << rng.integers(0, 64, (2, 400), np.uint64)
+    hashes = np.concatenate([others[:400] ^ flips[0] ^ flips[1], others[:50], np.zeros(3, np.uint64)])
+    others = np.concatenate([others, others[:100], others[:9] ^ np.uint64(1)])
+    bits = np.bitwise_count(hashes[:, None] ^ others)
+    places, twins, apart = nearest(hashes, others, most)
+    assert places.tolist() == np.flatnonzero(bits.min(1) <= most).tolist()
+    assert apart.tolist() == bits.min(1)[places].tolist() == bits[places, twins].tolist()
+    assert all(twin == np.flatnonzero(others == others[twin])[0] for twin in twins)
+
+
+def test_nearest_of_none_is_none():
+    none, one = np.empty(0, np.uint64), np.ones(1, np.uint64)
+    assert [len(found) for found in nearest(none, one, 2) + nearest(one, none, 2)] == [0] * 6

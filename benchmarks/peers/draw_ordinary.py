@@ -44,7 +44,7 @@ def markdown(measured: dict[str, Any]) -> str:
         f"{measured['date'][:10]}. A new process each time, from its start to a trained model: imports, "
         "decoding, features, training. The same photos, split and ImageNet weights of EfficientNet-Lite0 for "
         f"all but Keras; {ordinary.EPOCHS} epochs where there are epochs (fastai: one with the backbone "
-        "frozen, the rest with all layers). Medians where there is more than one round. *As by hand*: seconds "
+        "frozen, the rest with all layers). Medians of all rounds. *As by hand*: seconds "
         "until the accuracy on validation photos is that of features by hand + scikit-learn. *To new*, *to "
         "kept*: how many times as long as benchgraft with new photos, and with their features kept.",
     ]
