@@ -37,6 +37,7 @@ QUESTIONS = ("photos", "ordinary", "classes", "gate", "runs", "start")
 RESULTS = Path(__file__).resolve().parent / "results"
 CLASSES = 10
 NEW_PHOTOS = 100
+UNTIL_PHOTOS = "adapt, until it opens the first photo"
 SHORT_RUNS = """
 base = "solar-cells"
 name = "short-runs"
@@ -261,12 +262,17 @@ def _start_up(place: Path, sizes: Sizes) -> dict[str, dict[str, float]]:
     here = place / "start"
     few = write_waves(here / "photos", 3, 20)
     photo = str(few / "class 0" / "000000.jpg")
-    run(here, "adapt", "photos", "--parent", "paper", "--out", "m.safetensors", "--cache-dir", "cache")
+    for parent, name in (("paper", "m"), ("imagenet", "i")):
+        model = f"{name}.safetensors"
+        run(here, "adapt", "photos", "--parent", parent, "--out", model, "--cache-dir", "cache")
+    run(here, "export", "i.safetensors", "--format", "onnx")
     commands: dict[str, Sequence[str]] = {
         "--help": ("--help",),
         "--version": ("--version",),
         "model": ("model",),
         "predict, one photo": ("predict", "m.safetensors", photo),
+        "predict, one photo, by a model from imagenet": ("predict", "i.safetensors", photo),
+        "predict, one photo, by its ONNX file": ("predict", "i.onnx", photo),
         "evaluate, 60 photos": (
             "evaluate",
             "m.safetensors",
@@ -281,10 +287,11 @@ def _start_up(place: Path, sizes: Sizes) -> dict[str, dict[str, float]]:
         "verify, one run": ("verify", str(place / "runs" / "first")),
         "cache list": ("cache", "list", "--cache-dir", "cache"),
     }
-    found: dict[str, list[Done]] = {name: [] for name in commands}
+    found: dict[str, list[Done]] = {name: [] for name in (*commands, UNTIL_PHOTOS)}
     for _ in range(sizes.starts):
         for name, words in commands.items():
             found[name].append(run(here, *words))
+        found[UNTIL_PHOTOS].append(_until_photos(here))
     _say(f"start-up of {len(commands)} commands")
     return {
         name: {
@@ -295,6 +302,22 @@ def _start_up(place: Path, sizes: Sizes) -> dict[str, dict[str, float]]:
         }
         for name, done in found.items()
     }
+
+
+def _until_photos(here: Path) -> Done:
+    """`adapt` with an empty cache, ended where it opens the first photo."""
+    ended = (
+        "import os, sys\n"
+        "def look(event, given):\n"
+        "    if event == 'open' and str(given[0]).endswith('.jpg'): os._exit(0)\n"
+        "sys.addaudithook(look)\n"
+        "from benchgraft.cli import main\n"
+        "main()"
+    )
+    start = time.perf_counter()
+    words = ["adapt", "photos", "--out", "never.safetensors", "--cache-dir", "never"]
+    subprocess.run([sys.executable, "-c", ended, *words], cwd=here, check=True, capture_output=True)
+    return Done(time.perf_counter() - start, 0, "")
 
 
 def slopes(points: list[dict[str, Any]]) -> tuple[float, float]:

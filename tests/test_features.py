@@ -80,6 +80,28 @@ def test_damaged_features_are_computed_again(model, tmp_path):
     assert np.array_equal(found.array, whole)
 
 
+def test_a_larger_list_takes_the_place_of_those_that_it_has_all_of(model, tmp_path):
+    prefix, _ = split_at(model, CUT)
+    cache = _cache(model, tmp_path)
+
+    def computed(images, reuse=True):
+        wanted = _wanted(images)
+        return cache.compute(TorchEngine(prefix), wanted, BATCH, reuse, NoProgress()), wanted[0].ids
+
+    def is_there(ids):
+        return cache.open(ids) is not None
+
+    _, first = computed(list(range(40)))
+    _, other = computed(list(range(30, 70)))
+    larger, ids = computed(list(range(60)))
+    assert larger.computed == 0  # all of them lie in the two
+    assert (is_there(first), is_there(other), is_there(ids)) == (False, True, True)
+    held, _ = computed(list(range(80, 90)))
+    computed(list(range(80, 100)))
+    assert held.array.shape[0] == 10  # still mapped, and so still there
+    assert len(list(tmp_path.rglob("features.npy"))) == 4
+
+
 def test_interrupted_computation_goes_on_where_it_was(model, tmp_path, monkeypatch):
     monkeypatch.setattr(feature_work, "SAVE_EVERY_SECONDS", 0.0)
     wanted = _wanted(list(range(160)))

@@ -122,6 +122,13 @@ def clear(cache: Path, unused_days: float = 0.0) -> list[Entry]:
     return [entry for entry in entries(cache) if entry.last_used <= before and _remove(entry)]
 
 
+def remove(folder: Path) -> bool:
+    """Remove one entry; whether that was possible: not where a process holds it, or may not be written."""
+    with contextlib.suppress(OSError, StorageError):
+        return _remove(_entry(folder))
+    return False
+
+
 def make_room(cache: Path, limit: int) -> None:
     """Remove the entries longest unused until the cache fits `limit` bytes; one line in the log if any went.
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..cache import hold
+from ..cache import hold, remove
 from ..config.recipe import Augmentation
 from ..engines.engine import Engine
 from ..engines.prefix import described
@@ -142,6 +142,9 @@ class FeatureCache:
                 if not place.is_dir():  # else another process was faster: its features are kept
                     raise
                 shutil.rmtree(folder, ignore_errors=True)
+        if reuse:
+            del work, olds  # they hold what is to go
+            self._drop_parts(place, ids)
         return Features(array, computed)
 
     def ids(self) -> npt.NDArray[np.uint64]:
@@ -173,6 +176,15 @@ class FeatureCache:
         for folder in sorted(self._folder.glob("[0-9a-f]*")):
             with contextlib.suppress(OSError, ValueError):
                 yield folder, np.load(folder / "ids.npy", allow_pickle=False)
+
+    def _drop_parts(self, place: Path, ids: npt.NDArray[np.uint64]) -> None:
+        """Remove arrays that have nothing but a part of this one: shards of a stream, the list of before.
+
+        Else every update of many photos would leave all their features once more.
+        """
+        for folder, there in list(self._there()):
+            if folder != place and len(there) < len(ids) and np.isin(there, ids).all():
+                remove(folder)
 
     def _place(self, ids: npt.NDArray[np.uint64]) -> Path:
         return self._folder / digest_array(ids)
