@@ -2,82 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
 import ordinary
+from cells import number, table
 
-KERAS = "Keras"
+HEADER = (
+    "program", "rounds", "seconds", "to new", "to kept", "validation, best %", "as by hand, s",
+    "test right, %",
+)  # fmt: skip
+LEFT_OUT = """Left out, since they cannot be installed beside PyTorch 2.14.1 and Python 3.11 (2026-11-27):
+
+- AutoGluon: `autogluon-multimodal 1.6.3 depends on torch<2.14 and >=2.10`, and older ones on older.
+- Ludwig: `Ignored the following versions that require a different python version: 0.12.0 Requires-Python
+  >=3.12`, and likewise up to 0.17.9; `No matching distribution found for ludwig`."""
 
 
 def rows(of_set: dict[str, Any]) -> list[dict[str, Any]]:
-    """A line a contender, in their order: medians of its rounds."""
-    found = of_set["results"]
+    """A line a contender and number of epochs, in the order of contenders: medians of its rounds.
+
+    `to_goal` is None unless every round got there.
+    """
+    found = {name: runs for who, runs in of_set["results"].items() for name, runs in _lines(who, runs)}
     goal = median(run["validation_accuracy"][-1] for run in found[ordinary.BY_HAND])
     return [
         {
-            "name": contender.name,
-            "rounds": len(found[contender.name]),
-            "seconds": median(run["ends"][-1] for run in found[contender.name]),
-            "to_goal": _to(goal, found[contender.name][0]),
-            "right": median(run["test_accuracy"] for run in found[contender.name]),
+            "name": name,
+            "rounds": len(runs),
+            "seconds": median(run["ends"][-1] for run in runs),
+            "best": median(max(run["validation_accuracy"]) for run in runs),
+            "to_goal": _to(goal, runs),
+            "right": median(run["test_accuracy"] for run in runs),
         }
-        for contender in ordinary.contenders()
-        if contender.name in found
+        for name, runs in found.items()
     ]
 
 
-def _to(goal: float, run: dict[str, Any]) -> float | None:
-    """Seconds until validation was as good as by hand; None: never, or not to be said."""
-    for end, accuracy in zip(run["ends"], run["validation_accuracy"], strict=True):
-        if accuracy >= goal:
-            return float(end)
-    return None
+def _lines(who: str, runs: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Runs that were tested earlier as well make two lines."""
+    if "early" in runs[0]:
+        early = [
+            run
+            | {key: run[key][: run["early"]] for key in ("ends", "validation_accuracy")}
+            | {"test_accuracy": run["early_test_accuracy"]}
+            for run in runs
+        ]
+        yield f"{who}, {_epochs(early)}", early
+        who = f"{who}, {_epochs(runs)}"
+    yield who, runs
+
+
+def _epochs(runs: list[dict[str, Any]]) -> str:
+    count = len(runs[0]["ends"])
+    return f"{count} epoch" + "s" * (count > 1)
+
+
+def _to(goal: float, runs: list[dict[str, Any]]) -> float | None:
+    """Seconds until validation was as good as the goal."""
+    reached = []
+    for run in runs:
+        judged = zip(run["ends"], run["validation_accuracy"], strict=True)
+        reached.append(next((end for end, right in judged if right >= goal), None))
+    return None if None in reached else median(reached)
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """Both sets."""
-    machine = measured["machine"]
-    parts = [
-        "# Retraining on ordinary photos, beside other programs",
+    """All sets, with what holds for them."""
+    parts = ["# Retraining on ordinary photos, beside other programs", *_about(measured)]
+    for name, of_set in measured["sets"].items():
+        parts += _of_set(name, of_set)
+    return "\n\n".join([*parts, LEFT_OUT]) + "\n"
+
+
+def _about(measured: dict[str, Any]) -> list[str]:
+    machine, epochs = measured["machine"], measured["epochs"]
+    versions: dict[str, str] = {}
+    for of_set in measured["sets"].values():
+        for runs in of_set["results"].values():
+            versions |= runs[0]["versions"]
+    return [
         f"`make bench DATA=DIR BENCH=ordinary`, {machine['cores']} cores of an {machine['cpu']}, "
         f"{measured['date'][:10]}. A new process each time, from its start to a trained model: imports, "
         "decoding, features, training. The same photos, split and ImageNet weights of EfficientNet-Lite0 for "
-        f"all but Keras; {ordinary.EPOCHS} epochs where there are epochs (fastai: one with the backbone "
-        "frozen, the rest with all layers). Medians of all rounds. *As by hand*: seconds "
-        "until the accuracy on validation photos is that of features by hand + scikit-learn. *To new*, *to "
-        "kept*: how many times as long as benchgraft with new photos, and with their features kept.",
+        f"all but Keras, whose accuracy therefore does not count; {epochs} epochs where no number is named "
+        "(fastai: one with the backbone frozen, the rest with all layers). Medians of interleaved rounds; "
+        "who takes more than a minute ran once.",
+        "*benchgraft*: photos that it has never seen, the parent's graph there from other photos. *To new*, "
+        "*to kept*: how many times as long as that, and as with features kept. *As by hand*: seconds until "
+        f"validation photos are as often right as by {ordinary.BY_HAND}, judged after each epoch. "
+        "benchgraft's seconds hold its test; the others' do not. Its last fit takes in the validation "
+        "photos, a ninth more than the others train on; under *validation* is what a fit without them has.",
+        "Versions: " + ", ".join(f"{name} {text}" for name, text in sorted(versions.items())) + ".",
     ]
-    for name, of_set in measured["sets"].items():
-        lines = rows(of_set)
-        seconds = {line["name"]: line["seconds"] for line in lines}
-        cold, warm = seconds[ordinary.COLD], seconds[ordinary.WARM]
-        photos = of_set["photos"]
-        parts.append(
-            f"## {name}: {photos['train']:,} photos to train on, {photos['validation']:,} to validate, "
-            f"{photos['test']:,} to test"
-        )
-        table = ["| program | rounds | seconds | to new | to kept | as by hand, s | right, % |"]
-        table.append("|---|---:|---:|---:|---:|---:|---:|")
-        table += [_cells(line, cold, warm) for line in lines]
-        parts.append("\n".join(table))
-        parts += [f"Left out: {who}: {why}" for who, why in of_set["failed"].items()]
-    parts.append(LEFT_OUT)
-    return "\n\n".join(parts) + "\n"
 
 
-def _cells(line: dict[str, Any], cold: float, warm: float) -> str:
+def _of_set(name: str, of_set: dict[str, Any]) -> Iterator[str]:
+    lines = rows(of_set)
+    seconds = {line["name"]: line["seconds"] for line in lines}
+    cold, warm = seconds[ordinary.COLD], seconds[ordinary.WARM]
+    photos, gemm = of_set["photos"], of_set["gemm_gflops"]
+    yield (
+        f"## {name}: {photos['train']:,} photos to train on, {photos['validation']:,} to validate, "
+        f"{photos['test']:,} to test"
+    )
+    yield table(HEADER, [_cells(line, cold, warm) for line in lines])
+    spread = f"{min(gemm):,.0f} to {max(gemm):,.0f}"
+    yield f"Matrix product in the same run: {median(gemm):,.0f} GFLOP/s ({spread})."
+    for who, why in of_set["failed"].items():
+        yield f"Did not run: {who}: {why.splitlines()[-1]}"
+
+
+def _cells(line: dict[str, Any], cold: float, warm: float) -> list[str]:
     seconds = line["seconds"]
-    right = "" if line["name"].startswith(KERAS) else f"{100 * line['right']:.1f}"
-    goal = "" if line["to_goal"] is None else f"{line['to_goal']:.0f}"
-    cells = [
-        line["name"],
-        line["rounds"],
-        f"{seconds:.1f}",
-        f"{seconds / cold:.1f}x",
-        f"{seconds / warm:.1f}x",
-    ]
-    return "| " + " | ".join(map(str, [*cells, goal, right])) + " |"
+    cells = [line["name"], str(line["rounds"]), number(seconds, 1)]
+    cells += [_times(seconds / ours) for ours in (cold, warm)]
+    if line["name"] == ordinary.KERAS:
+        return [*cells, "", "", ""]
+    return [*cells, number(100 * line["best"], 1), number(line["to_goal"], 1), number(100 * line["right"], 1)]
 
 
-LEFT_OUT = "AutoGluon and Ludwig are left out: see docs/performance.md."
+def _times(factor: float) -> str:
+    """Near 1 with two decimals, so that who wins is seen."""
+    return f"{factor:.2f}x" if 0.9 <= factor < 1.1 else f"{factor:.1f}x"

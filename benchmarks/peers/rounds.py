@@ -34,6 +34,8 @@ class Contender:
     """Of Keras."""
     is_ours: bool = False
     """Runs in benchgraft's environment."""
+    rounds: int | None = None
+    """Takes part in so many at most; None: in all."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def run_rounds(
 ) -> dict[str, Any]:
     """Results by contender and the matrix product's speed before each round, with machine and date.
 
-    The order turns by one each round. A contender that failed once is not asked again.
+    The order turns by one each round. Not asked again: who failed once, or has had its rounds.
     """
     results: dict[str, list[dict[str, Any]]] = {c.name: [] for c in contenders}
     failed: dict[str, str] = {}
@@ -99,7 +101,7 @@ def run_rounds(
         gemm.append(measure_gemm(bench))
         turn = number % len(contenders)
         for contender in [*contenders[turn:], *contenders[:turn]]:
-            if contender.name in failed:
+            if contender.name in failed or (contender.rounds is not None and number >= contender.rounds):
                 continue
             result = run_one(bench, contender, question, job(contender, number))
             if "failed" in result:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from fastai.vision.all import (
     Callback,
     ImageDataLoaders,
@@ -16,7 +15,7 @@ from fastai.vision.all import (
     vision_learner,
 )
 
-from .ordinary_torch import BATCH, NETWORK, WORKERS
+from .ordinary_torch import BATCH, NETWORK, WORKERS, given_weights
 from .timeline import Timeline
 
 
@@ -43,12 +42,8 @@ def ordinary(job: dict[str, Any]) -> dict[str, Any]:
         bs=BATCH,
         num_workers=WORKERS,
     )
-    learner = vision_learner(photos, NETWORK, pretrained=False, metrics=accuracy)
-    state = torch.load(job["weights"], weights_only=True)
-    learner.model[0].model.load_state_dict(
-        {k: v for k, v in state.items() if not k.startswith("classifier")}, strict=False
-    )
-    learner.freeze()
+    # Only a learner that is told of its weights brings pixels to their mean and freezes by itself.
+    learner = vision_learner(photos, NETWORK, metrics=accuracy, **given_weights(job))
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(max(1, job["epochs"] - 1), cbs=_Ends(timeline))
         tests = photos.test_dl(sorted((Path(job["photos"]) / "test").rglob("*.*")), with_labels=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from torchvision.datasets import ImageFolder
 from .timeline import Timeline
 
 NETWORK, BATCH, WORKERS = "tf_efficientnet_lite0", 64, 2
+FEATURE_BATCH = 32
 SIDES = ("train", "validation", "test")
 
 
 def network_of(job: dict[str, Any]) -> nn.Module:
     """The backbone with the weights of all contenders and a new head."""
     classes = len(list((Path(job["photos"]) / "train").iterdir()))
-    made: nn.Module = timm.create_model(NETWORK, num_classes=classes)
-    state = torch.load(job["weights"], weights_only=True)
-    made.load_state_dict({k: v for k, v in state.items() if not k.startswith("classifier")}, strict=False)
+    made: nn.Module = timm.create_model(NETWORK, num_classes=classes, **given_weights(job))
     return made.to(memory_format=torch.channels_last)
+
+
+def given_weights(job: dict[str, Any]) -> dict[str, Any]:
+    """Has timm load that file in place of a download, and compare its names."""
+    return {"pretrained": True, "pretrained_cfg_overlay": {"file": job["weights"]}}
 
 
 def freeze(network: nn.Module) -> nn.Linear:
@@ -42,10 +47,11 @@ def folder_of(job: dict[str, Any], network: nn.Module, side: str) -> ImageFolder
     return ImageFolder(str(Path(job["photos"]) / side), transform)
 
 
-def loader_of(job: dict[str, Any], network: nn.Module, side: str) -> DataLoader[Any]:
+def loader_of(job: dict[str, Any], network: nn.Module, side: str, batch: int = BATCH) -> DataLoader[Any]:
     """Shuffled where it trains."""
     folder = folder_of(job, network, side)
-    return DataLoader(folder, BATCH, shuffle=side == "train", num_workers=WORKERS)
+    workers = job.get("workers", WORKERS)
+    return DataLoader(folder, batch, shuffle=side == "train", num_workers=workers)
 
 
 @torch.inference_mode()
@@ -62,24 +68,35 @@ def ordinary(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _epochs(job: dict[str, Any]) -> dict[str, Any]:
-    """The backbone frozen and in inference mode, the head by Adam."""
+    """The backbone frozen and in inference mode, the head by Adam.
+
+    Its rate never changes, so that fewer epochs are the first of more: `early` is the number of them after
+    which the head is copied, to be tested once the clock has stopped.
+    """
     timeline = Timeline(started=job["started"])
     torch.manual_seed(job["seed"])
     network = network_of(job)
-    optimizer = torch.optim.Adam(freeze(network).parameters(), 1e-3)
+    head = freeze(network)
+    optimizer = torch.optim.Adam(head.parameters(), 1e-3)
     train, validation = (loader_of(job, network, side) for side in SIDES[:2])
     network.eval()
-    for _ in range(job["epochs"]):
+    early = copy.deepcopy(head.state_dict())
+    for epoch in range(1, job["epochs"] + 1):
         for x, y in train:
             optimizer.zero_grad()
             functional.cross_entropy(network(x.to(memory_format=torch.channels_last)), y).backward()
             optimizer.step()
         timeline.epoch(accuracy(network, validation))
-    return timeline.result(accuracy(network, loader_of(job, network, "test")))
+        if epoch == job["early"]:
+            early = copy.deepcopy(head.state_dict())
+    test = loader_of(job, network, "test")
+    found = timeline.result(accuracy(network, test))
+    head.load_state_dict(early)
+    return found | {"early": job["early"], "early_test_accuracy": accuracy(network, test)}
 
 
 def _features(job: dict[str, Any]) -> dict[str, Any]:
-    """Pooled features, once, and scikit-learn's logistic regression on them, as its documentation has it."""
+    """Pooled features, once, and a logistic regression on them, as scikit-learn's documentation has it."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -87,16 +104,16 @@ def _features(job: dict[str, Any]) -> dict[str, Any]:
     timeline = Timeline(started=job["started"])
     network = network_of(job).eval()
     head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    head.fit(*_pooled(network, loader_of(job, network, "train")))
-    timeline.epoch(head.score(*_pooled(network, loader_of(job, network, "validation"))))
-    return timeline.result(head.score(*_pooled(network, loader_of(job, network, "test"))))
+    head.fit(*_pooled(job, network, "train"))
+    timeline.epoch(head.score(*_pooled(job, network, "validation")))
+    return timeline.result(head.score(*_pooled(job, network, "test")))
 
 
 @torch.inference_mode()
-def _pooled(network: nn.Module, loader: DataLoader[Any]) -> tuple[Any, Any]:
+def _pooled(job: dict[str, Any], network: nn.Module, side: str) -> tuple[Any, Any]:
     features: list[Tensor] = []
     labels: list[Tensor] = []
-    for x, y in loader:
+    for x, y in loader_of(job, network, side, FEATURE_BATCH):
         maps = network.forward_features(x.to(memory_format=torch.channels_last))
         features.append(network.forward_head(maps, pre_logits=True))
         labels.append(y)
