@@ -87,7 +87,7 @@ def _about(measured: dict[str, Any]) -> list[str]:
         f"{measured['date'][:10]}. A new process each time, from its start to a trained model: imports, "
         "decoding, features, training. The same photos, split and ImageNet weights of EfficientNet-Lite0 for "
         f"all but Keras, whose accuracy therefore does not count; {epochs} epochs where no number is named "
-        "(fastai: one with the backbone frozen, the rest with all layers). Medians of interleaved rounds; "
+        "(fastai: one with the backbone frozen, one with all layers). Medians of interleaved rounds; "
         "who takes more than a minute ran once.",
         "*benchgraft*: photos that it has never seen, the parent's graph there from other photos. *To new*, "
         "*to kept*: how many times as long as that, and as with features kept. *As by hand*: seconds until "

@@ -47,6 +47,8 @@ class Bench:
     work: Path
     rounds: int
     say: Callable[[str], None] = print
+    only: str = ""
+    """Of a question's sets those with this in their name."""
 
 
 def run_one(bench: Bench, contender: Contender, question: str, job: dict[str, Any]) -> dict[str, Any]:

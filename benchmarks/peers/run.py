@@ -56,7 +56,7 @@ def main() -> None:
     work = options.work.resolve()
     out = work / "quick" if options.quick else options.out
     out.mkdir(parents=True, exist_ok=True)
-    bench = Bench(options.python, work, 2 if options.quick else options.rounds, _say)
+    bench = Bench(options.python, work, 2 if options.quick else options.rounds, _say, options.only)
     export_material(options.data, work)
     if options.search:
         retrain.search(bench, options.data)
@@ -64,7 +64,10 @@ def main() -> None:
     for question in options.questions or questions:
         start = time.perf_counter()
         measured = questions[question](bench, options.data, options.quick)
-        (out / f"{question}.json").write_text(json.dumps(measured, indent=1) + "\n")
+        path = out / f"{question}.json"
+        if options.only and path.exists():  # sets that are not asked for keep what they have
+            measured["sets"] = json.loads(path.read_text())["sets"] | measured["sets"]
+        path.write_text(json.dumps(measured, indent=1) + "\n")
         _say(f"{question}: {time.perf_counter() - start:.0f} s")
     draw.draw_all(out)
 
@@ -85,6 +88,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("build/peers"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--ours", type=Path, metavar="RUN_FOLDER", help="adds the question paper")
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="of `ordinary`: sets with this in the name"
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--draw", action="store_true")

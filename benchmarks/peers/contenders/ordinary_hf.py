@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from .ordinary_torch import BATCH, SIDES, WORKERS, accuracy, folder_of, freeze, loader_of, network_of
+from .ordinary_torch import (
+    BATCH,
+    RATE,
+    SIDES,
+    WORKERS,
+    accuracy,
+    folder_of,
+    freeze,
+    loader_of,
+    network_of,
+)
 from .timeline import Timeline
 
 
@@ -38,6 +48,7 @@ class _Ends(TrainerCallback):
 def ordinary(job: dict[str, Any]) -> dict[str, Any]:
     """So many epochs of the head, by its default optimizer."""
     timeline = Timeline(started=job["started"])
+    torch.manual_seed(job["seed"])
     network = network_of(job)
     freeze(network)
     train, validation = (folder_of(job, network, side) for side in SIDES[:2])
@@ -47,7 +58,7 @@ def ordinary(job: dict[str, Any]) -> dict[str, Any]:
             num_train_epochs=job["epochs"],
             per_device_train_batch_size=BATCH,
             per_device_eval_batch_size=BATCH,
-            learning_rate=1e-3,
+            learning_rate=RATE,
             eval_strategy="epoch",
             save_strategy="no",
             report_to="none",

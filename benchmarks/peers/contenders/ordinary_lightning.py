@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .ordinary_torch import SIDES, accuracy, freeze, loader_of, network_of
+from .ordinary_torch import RATE, SIDES, accuracy, freeze, loader_of, network_of
 from .timeline import Timeline
 
 
@@ -46,7 +46,7 @@ class _Task(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Of the head alone."""
-        return torch.optim.Adam(self._head.parameters(), 1e-3)
+        return torch.optim.Adam(self._head.parameters(), RATE)
 
 
 def ordinary(job: dict[str, Any]) -> dict[str, Any]:

@@ -17,14 +17,21 @@ from torchvision.datasets import ImageFolder
 from .timeline import Timeline
 
 NETWORK, BATCH, WORKERS = "tf_efficientnet_lite0", 64, 2
+RATE = 1e-2
+"""Of heads: of 0.001, 0.003, 0.01 and 0.03 the best on both sets' validation photos after five epochs."""
 FEATURE_BATCH = 32
 SIDES = ("train", "validation", "test")
 
 
 def network_of(job: dict[str, Any]) -> nn.Module:
-    """The backbone with the weights of all contenders and a new head."""
+    """The backbone with the weights of all contenders and a new head.
+
+    The head that `create_model` makes for a number of classes starts from numbers eleven times as large as
+    PyTorch's own: at Adam's own rate, five epochs get it to 47 % on clothing, and this one to 82 %.
+    """
     classes = len(list((Path(job["photos"]) / "train").iterdir()))
-    made: nn.Module = timm.create_model(NETWORK, num_classes=classes, **given_weights(job))
+    made: nn.Module = timm.create_model(NETWORK, **given_weights(job))
+    made.reset_classifier(classes)
     return made.to(memory_format=torch.channels_last)
 
 
@@ -77,7 +84,7 @@ def _epochs(job: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(job["seed"])
     network = network_of(job)
     head = freeze(network)
-    optimizer = torch.optim.Adam(head.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(head.parameters(), RATE)
     train, validation = (loader_of(job, network, side) for side in SIDES[:2])
     network.eval()
     early = copy.deepcopy(head.state_dict())
