@@ -14,11 +14,15 @@ HEADER = (
     "program", "rounds", "seconds", "to new", "to kept", "validation, best %", "as by hand, s",
     "test right, %",
 )  # fmt: skip
-LEFT_OUT = """Left out, since they cannot be installed beside PyTorch 2.14.1 and Python 3.11 (2026-11-27):
+LEFT_OUT = """Left out (2026-11-27):
 
-- AutoGluon: `autogluon-multimodal 1.6.3 depends on torch<2.14 and >=2.10`, and older ones on older.
-- Ludwig: `Ignored the following versions that require a different python version: 0.12.0 Requires-Python
-  >=3.12`, and likewise up to 0.17.9; `No matching distribution found for ludwig`."""
+- AutoGluon and Ludwig, which cannot be installed beside PyTorch 2.14.1 and Python 3.11. pip says of AutoGluon
+  `autogluon-multimodal 1.6.3 depends on torch<2.14 and >=2.10` (older ones on older), of Ludwig `Ignored the
+  following versions that require a different python version: 0.12.0 Requires-Python >=3.12` (and so up to
+  0.17.9) and `No matching distribution found for ludwig`.
+- scikit-learn's `LogisticRegressionCV` (10 penalties, 5 folds) on the same features: on clothing its fit
+  alone takes 88 s of processor time, against 2 s with the default penalty, and is right on 88.2 % of test
+  photos, against 88.4 %: once, outside the rounds."""
 
 
 def rows(of_set: dict[str, Any]) -> list[dict[str, Any]]:
