@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from statistics import median
 from typing import Any
@@ -13,20 +14,25 @@ HEADER = (
     "program", "rounds", "seconds", "to new", "to kept", "validation, best %", "as by hand, s",
     "test right, %",
 )  # fmt: skip
-LEFT_OUT = """Left out, since they cannot be installed beside PyTorch 2.14.1 and Python 3.11 (2026-11-27):
+LEFT_OUT = """Left out (2026-11-27):
 
-- AutoGluon: `autogluon-multimodal 1.6.3 depends on torch<2.14 and >=2.10`, and older ones on older.
-- Ludwig: `Ignored the following versions that require a different python version: 0.12.0 Requires-Python
-  >=3.12`, and likewise up to 0.17.9; `No matching distribution found for ludwig`."""
+- AutoGluon and Ludwig, which cannot be installed beside PyTorch 2.14.1 and Python 3.11. pip says of AutoGluon
+  `autogluon-multimodal 1.6.3 depends on torch<2.14 and >=2.10` (older ones on older), of Ludwig `Ignored the
+  following versions that require a different python version: 0.12.0 Requires-Python >=3.12` (and so up to
+  0.17.9) and `No matching distribution found for ludwig`.
+- scikit-learn's `LogisticRegressionCV` (10 penalties, 5 folds) on the same features: on clothing its fit
+  alone takes 88 s of processor time, against 2 s with the default penalty, and is right on 88.2 % of test
+  photos, against 88.4 %: once, outside the rounds."""
 
 
 def rows(of_set: dict[str, Any]) -> list[dict[str, Any]]:
     """A line a contender and number of epochs, in the order of contenders: medians of its rounds.
 
-    `to_goal` is None unless every round got there.
+    `to_goal` is None unless every round got there, or where nobody says what is to be reached.
     """
     found = {name: runs for who, runs in of_set["results"].items() for name, runs in _lines(who, runs)}
-    goal = median(run["validation_accuracy"][-1] for run in found[ordinary.BY_HAND])
+    by_hand = [run["validation_accuracy"][-1] for run in found.get(ordinary.BY_HAND, [])]
+    goal = median(by_hand) if by_hand else math.inf
     return [
         {
             "name": name,
@@ -101,7 +107,7 @@ def _about(measured: dict[str, Any]) -> list[str]:
 def _of_set(name: str, of_set: dict[str, Any]) -> Iterator[str]:
     lines = rows(of_set)
     seconds = {line["name"]: line["seconds"] for line in lines}
-    cold, warm = seconds[ordinary.COLD], seconds[ordinary.WARM]
+    cold, warm = (seconds.get(name) for name in (ordinary.COLD, ordinary.WARM))
     photos, gemm = of_set["photos"], of_set["gemm_gflops"]
     yield (
         f"## {name}: {photos['train']:,} photos to train on, {photos['validation']:,} to validate, "
@@ -111,13 +117,13 @@ def _of_set(name: str, of_set: dict[str, Any]) -> Iterator[str]:
     spread = f"{min(gemm):,.0f} to {max(gemm):,.0f}"
     yield f"Matrix product in the same run: {median(gemm):,.0f} GFLOP/s ({spread})."
     for who, why in of_set["failed"].items():
-        yield f"Did not run: {who}: {why.splitlines()[-1]}"
+        yield f"Did not run: {who}: {(why.splitlines() or ['it was ended'])[-1]}"
 
 
-def _cells(line: dict[str, Any], cold: float, warm: float) -> list[str]:
+def _cells(line: dict[str, Any], cold: float | None, warm: float | None) -> list[str]:
     seconds = line["seconds"]
     cells = [line["name"], str(line["rounds"]), number(seconds, 1)]
-    cells += [_times(seconds / ours) for ours in (cold, warm)]
+    cells += [_times(seconds / ours) if ours else "" for ours in (cold, warm)]
     if line["name"] == ordinary.KERAS:
         return [*cells, "", "", ""]
     return [*cells, number(100 * line["best"], 1), number(line["to_goal"], 1), number(100 * line["right"], 1)]
