@@ -43,7 +43,7 @@ def contenders(minutes: float = MINUTES) -> list[Contender]:
     return [
         *_ours(minutes),
         Contender(BY_HAND, "ordinary_torch", {"way": "features", "workers": 0}),
-        Contender(f"{BY_HAND}, 2 workers", "ordinary_torch", {"way": "features"}),
+        Contender(f"{BY_HAND}, 2 workers", "ordinary_torch", {"way": "features"}, rounds=1),
         Contender("timm + PyTorch", "ordinary_torch", {"way": "epochs"}, rounds=1),
         Contender("Lightning", "ordinary_lightning", rounds=1),
         Contender("Hugging Face Trainer", "ordinary_hf", rounds=1),
@@ -59,8 +59,8 @@ def _ours(minutes: float) -> list[Contender]:
     ways: dict[str, tuple[str, list[str], int | None]] = {
         COLD: ("photos new", named, None),
         WARM: ("kept", named, None),
-        "benchgraft, empty cache": ("empty", named, None),
-        "benchgraft, empty cache, all parents tried": ("empty", [], None),
+        "benchgraft, empty cache": ("empty", named, 1),
+        "benchgraft, empty cache, all parents tried": ("empty", [], 1),
         f"benchgraft --minutes {minutes:g}, empty cache": ("empty", deeper, 1),
     }
     return [
