@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -66,7 +66,7 @@ class Sizes:
 
 FULL = Sizes(
     photos={1_000: 3, 10_000: 2, 100_000: 1},
-    ordinary={1_000: 3, 10_000: 1, 100_000: 1},
+    ordinary={1_000: 1, 10_000: 1, 100_000: 1},
     classes={3: 2, 30: 2, 300: 1, 1_000: 1},
     gate=(10_000, 100_000, 1_000_000),
     photos_of_classes=10_000,
@@ -119,20 +119,20 @@ def main() -> None:
     out, sizes = (work / "quick", QUICK) if options.quick else (options.out, FULL)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "scaling.json"
-    before = json.loads(path.read_text()) if path.exists() and set(options.only) != set(QUESTIONS) else {}
-    measured = before | measure(work, sizes, options.only)
-    path.write_text(json.dumps(measured, indent=1) + "\n")
+    measured: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for part in measure(work, sizes, options.only):  # written at once: the next question may fail
+        measured |= part
+        path.write_text(json.dumps(measured, indent=1) + "\n")
     (out / "scaling.md").write_text(markdown(measured))
     print(f"wrote {out / 'scaling.md'}")
 
 
-def measure(work: Path, sizes: Sizes, questions: Sequence[str] = QUESTIONS) -> dict[str, Any]:
-    """The questions in turn, each with its date."""
+def measure(work: Path, sizes: Sizes, questions: Sequence[str] = QUESTIONS) -> Iterator[dict[str, Any]]:
+    """The questions in turn, each with its date; the others keep what they have."""
     place = work / "now"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     cores = os.cpu_count() or 1
-    measured: dict[str, Any] = {"machine": environment(cores, "cpu").model_dump()}
     asked: dict[str, Callable[[], dict[str, Any]]] = {
         "photos": lambda: _against_photos(work, place, SMALL, sizes.photos),
         "ordinary": lambda: _against_photos(work, place, ORDINARY, sizes.ordinary),
@@ -142,9 +142,9 @@ def measure(work: Path, sizes: Sizes, questions: Sequence[str] = QUESTIONS) -> d
         "start": lambda: {"start": _start_up(place, sizes)},
     }
     for question in questions:
-        measured |= asked[question]() | {f"date of {question}": now()}
+        found = asked[question]()
+        yield found | {"machine": environment(cores, "cpu").model_dump(), f"date of {question}": now()}
     shutil.rmtree(place)
-    return measured
 
 
 def run(place: Path, *words: str) -> Done:
@@ -242,24 +242,26 @@ def _against_fingerprints(sizes: Sizes) -> list[Any]:
 def _against_runs(place: Path, sizes: Sizes) -> list[Any]:
     """`reproduce` with ever more runs of two arms that train for one epoch; the report is in the time."""
     here = place / "runs"
-    here.mkdir()
-    (here / "short.toml").write_text(SHORT_RUNS)
-    run(here, "reproduce", "short.toml", "--runs", "1", "--cache-dir", "cache", "--out", "first")
+    _short_runs(here, "1", "first")
     points = []
     for runs, times in sizes.runs.items():
         for number in range(times):
-            out = f"{runs}-{number}"
-            done = run(
-                here, "reproduce", "short.toml", "--runs", str(runs), "--cache-dir", "cache", "--out", out
-            )
+            done = _short_runs(here, str(runs), f"{runs}-{number}")
             points.append({"size": runs, "seconds": done.seconds, "peak_bytes": done.peak_bytes})
             _say(f"{runs} runs: {done.seconds:.1f} s")
     return points
 
 
+def _short_runs(here: Path, runs: str, out: str) -> Done:
+    here.mkdir(exist_ok=True)
+    (here / "short.toml").write_text(SHORT_RUNS)
+    return run(here, "reproduce", "short.toml", "--runs", runs, "--cache-dir", "cache", "--out", out)
+
+
 def _start_up(place: Path, sizes: Sizes) -> dict[str, dict[str, float]]:
     """Median wall time and memory of whole commands that have little to do."""
     here = place / "start"
+    _short_runs(here, "1", "first")
     few = write_waves(here / "photos", 3, 20)
     photo = str(few / "class 0" / "000000.jpg")
     for parent, name in (("paper", "m"), ("imagenet", "i")):
@@ -283,8 +285,8 @@ def _start_up(place: Path, sizes: Sizes) -> dict[str, dict[str, float]]:
         ),
         "export": ("export", "m.safetensors", "--format", "onnx"),
         "data check, 60 photos": ("data", "check", "photos"),
-        "report, one run": ("report", str(place / "runs" / "first")),
-        "verify, one run": ("verify", str(place / "runs" / "first")),
+        "report, one run": ("report", "first"),
+        "verify, one run": ("verify", "first"),
         "cache list": ("cache", "list", "--cache-dir", "cache"),
     }
     found: dict[str, list[Done]] = {name: [] for name in (*commands, UNTIL_PHOTOS)}

@@ -84,12 +84,14 @@ def markdown(measured: dict[str, Any]) -> str:
 
 def _about(measured: dict[str, Any]) -> list[str]:
     machine, epochs = measured["machine"], measured["epochs"]
+    one = next(iter(measured["sets"])) if len(measured["sets"]) == 1 else None
+    asked = f'"ordinary --only {one}"' if one else "ordinary"
     versions: dict[str, str] = {}
     for of_set in measured["sets"].values():
         for runs in of_set["results"].values():
             versions |= runs[0]["versions"]
     return [
-        f"`make bench DATA=DIR BENCH=ordinary`, {machine['cores']} cores of an {machine['cpu']}, "
+        f"`make bench DATA=DIR BENCH={asked}`, {machine['cores']} cores of an {machine['cpu']}, "
         f"{measured['date'][:10]}. A new process each time, from its start to a trained model: imports, "
         "decoding, features, training. The same photos, split and ImageNet weights of EfficientNet-Lite0 for "
         f"all but Keras, whose accuracy therefore does not count; {epochs} epochs where no number is named "
