@@ -34,7 +34,7 @@ bench: .venv/ready $(PEERS)/ready
 bench-quick: .venv/ready
 	$(BIN)/python benchmarks/quick.py
 
-# Cost against photos, classes and runs, and start-up of every command: about 6 minutes.
+# Cost against photos, classes and runs, and start-up of every command: about 25 minutes.
 bench-scaling: .venv/ready
 	$(BIN)/python benchmarks/scaling.py
 

@@ -383,7 +383,8 @@ def _curve(points: list[dict[str, Any]], what: str) -> str:
         ]
         cells.append(f"{max(point['peak_bytes'] for point in mine) / 1e6:,.0f}")
         if is_adapt:
-            cells.append(f"{max(point.get('cache_bytes', 0) for point in mine) / 1e6:,.0f}")
+            cached = max(point.get("cache_bytes", 0) for point in mine)  # older points do not say
+            cells.append(f"{cached / 1e6:,.0f}" if cached else "")
             cells.append(f"{median(point['decode_photos_seconds'] for point in mine):.1f}")
             cells += [
                 f"{median(point['phases'].get(phase, 0.0) for point in mine):.1f}"
