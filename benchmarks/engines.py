@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ import engine_tables
 import numpy as np
 import torch
 from peers.gemm import gemm_gflops
+from peers.worker import installed
 
 from benchgraft.photos.decode import rule_of
 from benchgraft.photos.grey import FULL_RANGE
@@ -182,17 +182,6 @@ def chosen_photos(source: Path, count: int, target: Path) -> None:
         shutil.copyfile(source / name, place)
 
 
-def versions() -> dict[str, str]:
-    """Of what is installed."""
-    found = {}
-    for name in VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All networks with all numbers of threads."""
     names = dict(list(NETWORKS.items())[: 2 if options.quick else None])
@@ -216,7 +205,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "command": f"python benchmarks/engines.py --photos FOLDER --rounds {rounds}",
         "date": now(),
         "machine": environment(max(THREADS), "cpu").model_dump(),
-        "versions": versions(),
+        "versions": installed(VERSIONS),
         "networks": names,
         "rounds": rounds,
         "photos": count,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,13 +31,14 @@ def main() -> None:
         result = {"trials": [answer(given | trial) for trial in given["trials"]]}
     else:
         result = answer(given)
-    result |= {"import_seconds": imported, "versions": _versions()}
+    result |= {"import_seconds": imported, "versions": installed(PACKAGES)}
     Path(out).write_text(json.dumps(result))
 
 
-def _versions() -> dict[str, str]:
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those that are."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

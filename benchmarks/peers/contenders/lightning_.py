@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from typing import Any
 
 import lightning
@@ -13,6 +11,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from . import material
+from .quiet_lightning import trainer
 from .timeline import Timeline
 from .torch_ import Inputs, accuracy, agreement, begun, checks, inputs_of, optimizer
 from .torch_network import Network, network, scaled
@@ -50,7 +49,6 @@ class _Task(lightning.LightningModule):
 
 def retrain(job: dict[str, Any]) -> dict[str, Any]:
     """Question 1: requires_grad = False, the whole network each epoch."""
-    _set_up(job)
     difference = agreement(job)
     inputs = inputs_of(job)
     arrays = material.retrained(material.weights(job), job)
@@ -63,31 +61,16 @@ def retrain(job: dict[str, Any]) -> dict[str, Any]:
 def files(job: dict[str, Any]) -> dict[str, Any]:
     """Question `files`: as `retrain`, from JPEG files, in a process whose every second counts."""
     timeline, inputs, arrays = begun(job)
-    _set_up(job)
     model = _fit(arrays, inputs, job, timeline)
     test = accuracy(model, *inputs_of(job)["test"])
     return {"variants": {"uncached": timeline.result(test)}} | checks(job, inputs)
 
 
-def _set_up(job: dict[str, Any]) -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
-    lightning.seed_everything(job["seed"], verbose=False)
-
-
 def _fit(arrays: material.Arrays, inputs: Inputs, job: dict[str, Any], timeline: Timeline) -> Network:
+    fitting = trainer(job["epochs"], job["seed"])
     task = _Task(network(arrays, tuple(job["frozen"])), job, timeline)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_epochs=job["epochs"],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
     timeline.part("prepare")
-    trainer.fit(task, _loader(inputs, "train", job, True), _loader(inputs, "validation", job, False))
+    fitting.fit(task, _loader(inputs, "train", job, True), _loader(inputs, "validation", job, False))
     return task.model
 
 

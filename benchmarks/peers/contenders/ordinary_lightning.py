@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from typing import Any
 
 import lightning
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .ordinary_torch import RATE, SIDES, accuracy, freeze, loader_of, network_of
+from .quiet_lightning import trainer
 from .timeline import Timeline
 
 
@@ -52,18 +51,7 @@ class _Task(lightning.LightningModule):
 def ordinary(job: dict[str, Any]) -> dict[str, Any]:
     """So many epochs of the head."""
     timeline = Timeline(started=job["started"])
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
-    lightning.seed_everything(job["seed"], verbose=False)
+    fitting = trainer(job["epochs"], job["seed"])
     network = network_of(job)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_epochs=job["epochs"],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(_Task(network, timeline), *(loader_of(job, network, side) for side in SIDES[:2]))
+    fitting.fit(_Task(network, timeline), *(loader_of(job, network, side) for side in SIDES[:2]))
     return timeline.result(accuracy(network, loader_of(job, network, "test")))

@@ -174,8 +174,8 @@ def nearest(
         shift, mask = np.uint64(low), np.uint64((1 << (high - low)) - 1)
         keys = different >> shift & mask
         order = np.argsort(keys, kind="stable")
-        wanted = hashes >> shift & mask
-        starts, ends = (np.searchsorted(keys[order], wanted, side) for side in ("left", "right"))
+        ordered, wanted = keys[order], hashes >> shift & mask
+        starts, ends = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
         for rows, columns in _pairs(starts, ends - starts):
             places = order[columns]
             bits = np.bitwise_count(hashes[rows] ^ different[places]).astype(np.int64)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.special import softmax
 
 from ..experiment.inputs import Inputs
@@ -230,8 +230,7 @@ class _Fit:
             cross += kernel.T @ self._given(places)
         gram[np.diag_indices(len(gram))] += 1e-7 * np.trace(gram) / len(gram)
         self._root = cholesky(gram, lower=True)
-        self._cross = solve_triangular(self._root, cross, lower=True)
-        self._coefficients = solve_triangular(self._root, self._cross, lower=True, trans="T")
+        self._coefficients = cho_solve((self._root, True), cross)
 
     def blocks(self, places: Integers) -> Iterator[Integers]:
         """These photos, as many at once as bounded memory allows."""
@@ -248,7 +247,7 @@ class _Fit:
             projected = solve_triangular(self._root, kernel[own].T, lower=True)
             leverage = (projected**2).sum(0)[:, None]
             given = self._given(places[own])
-            found[own] = (projected.T @ self._cross - leverage * given) / np.maximum(1 - leverage, 1e-6)
+            found[own] = (found[own] - leverage * given) / np.maximum(1 - leverage, 1e-6)
         return np.asarray(self._shares + found)
 
     def _given(self, places: Integers) -> Floats:

@@ -193,7 +193,7 @@ class _Fitter:
         weights = self.class_weights[labels]
         self.rows = ScaledRows(data, positions, weights, scaling_of(data, positions, weights))
 
-    def start(self, head: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def start(self, head: Head | None = None) -> Tensor:
         """From a head fitted to other rows; else, and for classes that it does not know, no weights, and
         biases that give every class its share."""
         shares = self.rows.shares_of_classes(len(self.class_weights))
