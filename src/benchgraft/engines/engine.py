@@ -33,6 +33,17 @@ class Engine(Protocol):
         """uint8 (n, side, side, 3) RGB to float (n, ...), a row for each image; maps lie as (n, H, W, C)."""
 
 
+def compute_batch(
+    engine: Engine, pixels: npt.NDArray[np.uint8], batch_size: int
+) -> npt.NDArray[np.floating[Any]]:
+    """Of at most `batch_size` images, with the bits that they have in every such batch.
+
+    Where its size counts, a short one is filled up by repeating.
+    """
+    size = len(pixels) if engine.is_same_in_any_batch else batch_size
+    return engine.compute(pixels[np.arange(size) % len(pixels)])[: len(pixels)]
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A model that is ready to answer."""

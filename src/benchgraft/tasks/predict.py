@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..config.checking import checked
 from ..config.options import PredictOptions
 from ..config.requests import PredictRequest
-from ..engines.engine import Classifier, open_classifier
+from ..engines.engine import Classifier, compute_batch, open_classifier
 from ..errors import DataError
 from ..names import printable
 from ..parallel import in_parallel
@@ -153,8 +153,7 @@ def _probabilities(classifier: Classifier, pixels: list[Pixels]) -> npt.NDArray[
     """float64 (n, classes) of at most BATCH_SIZE photos, uint8 (size, size, 3) each."""
     if not pixels:
         return np.empty((0, 0))
-    missing = 0 if classifier.engine.is_same_in_any_batch else BATCH_SIZE - len(pixels)
-    return classifier.probabilities(np.stack(pixels + [pixels[-1]] * missing))[: len(pixels)]
+    return np.asarray(compute_batch(classifier.engine, np.stack(pixels), BATCH_SIZE), np.float64)
 
 
 def _decoded(paths: Iterator[str | Unreadable], rule: Rule) -> Iterator[Photo | Unreadable]:

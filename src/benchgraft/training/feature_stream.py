@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.engine import Engine
+from ..engines.engine import Engine, compute_batch
 from .features import FeatureCache
 
 SHARD = 4096
@@ -67,14 +67,12 @@ class FeatureStream:
             self._done = []
 
     def _compute(self) -> None:
-        """One batch; a short one is filled up by repeating where its size would count."""
+        """One batch."""
         assert self._opened is not None
         ids = np.concatenate([ids for ids, _ in self._waiting])
         pixels = np.concatenate([pixels for _, pixels in self._waiting])
         self._waiting = [(ids[self._batch_size :], pixels[self._batch_size :])]
         ids, pixels = ids[: self._batch_size], pixels[: self._batch_size]
-        engine = self._opened[1]
-        size = len(pixels) if engine.is_same_in_any_batch else self._batch_size
-        rows = engine.compute(pixels[np.arange(size) % len(pixels)])
-        self._done.append((ids, np.asarray(rows[: len(ids)], np.float32)))
+        rows = compute_batch(self._opened[1], pixels, self._batch_size)
+        self._done.append((ids, np.asarray(rows, np.float32)))
         self.computed += len(ids)
