@@ -1,8 +1,8 @@
 """What lies in the cache, who uses it, and what has to go when it grows over its limit.
 
-An entry is a folder `stores/KEY`, `features/PREFIX/IMAGES` or `graphs/KEY`. Its JSON file tells two
-things more: its mtime is when the entry was last used, and whoever has the entry mapped holds a shared lock
-on it.
+An entry is a folder `stores/KEY`, `features/PREFIX/IMAGES`, `graphs/KEY` or `parcels/KEY`. Its JSON file
+tells two things more: its mtime is when the entry was last used, and whoever has the entry mapped holds a
+shared lock on it.
 
 These locks are flock's own: many may hold an entry at once, in a cache that they may not write to and without
 a further file, which filelock's exclusive locks and its shared ones (a database beside the file) cannot do.
@@ -36,8 +36,14 @@ SPARE_BYTES = GB // 2
 SECONDS_OF_A_DAY = 86_400
 JUST_USED_SECONDS = 60
 """The limit spares what was made or opened so short ago: its maker may not hold it yet."""
-Kind = Literal["stores", "features", "graphs"]
-_MARKERS: dict[Kind, str] = {"stores": "store.json", "features": "features.json", "graphs": "graph.json"}
+PARCEL = "parcel.json"
+Kind = Literal["stores", "features", "graphs", "parcels"]
+_MARKERS: dict[Kind, str] = {
+    "stores": "store.json",
+    "features": "features.json",
+    "graphs": "graph.json",
+    "parcels": PARCEL,
+}
 _ROWS: dict[Kind, str] = {"stores": "labels.npy", "features": "ids.npy"}
 _HEX = frozenset("0123456789abcdef")
 _log = logging.getLogger(__name__)
@@ -50,7 +56,7 @@ class Entry:
     kind: Kind
     folder: Path
     images: int | None
-    """None where the entry is damaged, and for a graph, which holds none."""
+    """None where the entry is damaged, and for graphs and parcels, whose images nobody has counted."""
     bytes: int
     last_used: float
     """Seconds since 1970."""
@@ -104,6 +110,7 @@ def entries(cache: Path) -> list[Entry]:
         *(cache / "stores").glob("*"),
         *(cache / "features").glob("*/*"),
         *(cache / "graphs").glob("*"),
+        *(cache / "parcels").glob("*"),
     ]
     found = []
     for folder in folders:

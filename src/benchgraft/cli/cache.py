@@ -52,8 +52,7 @@ def cache_list(
     for entry in found:
         used = datetime.fromtimestamp(entry.last_used).astimezone().strftime("%Y-%m-%d %H:%M")
         images = "damaged" if entry.images is None else f"{entry.images:,} images"
-        if entry.kind == "graphs":
-            images = "a network"
+        images = {"graphs": "a network", "parcels": "files for jobs"}.get(entry.kind, images)
         in_use = "  in use" if entry.is_held else ""
         say(f"{entry.kind:8}  {entry.key[:12]}  {images:>16}  {megabytes(entry.bytes):>12}  {used}{in_use}")
     say(f"{len(found):,} entries, {megabytes(total)} of {megabytes(limit_bytes())} in {cache}")

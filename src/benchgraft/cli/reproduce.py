@@ -35,6 +35,7 @@ def reproduce(
     from ..config.checking import checked
     from ..config.words import command_line
     from ..experiment.bench import bench_for
+    from ..experiment.jobs import crew_for
     from ..experiment.load import load
     from ..experiment.rounds import Comparison
     from ..progress import for_terminal
@@ -51,7 +52,7 @@ def reproduce(
         return
     bench = bench_for(request, folder, use_cache=not request.no_cache)
     words = command_line("reproduce", replace(request, experiment=name, run_folder=folder))
-    Comparison(loaded, request.data, bench).run(words)
+    Comparison(loaded, request.data, bench, crew_for(request, bench)).run(words)
     conclude(folder)
     leave_profile(folder, bench.profiler, bench.environment, say)
 

@@ -60,6 +60,13 @@ class RunOptions(StoreOptions, total=False):
     say: Callable[[str], None] | None
 
 
+class ClusterOptions(RunOptions, total=False):
+    """Of what may run on a cluster."""
+
+    cluster: str | None
+    shared: str | None
+
+
 class PhotosOptions(RunOptions, total=False):
     """Of what trains on a folder of photos."""
 
@@ -72,7 +79,7 @@ class PhotosOptions(RunOptions, total=False):
     overlap: Policy
 
 
-class AdaptOptions(PhotosOptions, total=False):
+class AdaptOptions(PhotosOptions, ClusterOptions, total=False):
     """For `adapt`: see AdaptRequest."""
 
     parent: Path | str | None
@@ -84,7 +91,7 @@ class AdaptOptions(PhotosOptions, total=False):
     refuse_regression: bool
 
 
-class CompareOptions(PhotosOptions, total=False):
+class CompareOptions(PhotosOptions, ClusterOptions, total=False):
     """For `compare`: see CompareRequest."""
 
     parent: Sequence[Path | str] | Path | str | None

@@ -110,13 +110,16 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     balance: bool = False
     """Weigh each image by the inverse of its class's share, so that a rare class counts as much as any."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products in training steps; weights, features, validation and test stay float32."""
     augment: Augmentation = Augmentation()
     stop: Stop
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what later versions can say, where it is not said: digests of older experiments stay."""
-        return _without_defaults(self, handler, "clip", "head_rate", "head_start", "calibrate", "statistics")
+        later = ("clip", "head_rate", "head_start", "calibrate", "statistics", "precision")
+        return _without_defaults(self, handler, *later)
 
 
 def _without_defaults(

@@ -86,6 +86,29 @@ class RunRequest(StoreRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterRequest(RunRequest):
+    """One whose work a Ray cluster may do. Raises ValueError for values that do not go together."""
+
+    cluster: Annotated[
+        Text | None,
+        Option("Let a Ray cluster do the work: auto for the one that this machine is in, or its address."),
+    ] = None
+    """Runs of `compare` and `reproduce`; for `adapt` the features of photos. Needs the extra `cluster`;
+    docs/cluster.md says how one is started. None: all takes place here."""
+    shared: Annotated[
+        Text | None,
+        Option("With --cluster: folder, or address of fsspec, by which machines get photos and models."),
+    ] = None
+    """Without one a machine takes photos that lie there under the same path, or gets them through Ray."""
+
+    def __post_init__(self) -> None:
+        if self.cluster is None and self.shared is not None:
+            raise ValueError("shared needs cluster: it is where the machines of one get their files")
+        if self.cluster is not None and self.profile:
+            raise ValueError("profile and cluster exclude each other: a profile is of one machine")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PhotosRequest(RunRequest):
     """One that trains on a folder of photos."""
 
@@ -132,7 +155,7 @@ _PLANNED = ("parent", "weights", "fit", "train_from", "minutes", "update")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptRequest(PhotosRequest):
+class AdaptRequest(PhotosRequest, ClusterRequest):
     """For `adapt`. Raises ValueError for values that do not go together."""
 
     parent: Annotated[
@@ -187,6 +210,7 @@ class AdaptRequest(PhotosRequest):
     """Of this one run; the default gets a number behind it where another run has that folder."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.weights is not None and self.parent is None:
             raise ValueError(_OF_NO_NETWORK)
         if self.update is not None and self.parent is not None:
@@ -205,7 +229,7 @@ class AdaptRequest(PhotosRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareRequest(PhotosRequest):
+class CompareRequest(PhotosRequest, ClusterRequest):
     """For `compare`."""
 
     parent: Annotated[
@@ -241,6 +265,7 @@ class CompareRequest(PhotosRequest):
     """What the report says that the runs were made by. Default: the command line that does the same."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.weights is not None and self.parent is None:
             raise ValueError(_OF_NO_NETWORK)
         if self.weights is not None and len(self.parent or ()) > 1:
@@ -264,7 +289,7 @@ class PrepareRequest(RunRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproduceRequest(RunRequest):
+class ReproduceRequest(ClusterRequest):
     """For the command `reproduce`."""
 
     experiment: Annotated[

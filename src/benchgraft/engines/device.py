@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -47,6 +47,21 @@ def threads_put_back(threads: int | None = None) -> Iterator[None]:
     finally:
         if torch.get_num_threads() != before:
             torch.set_num_threads(before)
+
+
+def room_on(device: torch.device) -> int:
+    """Bytes that arrays may take on a card: half of what is free there; 0 where memory is the CPU's."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 0
+
+
+def same_each_time(device: torch.device) -> AbstractContextManager[None]:
+    """Inside it a card takes kernels that give the same bits each time, and whole float32 products."""
+    if device.type != "cuda":
+        return nullcontext()
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
 
 
 def wait_for(device: torch.device) -> None:

@@ -2,14 +2,18 @@
 
 A job names its photos and its parent model by digest, so that it works on those or on none. It leaves its
 model file in the run folder, a checkpoint there while it is under way, and gives back its record, for whoever
-keeps the ledger. `Comparison` makes the jobs of an experiment and carries them out one after another.
+keeps the ledger. `Comparison` makes the jobs of an experiment; a crew carries them out, here one after
+another, or on a cluster (jobs_ray.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from ..config.requests import ClusterRequest
 from ..engines.device import threads_put_back
 from ..errors import RunFolderError
 from ..events import Events
@@ -112,3 +116,64 @@ class FeatureJob:
         with threads_put_back():
             bench, images, _ = self.job.opened(events)
             return compute_features(self.job.run, images, bench, self.share)
+
+
+class Worker(Protocol):
+    """Who carries out jobs, one after another."""
+
+    def carry_out(self, job: Job, images: StageImages, open_seconds: float) -> RunRecord | DivergedRecord:
+        """Its record; the model file is in the run folder then. Raises what Job.carry_out_on raises.
+
+        images, open_seconds: of the stage, as opened here.
+        """
+        ...
+
+
+class Crew(Protocol):
+    """One or many workers."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether jobs take place in this process, so that what goes on beside them costs their time."""
+        ...
+
+    def for_each(self, work: Iterable[int], do: Callable[[int, Worker], None]) -> None:
+        """Call `do` for each piece of work with a worker that does nothing else meanwhile."""
+        ...
+
+    def close(self) -> None:
+        """After the last job."""
+        ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """This process as the only worker, with the bench that it has."""
+
+    bench: Bench
+
+    @property
+    def is_here(self) -> bool:
+        """They do."""
+        return True
+
+    def for_each(self, work: Iterable[int], do: Callable[[int, Worker], None]) -> None:
+        """One after another."""
+        for piece in work:
+            do(piece, self)
+
+    def carry_out(self, job: Job, images: StageImages, open_seconds: float) -> RunRecord | DivergedRecord:
+        """With what is open already."""
+        return job.carry_out_on(self.bench, images, open_seconds)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+def crew_for(request: ClusterRequest, bench: Bench) -> Crew:
+    """Who carries out the jobs of a request. Raises UserError where a cluster is wanted and none is there."""
+    if request.cluster is None:
+        return Here(bench)
+    from .jobs_ray import OnRay  # Ray is an extra
+
+    return OnRay(request, bench)

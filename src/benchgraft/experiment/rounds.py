@@ -4,13 +4,15 @@ What the ledger shows finished is not done again, so that a run folder can be co
 of an arm that gave no model, since each of its attempts diverged, is finished too, and ends no other. Arms
 take turns within a round, and the order turns round from round to round: a machine that slows down slows all.
 Where stages keep features of their own (`cache = "own"`) the order stays: later ones build on earlier ones.
+A crew of several workers does several rounds at once, each round with one worker.
 """
 
 from __future__ import annotations
 
 import shutil
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from .account import Account
 from .attempts import RunDivergedError
 from .bench import OWN_CACHE, Bench
 from .images import OpenedData, list_data, open_stage
-from .jobs import Job, Site
+from .jobs import Crew, Here, Job, Site, Worker
 from .network import given_model
 from .run import Run
 from .thumbnails import keep_thumbnails
@@ -35,10 +37,19 @@ LEAST_ROUNDS = 3
 class Comparison:
     """One experiment in one run folder."""
 
-    def __init__(self, experiment: Experiment, data_root: Path | None, bench: Bench) -> None:
+    def __init__(
+        self, experiment: Experiment, data_root: Path | None, bench: Bench, crew: Crew | None = None
+    ) -> None:
+        """crew: carries out the jobs; None: they take place here."""
+        self._crew = crew or Here(bench)
+        self._guard = threading.RLock()
+        """Of the account, which a crew's rounds share."""
+        self._opened: dict[str, StageImages] = {}
         self._experiment = experiment
         self._data_root = data_root
         self._bench = bench
+        self._durations: list[float] = []
+        """Of rounds that were carried out now, in seconds."""
         self._given: dict[str, str] = {}
         """Stage whose model came ready -> digest of that."""
 
@@ -46,10 +57,9 @@ class Comparison:
         """Everything that the ledger does not show finished yet. Raises UserError subclasses, Interrupted."""
         with lock(self._bench.folder):
             self._begin(command, [*self._experiment.preparation, *self._experiment.arms.values()])
-            for number in range(self._experiment.parents):
-                for stage in self._experiment.preparation:
-                    self._prepare(stage, self._experiment.seed + number)
-            self._rounds()
+            self._crew.for_each(range(self._experiment.parents), self._prepare_all)
+            self._crew.for_each(self._rounds_in_time(), self._round)
+            self._crew.close()
             for stage in dict.fromkeys(self._experiment.arms.values()):
                 keep_thumbnails(self._bench.folder, self._ledger, stage, self._images)
             shutil.rmtree(self._bench.folder / OWN_CACHE, ignore_errors=True)
@@ -60,7 +70,7 @@ class Comparison:
         with lock(self._bench.folder):
             self._begin(command, self._experiment.chain(stage))
             for name in self._experiment.chain(stage):
-                self._prepare(name, self._experiment.seed)
+                self._prepare(name, self._experiment.seed, Here(self._bench))
         given = self._experiment.stages[stage].model_file
         if given:
             return shipped_path(given_model(given, self._bench.cache))
@@ -84,7 +94,11 @@ class Comparison:
                 list_data(self._experiment.data[data], self._data_root)
         self._account.begin(self._experiment, command)
 
-    def _prepare(self, stage: str, seed: int) -> None:
+    def _prepare_all(self, number: int, worker: Worker) -> None:
+        for stage in self._experiment.preparation:
+            self._prepare(stage, self._experiment.seed + number, worker)
+
+    def _prepare(self, stage: str, seed: int, worker: Worker) -> None:
         given = self._experiment.stages[stage].model_file
         if given:
             if self._experiment.parents > 1:
@@ -99,15 +113,14 @@ class Comparison:
                 known = f"test accuracy {card.record['accuracy']:.2%}"
             self._bench.events.say(f"{stage}: {given}, {known}")
         elif not any((run.stage, run.seed) == (stage, seed) for run in self._ledger.of_kind(RunRecord)):
-            self._carry_out(stage, None, seed)
+            self._carry_out(Run(self._experiment, stage, None, seed), worker)
 
-    def _rounds(self) -> None:
+    def _rounds_in_time(self) -> Iterator[int]:
+        """Those that may begin now, one after another."""
         experiment = self._experiment
         started = time.monotonic()
-        durations: list[float] = []
-        is_in_order = any(stage.cache == "own" for stage in experiment.stages.values())
         for number in range(experiment.runs):
-            longest = max(durations, default=0.0)
+            longest = max(self._durations, default=0.0)
             is_late = (
                 experiment.minutes is not None
                 and time.monotonic() - started + longest > experiment.minutes * 60
@@ -115,13 +128,18 @@ class Comparison:
             if number >= LEAST_ROUNDS and is_late:
                 self._bench.events.say(f"{number} rounds fit in {experiment.minutes:g} minutes")
                 return
-            begun = time.monotonic()
-            arms = list(experiment.arms.items())
-            for arm, stage in arms if number % 2 == 0 or is_in_order else reversed(arms):
-                self._arm(arm, stage, experiment.seed + number)
-            durations.append(time.monotonic() - begun)
+            yield number
 
-    def _arm(self, arm: str, stage: str, seed: int) -> None:
+    def _round(self, number: int, worker: Worker) -> None:
+        """Every arm once, with one seed."""
+        begun = time.monotonic()
+        arms = list(self._experiment.arms.items())
+        is_in_order = any(stage.cache == "own" for stage in self._experiment.stages.values())
+        for arm, stage in arms if number % 2 == 0 or is_in_order else reversed(arms):
+            self._arm(arm, stage, self._experiment.seed + number, worker)
+        self._durations.append(time.monotonic() - begun)
+
+    def _arm(self, arm: str, stage: str, seed: int, worker: Worker) -> None:
         """One run of an arm; with cached features cold and then warm, which must agree bit for bit.
 
         A run that gave no model is an outcome, as for every run that would build on it.
@@ -131,7 +149,7 @@ class Comparison:
         parent = self._experiment.stages[stage].parent
         before = self._experiment.arm_of(parent)
         if parent and before:
-            self._arm(before, parent, seed)
+            self._arm(before, parent, seed, worker)
             if self._gave_no_model(before, seed):
                 self._go_without(arm, stage, seed, before)
                 return
@@ -141,37 +159,41 @@ class Comparison:
             if (run.arm, run.stage, run.seed) == (arm, stage, seed)
         ]
         cold = next((run for run in done if run.features != "cached"), None)
+        run = Run(self._experiment, stage, arm, seed)
         if cold is None:
-            cold = self._carry_out(stage, arm, seed)
+            cold = self._carry_out(run, worker)
         if cold is None:
             return
         is_shared = self._experiment.stages[stage].cache == "shared"
         if is_shared and cold.features == "computed" and not any(run.features == "cached" for run in done):
-            self._carry_out(stage, arm, seed, cold)
+            self._carry_out(replace(run, want_warm=True, cold=cold), worker)
 
-    def _carry_out(
-        self, stage: str, arm: str | None, seed: int, cold: RunRecord | None = None
-    ) -> RunRecord | None:
-        """One run, warm where a cold one was, its record in the ledger; None if it gave no model.
+    def _carry_out(self, run: Run, worker: Worker) -> RunRecord | None:
+        """One run, its record in the ledger; None if it gave no model.
 
         Raises DivergedError where that leaves nothing to build on.
         """
-        images, seconds = self._images(stage)
-        job = self._job(Run(self._experiment, stage, arm, seed, cold is not None, cold), images)
-        record = job.carry_out_on(self._bench, images, seconds)
+        images, seconds = self._images(run.stage)
+        record = worker.carry_out(self._job(run, images), images, seconds)
+        with self._guard:
+            return self._told(run, record)
+
+    def _told(self, run: Run, record: RunRecord | DivergedRecord) -> RunRecord | None:
+        there = record.environment.machine
+        where = f" on {there}" if there else ""
         if isinstance(record, DivergedRecord):
             what = RunDivergedError(record).what
-            if arm is None:
-                raise DivergedError(what, *_advice(self._experiment, stage))
-            if cold is not None:
+            if run.arm is None:
+                raise DivergedError(what, *_advice(self._experiment, run.stage))
+            if run.cold is not None:
                 raise FrozenMovedError(f"{what}, where computed features led to a model")
             self._ledger.append(record)
-            self._bench.events.say(f"{what}: no model, {record.total_seconds:.2f} s in vain")
+            self._bench.events.say(f"{what}: no model, {record.total_seconds:.2f} s{where} in vain")
             return None
         self._ledger.append(record)
         how = {"computed": "cold", "cached": "warm", "none": "from pixels"}[record.features]
         self._bench.events.say(
-            f"{arm or stage}{'' if arm is None else f', seed {seed}'}: {record.total_seconds:.2f} s {how}, "
+            f"{run.stage if run.arm is None else run.title}: {record.total_seconds:.2f} s{where} {how}, "
             f"{record.epochs} epochs, test accuracy {record.accuracy:.2%}"
         )
         return record
@@ -197,27 +219,37 @@ class Comparison:
     def _go_without(self, arm: str, stage: str, seed: int, before: str) -> None:
         """A run that has no model to start from is no run: the outcome of both arms is that of the first."""
         images, _ = self._images(stage)
-        self._ledger.append(
-            DivergedRecord(
-                stage=stage,
-                arm=arm,
-                seed=seed,
-                features="none",
-                diverged=[],
-                seconds={},
-                segments=1,
-                images_digest=images.digest,
-                environment=self._bench.environment,
-                started=now(),
-                finished=now(),
-            )
+        record = DivergedRecord(
+            stage=stage,
+            arm=arm,
+            seed=seed,
+            features="none",
+            diverged=[],
+            seconds={},
+            segments=1,
+            images_digest=images.digest,
+            environment=self._bench.environment,
+            started=now(),
+            finished=now(),
         )
+        with self._guard:
+            self._ledger.append(record)
         self._bench.events.say(
             f"{arm}, seed {seed}: not carried out, since {before} of this seed gave no model"
         )
 
     def _images(self, stage: str) -> tuple[StageImages, float]:
-        """The stage's images, and the seconds that opening them took now. Recorded at first use."""
+        """The stage's images, and the seconds that opening them took now. Recorded at first use.
+
+        Each run opens them, and pays for it; where runs take place elsewhere, they do so there.
+        """
+        with self._guard:
+            if stage in self._opened and not self._crew.is_here:
+                return self._opened[stage], 0.0
+            self._opened[stage], seconds = self._open(stage)
+            return self._opened[stage], seconds
+
+    def _open(self, stage: str) -> tuple[StageImages, float]:
         opened, images, seconds = open_stage(self._experiment, stage, self._data_root, self._bench)
         if self._account.tell_data(opened):
             self._tell(opened)

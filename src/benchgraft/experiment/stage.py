@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config.experiment import Experiment, Stage
-from ..errors import FrozenMovedError, RunFolderError
+from ..config.experiment import Stage
+from ..engines.device import same_each_time
+from ..errors import FrozenMovedError
 from ..events import RunFinished
-from ..files import digest_bytes, shipped_path
+from ..files import digest_bytes
 from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network
@@ -30,6 +30,7 @@ from ..runfolder.records import BlockRecord, DivergedRecord, RunRecord
 from ..store.classes import StageImages
 from ..store.perceptual import fingerprints
 from ..store.split import refuse_overlap
+from ..training.batches import resident
 from ..training.checkpoint import Checkpoint
 from ..training.evaluate import Evaluation, evaluate, outputs
 from ..training.feature_stream import FeatureStream
@@ -42,41 +43,12 @@ from .bench import Bench
 from .head import begin_solved, calibrate, solve_head
 from .images import digests_of, keys_of
 from .inputs import Inputs, Share, compute_share, prepare_inputs
-from .network import asked_network, given_model
+from .network import asked_network
+from .parent import model_path, parent_file
 from .run import Run
 
 GROWN = 1.1
 """So much larger or smaller a set of photos may have become for the penalty of a head to hold on."""
-
-
-def parent_file(run: Run, bench: Bench) -> ModelFile | None:
-    """The model a run starts from, None for random weights.
-
-    Raises ModelFileError, and RunFolderError if it is not the one that the run must start from.
-    """
-    if run.settings.parent is None:
-        return None
-    given = run.experiment.stages[run.settings.parent].model_file
-    path = (
-        shipped_path(given_model(given, bench.cache))
-        if given
-        else model_path(run.experiment, run.settings.parent, run.seed, bench)
-    )
-    file = model_file.read(path)
-    if run.parent_digest not in (None, file.card.model_digest):
-        raise RunFolderError(
-            f"{path} is not the model that {run.title} is to start from",
-            "put it back as it was, or start anew in another folder",
-        )
-    return file
-
-
-def model_path(experiment: Experiment, stage: str, seed: int, bench: Bench) -> Path:
-    """Model file of a stage in a run of this seed; preparation that is done once is named without a seed."""
-    if experiment.arm_of(stage) is None:
-        seed = experiment.parent_seed(seed)
-        return bench.model_path(stage, None if seed == experiment.seed else seed)
-    return bench.model_path(stage, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +102,12 @@ def run_stage(
     if no attempt gave a model, FrozenMovedError if a freeze did not hold, Interrupted.
     """
     bench.events.stop_if_cancelled()
-    begun = _begin(run, images, open_seconds, bench)
+    with same_each_time(bench.device):
+        return _carried_out(_begin(run, images, open_seconds, bench), streamed)
+
+
+def _carried_out(begun: _Begun, streamed: FeatureStream | None) -> StageRun:
+    run, images, bench = begun.run, begun.images, begun.bench
     model, clock = begun.model, begun.clock
     inputs = prepare_inputs(run, model, begun.frozen, images, bench, clock)
     if streamed is not None and streamed.computed:
@@ -150,9 +127,8 @@ def run_stage(
             if recipe.head_start == "solved":
                 begin_solved(inputs, recipe.batch_size, recipe.balance, clock)
 
-        task = Task(
-            run.title, inputs.module, begun.frozen, rows["train"], rows["validation"], recipe, run.seed
-        )
+        train, validation = (resident(rows)[split] for split in ("train", "validation"))
+        task = Task(run.title, inputs.module, begun.frozen, train, validation, recipe, run.seed)
         outcome = attempts.train(run, task, checkpoint_of, begin_anew, clock, bench.events)
     facts = _facts(begun, inputs, outcome)
     if outcome.trained is None:
@@ -210,7 +186,7 @@ def _written(begun: _Begun, facts: dict[str, Any]) -> RunRecord:
     path = model_path(run.experiment, run.stage, run.seed, bench)
     facts["model_file"] = str(path.relative_to(bench.folder))
     if run.cold is not None and facts["features"] == "cached":
-        _refuse_another_result(run.cold, facts)
+        _hold_to(run.cold, facts, bench)
 
     def record() -> RunRecord:
         return RunRecord(**facts, seconds=clock.seconds(), finished=now())
@@ -381,9 +357,20 @@ def _identity(begun: _Begun, mode: str, tried: Stage) -> str:
     return digest_bytes(dump_json(facts).encode())
 
 
-def _refuse_another_result(cold: RunRecord, warm: dict[str, Any]) -> None:
-    """Raises FrozenMovedError if features from the cache led elsewhere than features computed anew."""
-    if any(getattr(cold, name) != warm[name] for name in ("model_digest", "loss", "predicted")):
-        raise FrozenMovedError(
-            f"stage {cold.stage}, seed {cold.seed}: cached features led to another model than computed ones"
-        )
+def _hold_to(cold: RunRecord, warm: dict[str, Any], bench: Bench) -> None:
+    """Features from the cache must lead where features computed anew led: on the CPU to the same bits.
+
+    On an accelerator, whose sums may change their order, a note says how far apart the two are.
+    Raises FrozenMovedError.
+    """
+    if all(getattr(cold, name) == warm[name] for name in ("model_digest", "loss", "predicted")):
+        return
+    what = f"stage {cold.stage}, seed {cold.seed}: cached features led to another model than computed ones"
+    if bench.device.type == "cpu":
+        raise FrozenMovedError(what)
+    others = sum(one != other for one, other in zip(cold.predicted, warm["predicted"], strict=True))
+    losses = zip(cold.loss, warm["loss"], strict=False)
+    apart = max((abs(one - other) for one, other in losses), default=0.0)
+    bench.events.say(
+        f"note: {what}: {others:,} of {len(cold.predicted):,} answers differ, losses by up to {apart:.1e}"
+    )

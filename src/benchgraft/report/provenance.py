@@ -160,7 +160,8 @@ def _stage_data(folder: RunFolder, images: ImagesRecord) -> StageData:
 def _machine(environment: Environment) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items()))
     return (
-        f"{environment.cpu}, {environment.threads} of {environment.cores} cores, {environment.device}; "
+        (f"{environment.machine}: " if environment.machine else "")
+        + f"{environment.cpu}, {environment.threads} of {environment.cores} cores, {environment.device}; "
         f"{environment.system}; {versions}"
         + (f"; revision {environment.git_revision}" if environment.git_revision else "")
     )

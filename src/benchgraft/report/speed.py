@@ -152,8 +152,23 @@ def paybacks(folder: RunFolder) -> list[Payback]:
 
 
 def same_machine(runs: Sequence[RunRecord]) -> bool:
-    """Whether all were timed on the same processor with the same threads and device."""
-    return len({(run.environment.cpu, run.environment.threads, run.environment.device) for run in runs}) <= 1
+    """Whether all were timed on the same machine with the same threads and device."""
+    return len({_machine(run) for run in runs}) <= 1
+
+
+def same_machines(some: Sequence[RunRecord], others: Sequence[RunRecord]) -> bool:
+    """Whether all were timed on one machine; or each seed of both on one, as a cluster has it: a machine that
+    is slower then is so for both."""
+    of_seed = [{run.seed: _machine(run) for run in runs} for runs in (some, others)]
+    in_pairs = of_seed[0] == of_seed[1] and all(
+        of_seed[0][run.seed] == _machine(run) for run in (*some, *others)
+    )
+    return in_pairs or same_machine([*some, *others])
+
+
+def _machine(run: RunRecord) -> tuple[str | None, str, int, str]:
+    there = run.environment
+    return there.machine, there.cpu, there.threads, there.device
 
 
 def time_ratio(slow: Sequence[RunRecord], fast: Sequence[RunRecord]) -> TimeRatio:
@@ -166,7 +181,7 @@ def time_ratio(slow: Sequence[RunRecord], fast: Sequence[RunRecord]) -> TimeRati
         epochs=factors[0],
         images_per_epoch=factors[1],
         cost_per_image=factors[2],
-        other_machine=not same_machine([*slow, *fast]),
+        other_machine=not same_machines(slow, fast),
     )
 
 

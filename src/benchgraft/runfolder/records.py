@@ -31,6 +31,8 @@ class Environment(Record):
     system: str
     versions: dict[str, str]
     git_revision: str | None
+    machine: str | None = None
+    """Of several, which one: the name of a host of a cluster. None: the one that kept the account."""
 
 
 class ExperimentRecord(Record):

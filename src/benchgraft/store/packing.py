@@ -83,9 +83,14 @@ class Listing:
     def _peaks(self) -> npt.NDArray[np.int32]:
         return np.array([seen.peak for seen in self.seen], np.int32)
 
+    @property
+    def peak(self) -> int:
+        """Largest value of all photos of 16-bit grey; 0 where there are none."""
+        return int(self._peaks.max(initial=0))
+
     def rule(self, frame: Frame, white_level: int | None = None) -> Rule:
         """For these photos. white_level: None finds it from those of 16-bit grey."""
-        level = level_of(int(self._peaks.max(initial=0))) if white_level is None else white_level
+        level = level_of(self.peak) if white_level is None else white_level
         return rule_of(frame, level)
 
     def look(self, frame: Frame, white_level: int | None = None) -> str:

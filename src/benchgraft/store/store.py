@@ -19,12 +19,14 @@ is copied from the folder's last store, or from what a killed build left.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ from ..config.network import PAPER_FRAME
 from ..errors import DataError, StorageError
 from ..files import storage_errors, write_whole
 from ..photos import cifar100
-from ..photos.decode import look_of, rule_of
+from ..photos.decode import Rule, look_of, rule_of
 from ..photos.grey import FULL_RANGE
 from ..photos.readers import Source
 from ..progress import NoProgress, Progress
@@ -48,7 +50,7 @@ from .building import FORMAT_VERSION, Building, digest_of, first_of
 from .findings import findings_of
 from .on_demand import OnDemand
 from .packing import BARE, Listing, Pack, hash_files, pack_cifar100
-from .reuse import PIXELS, Hashes, read_hashes, write_hashes
+from .reuse import PIXELS, Hashes, Journal, read_hashes, write_hashes
 from .rows import Watch
 
 LARGEST_SIZE = 1024
@@ -163,6 +165,21 @@ def list_photos(source: Source, cache: Path, progress: Progress | None = None) -
     return hash_files(source, progress or NoProgress(), read_hashes(_hashes_place(source, cache / "stores")))
 
 
+@contextlib.contextmanager
+def build_begun(listing: Listing, cache: Path, rule: Rule) -> Iterator[Journal]:
+    """A journal of photos that are decoded elsewhere, for a store without pixels.
+
+    `open_store` goes on from it as from a build that was stopped. Raises StorageError.
+    """
+    stores = cache / "stores"
+    place = _Wanted(listing.source, rule, None, Streaming()).place_at(listing.peak, rule)
+    with storage_errors(stores):
+        stores.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=stores, prefix=".elsewhere."))
+        with contextlib.closing(Journal(folder, place, is_bare=True)) as journal:
+            yield journal
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """What open_store is asked for."""
@@ -183,6 +200,10 @@ class _Wanted:
         """One folder under one rule, whatever lies in it today."""
         rule = rule_of(self.frame, FULL_RANGE).text(is_wide=False) + BARE * (self.streaming is not None)
         return _sha256(f"{self.source.format} {rule} {self.source.root.resolve()}")
+
+    def place_at(self, peak: int, rule: Rule) -> str:
+        """The same, of what is half-built: its white counts where photos of 16-bit grey are in it."""
+        return f"{self.place} {rule.white_level}" if peak else self.place
 
     def pack(self, stores: Path, progress: Progress) -> tuple[Pack, Hashes]:
         """What there is to store, with the content key; bytes are read, nothing is decoded yet."""
@@ -211,9 +232,10 @@ def _find_or_build(wanted: _Wanted, stores: Path, progress: Progress) -> Store:
     store = _open_or_clear(stores / pack.key, pack.key, notes, source)
     decoded = 0
     if store is None:
-        at_level = f"{wanted.place} {pack.rule.white_level}" if pack.peak else wanted.place
         watch = streaming.watch if streaming else None
-        building = Building(stores, source.format, at_level, _read_key(last) or "")
+        building = Building(
+            stores, source.format, wanted.place_at(pack.peak, pack.rule), _read_key(last) or ""
+        )
         decoded = building.build(pack, watch, progress)
         store = _open_built(stores / pack.key, pack.key, source)
         make_room(stores.parent, limit)

@@ -43,6 +43,7 @@ from ..experiment.folder import (
     solved_recipe,
     start_of,
 )
+from ..experiment.jobs_features import FeatureTask, features_on_cluster
 from ..experiment.photos import (
     Listed,
     PhotoStream,
@@ -105,6 +106,8 @@ def adapt(folder: Path | str, out: Path | str | None = None, **options: Unpack[A
         request = as_planned(request, plan) if plan else replace(request, train_from=None, minutes=0.0)
     job = _job(request, bench.cache, choice)
     stream = _stream(job, source, listed, bench)
+    if request.cluster:
+        _features_elsewhere(job, stream, bench)
     photos = user_photos(job.request, [job.start], bench, job.default_place, stream)
     _refuse_to_replace(job, photos)
     if job.start.is_updated:
@@ -158,6 +161,24 @@ def _stream(
         return parent.cache(bench.cache, look), parent.engine
 
     return PhotoStream(FeatureStream(begin, BATCH_SIZE), listing, source())
+
+
+def _features_elsewhere(job: _Job, stream: PhotoStream | None, bench: Bench) -> None:
+    """Decode, and compute features, on a cluster; what it leaves in the cache is found there as always."""
+    if stream is None:
+        bench.events.say("note: --cluster has no effect: this model trains on pixels, which stay here")
+        return
+    listing, card = stream.listing(), job.start.file.card
+    frame = card.network.frame(photos_config(job.request, job.start).fit)
+    level = card.white_level if job.start.is_updated else None
+    task = FeatureTask(
+        listing.rule(frame, level),
+        listing.look(frame, level),
+        job.start.is_updated,
+        str(bench.device),
+        bench.environment.threads,
+    )
+    features_on_cluster(job.request, job.start, listing, task, stream.features, bench)
 
 
 def _has_room_for_pixels(side: int, listed: Listed | None) -> bool:

@@ -34,6 +34,7 @@ from ..experiment.folder import (
     solved_recipe,
     start_of,
 )
+from ..experiment.jobs import crew_for
 from ..experiment.photos import Listed, UserPhotos, leave_pairs, list_folder, source_of, user_photos
 from ..experiment.plan import plan as pilot
 from ..experiment.rounds import Comparison
@@ -70,6 +71,7 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     place = request.run_folder or Path("runs") / f"compare-{name_of(request.folder)}"
     check_target(place, is_folder=True)
     bench = bench_for(request, place)
+    crew = crew_for(request, bench)
     experiment, photos, starts = arranged(request, bench)
     for line in photos.notes:
         bench.events.say(line)
@@ -80,7 +82,7 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
         f"{request.minutes:g} minutes{fewer}"
     )
     command = list(request.command or _command(request, starts, photos, place))
-    Comparison(experiment, None, bench).run(command)
+    Comparison(experiment, None, bench, crew).run(command)
     with lock(place):
         for line in leave_pairs(photos.overlap, place):
             bench.events.say(line)

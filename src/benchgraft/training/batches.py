@@ -8,6 +8,7 @@ shapes, and then a cached run would no longer be the uncached one.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -18,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..config.recipe import Augmentation
+from ..engines.device import room_on
 from ..shortcuts import give_back
 from ..store.mixing import mixed
 
@@ -61,7 +63,7 @@ class Rows:
         index = self.index[view % len(self.index)][positions]
         if self.photos is not None:
             return torch.from_numpy(self.photos[index.numpy()]).to(self.device)
-        batch = torch.index_select(self.array, 0, index)
+        batch = torch.index_select(self.array, 0, index.to(self.array.device))
         if batch.dim() == 4 and batch.dtype != torch.uint8:
             batch = batch.permute(0, 3, 1, 2)
         return batch.to(self.device)
@@ -109,6 +111,15 @@ def rows_of(
         device,
         array.base if isinstance(array.base, mmap.mmap) else None,
     )
+
+
+def resident(rows: Mapping[str, Rows]) -> dict[str, Rows]:
+    """The same rows of one array, which lies on their device where it fits there: batches are made there."""
+    array, device = rows["train"].array, rows["train"].device
+    if array.nbytes > room_on(device):
+        return dict(rows)
+    moved = array.to(device)
+    return {split: replace(each, array=moved, memory=None) for split, each in rows.items()}
 
 
 def pixel_rows(

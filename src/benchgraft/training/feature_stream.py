@@ -36,12 +36,17 @@ class FeatureStream:
         self.seconds = 0.0
         """Of computing, in the thread that decoding waits for."""
 
-    def watch(self, digests: Digests, pixels: Pixels) -> None:
-        """Take some photos: content digests (n,), pixels uint8 (n, side, side, 3)."""
-        started = time.perf_counter()
+    def open(self, pixels: Pixels) -> FeatureCache:
+        """Where features are kept. pixels: of some photos, which tell the engines apart."""
         if self._opened is None:
             self._opened = self._start(pixels)
             self._known = self._opened[0].ids()
+        return self._opened[0]
+
+    def watch(self, digests: Digests, pixels: Pixels) -> None:
+        """Take some photos: content digests (n,), pixels uint8 (n, side, side, 3)."""
+        started = time.perf_counter()
+        self.open(pixels)
         is_new = ~np.isin(digests, self._known)
         self._waiting.append((digests[is_new], pixels[is_new]))
         while sum(len(ids) for ids, _ in self._waiting) >= self._batch_size:

@@ -96,6 +96,11 @@ class FeatureCache:
         """key: see prefix_key."""
         self._folder = cache / "features" / key
 
+    @property
+    def key(self) -> str:
+        """As given."""
+        return self._folder.name
+
     def open(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32] | None:
         """Features of exactly these images in this order, memory-mapped; None if not there, or damaged."""
         return _open(self._place(ids))

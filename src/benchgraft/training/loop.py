@@ -179,8 +179,10 @@ class _Run:
                 chance.enter_context(torch.random.fork_rng(devices))
                 drawn = np.random.default_rng([self._task.seed, self.position.step, 2])
                 torch.manual_seed(int(drawn.integers(2**63)))
+            if self._task.recipe.precision == "bfloat16":
+                chance.enter_context(torch.autocast(inputs.device.type, torch.bfloat16))
             outputs: Tensor = self._task.module(inputs)
-        return outputs
+        return outputs.float()
 
     def end_epoch(self) -> None:
         """Mean loss, validation, and the best weights so far. Raises DivergedError."""

@@ -1,0 +1,235 @@
+"""The same runs on a Ray cluster: same bits, one account, and what a lost machine had not finished again."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cluster import add_node, cluster_of
+from photos import write_photos
+
+from benchgraft import compare
+from benchgraft.config.requests import ReproduceRequest
+from benchgraft.errors import Interrupted, RequestError, UserError
+from benchgraft.events import EpochEnded, Event
+from benchgraft.experiment.bench import bench_for
+from benchgraft.experiment.jobs_ray import OnRay
+from benchgraft.experiment.load import load
+from benchgraft.experiment.rounds import Comparison
+from benchgraft.networks import model_file
+from benchgraft.runfolder.ledger import Ledger
+from benchgraft.runfolder.records import RunRecord
+from benchgraft.tasks.report import verify
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore"),  # what Ray warns of is Ray's
+    pytest.mark.xdist_group("ray"),
+]
+
+EXPERIMENT = """
+name = "tiny"
+protocol = "like_for_like"
+runs = 4
+arms = { transfer = "second", scratch = "scratch" }
+[data.photos]
+format = "folder"
+folder = "photos"
+validation = 0.1
+test = 0.15
+[stages.first]
+data = "photos"
+recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 1 } }
+[stages.second]
+data = "photos"
+parent = "first"
+freeze = ["conv2d_*", "batch_normalization_*"]
+recipe = { learning_rate = 0.01, batch_size = 32, optimizer = "adamw", stop = { epochs = 4, patience = 2 } }
+[stages.scratch]
+data = "photos"
+recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
+"""
+CUT = {"second": "max_pooling2d_3"}
+"""Which cut pays is measured, and the machine is shared."""
+TIMES = {"seconds", "started", "finished", "environment"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("cluster")
+    write_photos(place / "photos", {"red": 60, "green": 60})
+    (place / "tiny.toml").write_text(EXPERIMENT)
+    return place
+
+
+@pytest.fixture(scope="module")
+def cluster(place: Path) -> Iterator[Any]:
+    with cluster_of(2, place) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def here(place: Path) -> Ledger:
+    """The experiment carried out by this process."""
+    return _run(place, "here")
+
+
+def _run(place: Path, name: str, crew: dict[str, Any] | None = None, listen: Any = None) -> Ledger:
+    request = ReproduceRequest(
+        data=place, run_folder=place / name, device="cpu", threads=1, listen=listen, **(crew or {})
+    )
+    bench = bench_for(replace(request, cache=place / f"cache {name}"), place / name)
+    bench.chosen_cuts.update(CUT)
+    workers = OnRay(request, bench, in_place="shared" in place.name) if crew else None
+    return Comparison(load(str(place / "tiny.toml")), place, bench, workers).run([])
+
+
+def _facts(ledger: Ledger, but: frozenset[str]) -> dict[Any, Any]:
+    """Of each run, once."""
+    runs = ledger.of_kind(RunRecord)
+    keys = [(run.stage, run.arm, run.seed, run.features) for run in runs]
+    assert set(Counter(keys).values()) == {1}
+    return {key: run.model_dump(exclude=TIMES | but) for key, run in zip(keys, runs, strict=True)}
+
+
+def _assert_same(there: Ledger, here: Ledger, but: frozenset[str] = frozenset()) -> None:
+    """Records and weights, bit for bit."""
+    assert _facts(there, but) == _facts(here, but)
+    for run in here.of_kind(RunRecord):
+        states = [model_file.read(ledger.path.parent / run.model_file).state for ledger in (there, here)]
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_cluster_gives_the_same_bits_and_one_account_and_goes_on_where_it_was(cluster, here, place):
+    there = _run(place, "there", {"cluster": cluster.address})
+    _assert_same(there, here)
+    by_seed: dict[int, set[str | None]] = {}
+    for run in there.of_kind(RunRecord):
+        by_seed.setdefault(run.seed, set()).add(run.environment.machine)
+    assert all(len(machines) == 1 and None not in machines for machines in by_seed.values())
+    again = _run(place, "there", {"cluster": cluster.address})
+    assert len(again.records) == len(there.records)
+    assert not list(place.glob("node */benchgraft/runs/*"))  # nothing is left there but the cache
+    assert list(place.glob("node */benchgraft/parcels/*/content/photos"))
+
+
+def test_a_run_that_began_here_goes_on_there(cluster, here, place):
+    class Stop:
+        left = 2
+
+        def is_set(self) -> bool:
+            return self.left <= 0
+
+    stop = Stop()
+
+    def listen(event: Event) -> None:
+        stop.left -= isinstance(event, EpochEnded)
+
+    request = ReproduceRequest(data=place, run_folder=place / "moved", device="cpu", threads=1)
+    bench = bench_for(
+        replace(request, cache=place / "cache moved", listen=listen, cancel=stop), place / "moved"
+    )
+    bench.chosen_cuts.update(CUT)
+    with pytest.raises(Interrupted):
+        Comparison(load(str(place / "tiny.toml")), place, bench).run([])
+    assert list((place / "moved" / "checkpoints").iterdir())
+    there = _run(place, "moved", {"cluster": cluster.address, "shared": str(place / "depot")})
+    _assert_same(there, here, but=frozenset({"segments"}))
+    assert {run.segments for run in there.of_kind(RunRecord)} == {1, 2}  # it went on where it was
+    assert not list((place / "moved" / "checkpoints").iterdir())
+    assert len(list((place / "depot").glob("*.tar"))) >= 2  # the photos and the parent's model
+
+
+def test_a_lost_machine_costs_its_unfinished_jobs_alone(cluster, here, place):
+    lost = add_node(cluster, place / "node lost")
+
+    def listen(event: Event) -> None:
+        nonlocal lost
+        if isinstance(event, EpochEnded) and "scratch" in event.run and lost is not None:
+            gone, lost = lost, None
+            cluster.remove_node(gone, allow_graceful=False)
+
+    there = _run(place, "lossy", {"cluster": cluster.address}, listen)
+    _assert_same(there, here)
+
+
+def test_what_a_job_cannot_do_is_told_as_here(cluster, place):
+    with pytest.raises(UserError, match="broken/photos"):
+        broken = place / "broken"
+        broken.mkdir()
+        (broken / "tiny.toml").write_text(EXPERIMENT)
+        _run(broken, "there", {"cluster": cluster.address})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"shared": "depot"}, "shared needs cluster"),
+        ({"cluster": "auto", "profile": True}, "profile and cluster exclude each other"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(given, message):
+    with pytest.raises(RequestError, match=message):
+        compare("photos", **given)
+
+
+def test_a_cluster_that_is_not_there_is_named(place):
+    request = ReproduceRequest(data=place, cluster="auto", device="cpu")
+    ray = pytest.importorskip("ray")
+    if ray.is_initialized():
+        ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setattr(ray, "init", _refused)
+        with pytest.raises(UserError, match='no Ray cluster answers to --cluster "auto"'):
+            OnRay(request, bench_for(request, place / "nowhere"))
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise ConnectionError("Could not find any running Ray instance.")
+
+
+@pytest.mark.long
+def test_twenty_machines_lost_at_any_moment_cost_no_run_and_double_none(tmp_path_factory, here, place):
+    rng = random.Random(7)
+    nodes = tmp_path_factory.mktemp("kills")
+    with cluster_of(3, nodes) as cluster:
+        for kill in range(20):
+            alive = [node for node in cluster.worker_nodes if node.all_processes_alive()]
+            timer = threading.Timer(rng.uniform(0, 12), cluster.remove_node, (rng.choice(alive), False))
+            timer.start()
+            there = _run(place, f"kill {kill}", {"cluster": cluster.address})
+            timer.join()
+            _assert_same(there, here)
+            add_node(cluster, nodes / f"next {kill}")
+
+
+@pytest.mark.long
+@pytest.mark.real
+def test_solar_cells_from_two_parents_give_the_same_models_on_three_nodes(tmp_path, solar_cells):
+    asked: dict[str, Any] = {
+        "parent": ("imagenet", "paper"),
+        "runs": 5,
+        "minutes": 600.0,
+        "threads": 1,
+        "fit": "letterbox",
+        "overlap": "drop-test",
+    }
+    compare(solar_cells, **asked, cache=tmp_path / "cache", run_folder=tmp_path / "here")
+    with cluster_of(3, tmp_path) as cluster:
+        compare(solar_cells, **asked, cache=None, run_folder=tmp_path / "there", cluster=cluster.address)
+    ledgers = [Ledger(tmp_path / name) for name in ("there", "here")]
+    digests = [
+        {(run.arm, run.seed, run.features): run.model_digest for run in ledger.of_kind(RunRecord) if run.arm}
+        for ledger in ledgers
+    ]
+    assert digests[0] == digests[1]
+    assert verify(tmp_path / "there").differences == []
