@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import torch
 from cluster import add_node, cluster_of
+from invented import TINY
 from photos import write_photos
 
-from benchgraft import compare
+from benchgraft import adapt, compare
 from benchgraft.config.requests import ReproduceRequest
 from benchgraft.errors import Interrupted, RequestError, UserError
 from benchgraft.events import EpochEnded, Event
+from benchgraft.experiment import jobs_features
 from benchgraft.experiment.bench import bench_for
 from benchgraft.experiment.jobs_ray import OnRay
 from benchgraft.experiment.load import load
@@ -27,6 +29,7 @@ from benchgraft.networks import model_file
 from benchgraft.runfolder.ledger import Ledger
 from benchgraft.runfolder.records import RunRecord
 from benchgraft.tasks.report import verify
+from benchgraft.training.feature_stream import FeatureStream
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -159,6 +162,37 @@ def test_a_lost_machine_costs_its_unfinished_jobs_alone(cluster, here, place):
 
     there = _run(place, "lossy", {"cluster": cluster.address}, listen)
     _assert_same(there, here)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_features_from_a_cluster_are_those_of_this_machine(cluster, tmp_path, tiny, monkeypatch, is_shared):
+    photos = write_photos(tmp_path / "photos", {"red": 40, "green": 40})
+    (photos / "red" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    (photos / "red" / "twice.png").write_bytes((photos / "red" / "0003.png").read_bytes())
+    asked: dict[str, Any] = {
+        "parent": f"timm/{TINY}",
+        "weights": tiny,
+        "fit": "crop",
+        "threads": 1,
+        "overlap": "drop-test",
+    }
+    here = adapt(
+        photos, tmp_path / "here.safetensors", **asked, cache=tmp_path / "a", run_folder=tmp_path / "r"
+    )
+    monkeypatch.setattr(jobs_features, "PHOTOS", 16)
+    local: list[int] = []
+    monkeypatch.setattr(FeatureStream, "_compute", lambda stream: local.append(1))
+    on: dict[str, Any] = {"cluster": cluster.address, "cache": tmp_path / "b"}
+    if is_shared:  # else each machine has the cache that is named here, which is there on all of them
+        on["shared"] = str(tmp_path / "depot")
+    there = adapt(photos, tmp_path / "there.safetensors", **asked, **on, run_folder=tmp_path / "s")
+    assert not local
+    cards = [model_file.read(tmp_path / f"{name}.safetensors").card for name in ("here", "there")]
+    assert cards[0].model_digest == cards[1].model_digest
+    assert cards[1].record is not None
+    assert cards[1].record["features_computed"] == 80
+    assert there.accuracy == here.accuracy
+    assert [suspect.key for suspect in there.suspects] == [suspect.key for suspect in here.suspects]
 
 
 def test_what_a_job_cannot_do_is_told_as_here(cluster, place):

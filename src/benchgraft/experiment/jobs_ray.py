@@ -11,6 +11,7 @@ import collections
 import contextlib
 import glob
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -346,6 +347,8 @@ def _connected(address: str) -> tuple[ModuleType, bool]:
     if ray.is_initialized():
         return ray, False
     try:
+        if address != "auto":
+            _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise UserError(
@@ -354,3 +357,11 @@ def _connected(address: str) -> tuple[ModuleType, bool]:
             "start one with ray start --head, see docs/cluster.md",
         ) from error
     return ray, True
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody answers, ValueError for no address. Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("an address is HOST:PORT, as ray start --head prints it")
+    socket.create_connection((host, int(port)), timeout=10).close()
