@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
@@ -18,7 +19,7 @@ from benchgraft.errors import Interrupted, RunFolderError
 from benchgraft.events import EpochEnded, Event, Events, RunFinished
 from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.inputs import Share
-from benchgraft.experiment.jobs import FeatureJob, Job
+from benchgraft.experiment.jobs import FeatureJob, Here, Job
 from benchgraft.experiment.load import load
 from benchgraft.experiment.rounds import Comparison
 from benchgraft.files import lock
@@ -204,3 +205,33 @@ def test_shards_of_features_are_together_what_one_pass_computes(of, planned, els
     assert record.features_computed == 0
     assert _facts(record) == _facts(whole[2]) | {"features": record.features}
     assert elsewhere.submit(shards[0].carry_out).result() == 0  # it is there already
+
+
+class Forgetful(Here):
+    """Loses all features between a cold run and the warm one after it, each time or once."""
+
+    losses = 1
+
+    def carry_out(self, job: Job, *given: Any) -> RunRecord | DivergedRecord:
+        if job.run.cold is not None and Forgetful.losses:
+            Forgetful.losses -= 1
+            shutil.rmtree(job.site.cache / "features")
+        return super().carry_out(job, *given)
+
+
+@pytest.mark.parametrize("losses", [1, 100])
+def test_a_warm_run_whose_features_have_gone_is_done_again_and_never_told_as_a_second_cold_one(
+    planned, place, tmp_path, losses
+):
+    Forgetful.losses = losses
+    told: list[Event] = []
+    bench = replace(make_bench(tmp_path / "run", tmp_path / "cache", "cpu"), events=Events(told.append))
+    bench.chosen_cuts["second"] = CUT
+    crew = Forgetful(bench)
+    there = Comparison(load(str(place / "tiny.toml")), place, bench, crew).run([])
+    facts = [_facts(run) for run in there.of_kind(RunRecord)]
+    wanted = [_facts(run) for run in planned[0].of_kind(RunRecord)]
+    if losses > 1:
+        wanted = [run for run in wanted if run["features"] != "cached"]
+        assert any("do not stay in the cache" in str(event) for event in told)
+    assert facts == wanted

@@ -30,6 +30,9 @@ class Bench:
     environment: Environment
     events: Events = field(default_factory=Events)
     use_cache: bool = True
+    features: Path | None = None
+    """Where features are kept for the next run. None: in the cache; but where several processes that share a
+    cache time their runs, one would take away what another is about to read."""
     chosen_cuts: dict[str, str | None] = field(default_factory=dict)
     """Stage -> the cut that was measured to pay. Which one is chosen changes times, never results."""
     uncached: dict[str, str | None] = field(default_factory=dict)

@@ -79,7 +79,9 @@ def prepare_inputs(
     if stage.recipe.augment.is_drawn or (is_off and stage.recipe.optimizer != "logistic"):
         return _from_pixels(prefix, viewed, clock, "caching is off")
     is_own = is_off or stage.cache == "own"
-    place, reuse = (bench.own_cache(run.seed), True) if is_own else (bench.cache, run.want_warm)
+    place, reuse = (
+        (bench.own_cache(run.seed), True) if is_own else (bench.features or bench.cache, run.want_warm)
+    )
 
     def cache_at(cut: str) -> FeatureCache:
         return _cache_at(place, cut, prefix, frozen, images, run)

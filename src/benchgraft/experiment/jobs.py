@@ -9,7 +9,7 @@ another, or on a cluster (jobs_ray.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,8 @@ class Site:
     threads: int
     """The last bits of a model may depend on their number."""
     use_cache: bool = True
+    features: Path | None = None
+    """As of a bench."""
 
     @staticmethod
     def of(bench: Bench, data: Path | None) -> Site:
@@ -77,6 +79,7 @@ class Job:
         bench = make_bench(
             site.folder, site.cache, site.device, site.threads, events or Events(), site.use_cache
         )
+        bench = replace(bench, features=site.features)
         cold = self.run.cold  # whose features a warm run takes
         bench.chosen_cuts.update(self.cuts | ({self.run.stage: cold.cut} if cold else {}))
         _, images, seconds = open_stage(self.run.experiment, self.run.stage, site.data, bench)

@@ -59,6 +59,8 @@ class Node:
         self._stop = threading.Event()
         self._held: list[Wanted] = []
         self._featuriser: Featuriser | None = None
+        self._seed: int | None = None
+        """Of the last job."""
 
     def about(self) -> dict[str, str]:
         """Versions of what computes."""
@@ -80,6 +82,9 @@ class Node:
     def carry_out(self, job: Job, needs: list[Need]) -> Done:
         """A job whose needs are all here."""
         job = self._at_home(job, needs)
+        if self._seed not in (None, job.run.seed):  # that round has ended
+            shutil.rmtree(self._features(self._seed), ignore_errors=True)
+        self._seed = job.run.seed
         try:
             bench, images, seconds = job.opened(Events(self._events.append, self._stop))
             record = job.carry_out_on(bench, images, seconds)
@@ -126,6 +131,10 @@ class Node:
         self._held.append(need.wanted)
         return found(need.wanted, self._cache, self._in_place)
 
+    def _features(self, seed: int | None) -> Path:
+        """Of a round: machines may share a cache, but never a round."""
+        return self._folder / "features" / f"seed{seed}"
+
     def _at_home(self, job: Job, needs: list[Need]) -> Job:
         """The same job with the places of this machine."""
         data, stages = dict(job.run.experiment.data), dict(job.run.experiment.stages)
@@ -141,5 +150,6 @@ class Node:
             elif place != self._folder / need.name:
                 write_whole(self._folder / need.name, place.read_bytes())
         experiment = job.run.experiment.model_copy(update={"data": data, "stages": stages})
-        site = replace(job.site, folder=self._folder, cache=self._cache, data=None)
+        features = self._features(job.run.seed)
+        site = replace(job.site, folder=self._folder, cache=self._cache, data=None, features=features)
         return replace(job, run=replace(job.run, experiment=experiment), site=site)
