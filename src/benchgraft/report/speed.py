@@ -152,8 +152,9 @@ def paybacks(folder: RunFolder) -> list[Payback]:
 
 
 def same_machine(runs: Sequence[RunRecord]) -> bool:
-    """Whether all were timed on the same processor with the same threads and device."""
-    return len({(run.environment.cpu, run.environment.threads, run.environment.device) for run in runs}) <= 1
+    """Whether all were timed on the same processor with the same threads, workers and device."""
+    environments = [run.environment for run in runs]
+    return len({(each.cpu, each.threads, each.workers, each.device) for each in environments}) <= 1
 
 
 def time_ratio(slow: Sequence[RunRecord], fast: Sequence[RunRecord]) -> TimeRatio:
