@@ -64,8 +64,8 @@ stop = { epochs = 2, patience = 1 }
 """
 TOLERANCE = 1e-4
 """Of every loss, relative: docs/cluster.md says what was measured."""
-LONG_TOLERANCE = 2e-2
-"""After thousands of steps, each of which makes more of what rounding has begun."""
+LONG_TOLERANCE, END_TOLERANCE = 1e-1, 1e-3
+"""Over thousands of steps, each of which makes more of what rounding has begun while the rate is high."""
 COARSE = 1e-2
 """Against one process where BatchNorms train: PyTorch's own ones add up many numbers in float32 on CPUs, so
 that its gradients differ from exact ones by a hundredth; those of several workers do not."""
@@ -402,4 +402,6 @@ def test_stage_2_on_the_real_photos_has_the_losses_of_one_worker(real_data, tmp_
         found += _runs(tmp_path, f"by-{count}")
     assert len(found[0].loss) == 24
     assert found[1].loss == pytest.approx(found[0].loss, rel=LONG_TOLERANCE)
-    assert found[1].validation_loss == pytest.approx(found[0].validation_loss, rel=LONG_TOLERANCE)
+    for epoch in (0, -1):
+        assert found[1].loss[epoch] == pytest.approx(found[0].loss[epoch], rel=END_TOLERANCE)
+    assert found[1].accuracy == pytest.approx(found[0].accuracy, abs=0.01)
