@@ -9,6 +9,7 @@ UserError                what, where, what to do; the command prints it and ends
 ├── RunFolderError       a run folder that is locked, damaged or of another experiment
 ├── ExportError          a model that cannot be exported, or answers otherwise then
 ├── RegressionError      an updated model that is worse, where that was to be refused
+├── WorkersError         one of several workers that cannot take part, or has ended
 └── StorageError         a disk that is full or a folder that cannot be written
 FrozenMovedError         a frozen tensor changed: a fault of the program, never of the user; exit code 1
 Interrupted              the user asked to stop; what was done is kept; exit code 130
@@ -62,6 +63,10 @@ class RunFolderError(UserError):
 
 class RegressionError(UserError):
     """An updated model that is worse than the old one, where the user asked to refuse that."""
+
+
+class WorkersError(UserError):
+    """One of the workers of a command that cannot take part, or has ended."""
 
 
 class ExportError(UserError):

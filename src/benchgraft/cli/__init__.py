@@ -15,7 +15,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USER_ERROR, FrozenMovedError, Interrupted, UserError
+from ..config.torchrun import this_seat
+from ..errors import (
+    EXIT_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    FrozenMovedError,
+    Interrupted,
+    UserError,
+    WorkersError,
+)
 from ..shortcuts import collect_rarely, keep_freed_memory
 from .command import Command, Group
 from .output import print_error, take_any_letter
@@ -83,7 +92,8 @@ def main() -> None:
     try:
         _run()
     except UserError as error:
-        print_error(error.what, *error.details)
+        if this_seat().local == 0 or isinstance(error, WorkersError):  # others happen to all of a machine
+            print_error(error.what, *error.details)
         sys.exit(EXIT_USER_ERROR)
     except BrokenPipeError:  # `| head` has seen enough
         _forget_output()
@@ -100,7 +110,8 @@ def main() -> None:
         print(f"fault of the program: {error}", file=sys.stderr)
         sys.exit(EXIT_FAULT)
     except (Interrupted, KeyboardInterrupt):
-        print("stopped; run the same command again to continue", file=sys.stderr)
+        if this_seat().is_first:
+            print("stopped; run the same command again to continue", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
 
 
@@ -133,5 +144,11 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    workers = this_seat().count
+    if workers > 1 and context.invoked_subcommand not in ("prepare", None):
+        raise UserError(
+            f"{context.invoked_subcommand} works in one process, and torchrun has started {workers}",
+            "only prepare runs under torchrun; give this command without it",
+        )
     if context.invoked_subcommand in _COMPUTING:
         keep_freed_memory()

@@ -7,15 +7,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from ..config.torchrun import LONE, Seat
 from ..errors import ConfigError
+from .workers import threads_each
 
 
-def prepare_device(name: str, threads: int | None) -> torch.device:
+def prepare_device(name: str, threads: int | None, seat: Seat = LONE) -> torch.device:
     """Choose the device (`auto`, cpu, cuda, mps), and set the number of threads of this process.
 
-    Functions that a user calls put the threads back: see threads_put_back.
-    Raises ConfigError for a device that this machine does not have.
+    Functions that a user calls put the threads back: see threads_put_back. seat: of several workers each
+    takes a GPU of its own, and an equal part of the cores where `threads` does not say otherwise.
+    Raises ConfigError for a device that this machine does not have, or not for each worker.
     """
+    threads = threads or threads_each(seat)
     if threads is not None:
         torch.set_num_threads(threads)
     available = {
@@ -30,7 +34,23 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
             f'--device "{name}" is not available on this machine',
             "available: " + ", ".join(key for key, there in available.items() if there),
         )
-    return torch.device(name)
+    return torch.device(name) if seat.is_alone else _own_device(name, seat)
+
+
+def _own_device(name: str, seat: Seat) -> torch.device:
+    """Of one of several workers: no two of them share a GPU, which NCCL does not allow."""
+    if name == "cpu":
+        return torch.device(name)
+    if name != "cuda":
+        raise ConfigError(f'--device "{name}" is for one worker', "for several: cpu, or cuda, one GPU each")
+    if torch.cuda.device_count() < seat.local_count:
+        raise ConfigError(
+            f"{seat.local_count} workers and {torch.cuda.device_count()} GPUs on this machine",
+            "start one worker for each GPU: torchrun --nproc-per-node gpu, or compute on --device cpu",
+        )
+    device = torch.device("cuda", seat.local)
+    torch.cuda.set_device(device)
+    return device
 
 
 @contextmanager

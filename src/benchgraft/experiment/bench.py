@@ -10,6 +10,7 @@ import torch
 
 from ..config.requests import RunRequest
 from ..engines.device import prepare_device, wait_for
+from ..engines.workers import ALONE, Workers
 from ..events import Events
 from ..files import default_cache
 from ..runfolder.ledger import Clock, environment
@@ -40,6 +41,8 @@ class Bench:
     said: set[str] = field(default_factory=set)
     """Notes that need no second telling."""
     profiler: NoProfiler = field(default_factory=NoProfiler)
+    workers: Workers = ALONE
+    """Who trains together."""
 
     def clock(self) -> Clock:
         """A clock for one run, of the kind that the profiler wants."""
@@ -63,28 +66,33 @@ def make_bench(
     events: Events | None = None,
     use_cache: bool = True,
     profile: bool = False,
+    workers: Workers = ALONE,
 ) -> Bench:
     """Choose the device and set the threads of this process.
 
     cache: None takes the user's own folder. events: None tells nobody. profile: gather where the time goes,
-    block by block; results stay the same, times grow a little.
+    block by block; results stay the same, times grow a little. workers: of whom this process is one.
     Raises ConfigError for a device that this machine does not have.
     """
-    chosen = prepare_device(device, threads)
+    chosen = prepare_device(device, threads, workers.seat)
     return Bench(
         folder=folder,
         cache=Path(cache) if cache else default_cache(),
         device=chosen,
-        environment=environment(torch.get_num_threads(), str(chosen)),
+        environment=environment(torch.get_num_threads(), str(chosen), workers.seat.count),
         events=events or Events(),
         use_cache=use_cache,
         profiler=Profiler() if profile else NoProfiler(),
+        workers=workers,
     )
 
 
-def bench_for(request: RunRequest, folder: Path, use_cache: bool = True) -> Bench:
-    """The same for a request, in this run folder."""
-    events = Events(request.listen, request.cancel, request.progress, request.say)
+def bench_for(request: RunRequest, folder: Path, use_cache: bool = True, workers: Workers = ALONE) -> Bench:
+    """The same for a request, in this run folder. Of several workers only the first one tells of anything."""
+    events, profile = Events(cancel=request.cancel), False
+    if workers.is_first:
+        events = Events(request.listen, request.cancel, request.progress, request.say)
+        profile = request.profile
     return make_bench(
-        folder, request.cache, request.device, request.threads, events, use_cache, request.profile
+        folder, request.cache, request.device, request.threads, events, use_cache, profile, workers
     )

@@ -26,6 +26,7 @@ from ..errors import UserError
 from ..events import EpochEnded, Event, Note, ParentTried, RunFinished
 from ..files import SHIPPED, digest_bytes, write_whole
 from ..runfolder.records import DivergedRecord, RunRecord
+from .begin import model_path
 from .bench import Bench
 from .images import data_folder
 from .jobs import Job
@@ -33,7 +34,6 @@ from .jobs_features import FeatureTask, Shard, ShardOf
 from .jobs_node import Done, Need, Node
 from .network import given_model
 from .parcels import Sender
-from .parent import model_path
 
 PATIENCE_SECONDS = 60.0
 """So long a cluster may be without a machine that works, before the run is given up."""

@@ -19,32 +19,26 @@ from ..errors import FrozenMovedError
 from ..events import RunFinished
 from ..files import digest_bytes
 from ..networks import model_file
-from ..networks.build import build
-from ..networks.contract import Network
 from ..networks.cost import costs_of, with_head
-from ..networks.freeze import Frozen, match_blocks
 from ..networks.model_file import ModelCard, ModelFile
-from ..runfolder.ledger import Clock, dump_json, now
-from ..runfolder.profiling import LapClock
+from ..runfolder.ledger import dump_json, now
 from ..runfolder.records import BlockRecord, DivergedRecord, RunRecord
 from ..store.classes import StageImages
 from ..store.perceptual import fingerprints
-from ..store.split import refuse_overlap
-from ..training.batches import resident
-from ..training.checkpoint import Checkpoint
+from ..training.checkpoint import Checkpoint, Identity
 from ..training.evaluate import Evaluation, evaluate, outputs
 from ..training.feature_stream import FeatureStream
-from ..training.layer_laps import watch_layers
 from ..training.logistic import Validated
-from ..training.loop import Task, Trained
+from ..training.loop import Trained
 from . import attempts
 from .attempts import Outcome, RunDivergedError
+from .begin import Begun, begin, model_path, start_network
 from .bench import Bench
+from .following import followed
 from .head import begin_solved, calibrate, solve_head
-from .images import digests_of, keys_of
+from .images import digests_of
 from .inputs import Inputs, Share, compute_share, prepare_inputs
 from .network import asked_network
-from .parent import model_path, parent_file
 from .run import Run
 
 GROWN = 1.1
@@ -71,22 +65,6 @@ class StageRun:
         return Validated(best.values.float().cpu().numpy(), right.cpu().numpy())
 
 
-@dataclass(frozen=True, eq=False)
-class _Begun:
-    """A run with what it starts from."""
-
-    run: Run
-    images: StageImages
-    bench: Bench
-    clock: Clock
-    started: str
-    parent: ModelFile | None
-    trained_on: npt.NDArray[np.uint64]
-    """Digests of all images that its model will have been trained on."""
-    model: Network
-    frozen: Frozen
-
-
 def run_stage(
     run: Run,
     images: StageImages,
@@ -103,10 +81,10 @@ def run_stage(
     """
     bench.events.stop_if_cancelled()
     with same_each_time(bench.device):
-        return _carried_out(_begin(run, images, open_seconds, bench), streamed)
+        return _carried_out(begin(run, images, open_seconds, bench), streamed)
 
 
-def _carried_out(begun: _Begun, streamed: FeatureStream | None) -> StageRun:
+def _carried_out(begun: Begun, streamed: FeatureStream | None) -> StageRun:
     run, images, bench = begun.run, begun.images, begun.bench
     model, clock = begun.model, begun.clock
     inputs = prepare_inputs(run, model, begun.frozen, images, bench, clock)
@@ -123,13 +101,13 @@ def _carried_out(begun: _Begun, streamed: FeatureStream | None) -> StageRun:
     else:
 
         def begin_anew() -> None:
-            model.load_state_dict(_start(run, begun.parent, images.class_names).state_dict())
+            model.load_state_dict(start_network(run, begun.parent, images.class_names).state_dict())
             if recipe.head_start == "solved":
                 begin_solved(inputs, recipe.batch_size, recipe.balance, clock)
 
-        train, validation = (resident(rows)[split] for split in ("train", "validation"))
-        task = Task(run.title, inputs.module, begun.frozen, train, validation, recipe, run.seed)
-        outcome = attempts.train(run, task, checkpoint_of, begin_anew, clock, bench.events)
+        task = begun.task(inputs)
+        with followed(begun, inputs):
+            outcome = attempts.train(run, task, checkpoint_of, begin_anew, clock, bench.events)
     facts = _facts(begun, inputs, outcome)
     if outcome.trained is None:
         checkpoint_of(outcome.stage).remove()
@@ -147,7 +125,7 @@ def _carried_out(begun: _Begun, streamed: FeatureStream | None) -> StageRun:
     return StageRun(done, inputs, outcome.trained.validated)
 
 
-def _strength_before(begun: _Begun) -> float | None:
+def _strength_before(begun: Begun) -> float | None:
     """Of the penalty of the head that an update starts from; None where its photos or classes are others."""
     parent, images = begun.parent, begun.images
     if parent is None or not begun.run.settings.carry_over or not parent.card.record:
@@ -162,25 +140,11 @@ def _strength_before(begun: _Begun) -> float | None:
 
 def compute_features(run: Run, images: StageImages, bench: Bench, share: Share) -> int:
     """Part of the features that a warm run of the stage will take from the cache; how many were computed."""
-    begun = _begin(run, images, 0.0, bench)
+    begun = begin(run, images, 0.0, bench)
     return compute_share(run, begun.model, begun.frozen, images, bench, share)
 
 
-def _begin(run: Run, images: StageImages, open_seconds: float, bench: Bench) -> _Begun:
-    """Raises DataError if a validation or test image was trained on before."""
-    clock, started = bench.clock(), now()
-    clock.add({"decode": open_seconds})
-    parent = parent_file(run, bench)
-    trained_on = _trained_on(run, images, parent)
-    model = _start(run, parent, images.class_names).to(bench.device)
-    blocks = match_blocks(model.block_names, run.settings.freeze)
-    frozen = Frozen(model, blocks, run.settings.frozen_statistics)
-    if isinstance(clock, LapClock):
-        watch_layers(model, clock)
-    return _Begun(run, images, bench, clock, started, parent, trained_on, model, frozen)
-
-
-def _written(begun: _Begun, facts: dict[str, Any]) -> RunRecord:
+def _written(begun: Begun, facts: dict[str, Any]) -> RunRecord:
     """The record of a run whose model file is written by this."""
     run, bench, clock = begun.run, begun.bench, begun.clock
     path = model_path(run.experiment, run.stage, run.seed, bench)
@@ -203,7 +167,7 @@ def _written(begun: _Begun, facts: dict[str, Any]) -> RunRecord:
     return record()
 
 
-def _diverged(begun: _Begun, facts: dict[str, Any]) -> RunDivergedError:
+def _diverged(begun: Begun, facts: dict[str, Any]) -> RunDivergedError:
     """A run whose last attempt diverged too. The advice is for a user's own photos, see Comparison."""
     record = DivergedRecord(**facts, seconds=begun.clock.seconds(), finished=now())
     _finish(begun, record)
@@ -215,13 +179,13 @@ def _diverged(begun: _Begun, facts: dict[str, Any]) -> RunDivergedError:
     )
 
 
-def _finish(begun: _Begun, record: RunRecord | DivergedRecord) -> None:
+def _finish(begun: Begun, record: RunRecord | DivergedRecord) -> None:
     """Tell that a run has ended."""
     begun.bench.profiler.add(record, begun.clock)
     begun.bench.events.tell(RunFinished(begun.run.title, record.model_dump(mode="json")))
 
 
-def _card(begun: _Begun, record: RunRecord) -> ModelCard:
+def _card(begun: Begun, record: RunRecord) -> ModelCard:
     """What the model file says about itself."""
     store, parent = begun.images.store, begun.parent
     return ModelCard(
@@ -238,24 +202,13 @@ def _card(begun: _Begun, record: RunRecord) -> ModelCard:
     )
 
 
-def _trained_on(run: Run, images: StageImages, parent: ModelFile | None) -> npt.NDArray[np.uint64]:
-    """Digests of all images that this model will have been trained on. Raises DataError on an overlap."""
-    trained_on = digests_of(images, "train")
-    if parent is not None:
-        trained_on = np.union1d(trained_on, parent.trained_on)
-    judged = ("validation", "test")
-    if not run.data.may_keep_overlap:
-        refuse_overlap(run.stage, digests_of(images, *judged), trained_on, keys_of(images, *judged))
-    return trained_on
-
-
 def _looks_trained_on(images: StageImages, parent: ModelFile | None) -> npt.NDArray[np.uint64]:
     """Perceptual hashes of the same images, as kept beside the store: a run does not pay for them."""
     mine = fingerprints(images.store).perceptual[images.rows["train"]]
     return mine if parent is None else np.union1d(mine, parent.trained_on_perceptual)
 
 
-def _facts(begun: _Begun, inputs: Inputs, outcome: Outcome) -> dict[str, Any]:
+def _facts(begun: Begun, inputs: Inputs, outcome: Outcome) -> dict[str, Any]:
     """The fields that a RunRecord and a DivergedRecord share, but for those that their end decides."""
     return {
         "stage": begun.run.stage,
@@ -270,7 +223,7 @@ def _facts(begun: _Begun, inputs: Inputs, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation) -> dict[str, Any]:
+def _results(begun: Begun, inputs: Inputs, trained: Trained, tested: Evaluation) -> dict[str, Any]:
     """The fields of a RunRecord that training and test give."""
     position, model, frozen = trained.position, begun.model, begun.frozen
     return {
@@ -299,7 +252,7 @@ def _results(begun: _Begun, inputs: Inputs, trained: Trained, tested: Evaluation
     }
 
 
-def _blocks(begun: _Begun) -> list[BlockRecord]:
+def _blocks(begun: Begun) -> list[BlockRecord]:
     """As the parent's file says them, but for the head; else by a pass through the network."""
     model, parent = begun.model, begun.parent
     if parent is not None and model.spec == parent.card.network and parent.card.blocks:
@@ -307,13 +260,13 @@ def _blocks(begun: _Begun) -> list[BlockRecord]:
     return costs_of(model.spec.model_dump_json(), model.class_count)
 
 
-def _images_a_step(begun: _Begun, inputs: Inputs) -> int:
+def _images_a_step(begun: Begun, inputs: Inputs) -> int:
     """A solver looks at all of them."""
     recipe = begun.run.settings.recipe
     return len(inputs.rows["train"]) if recipe.optimizer == "logistic" else recipe.batch_size
 
 
-def _checkpoint(begun: _Begun, mode: str, tried: Stage) -> Checkpoint:
+def _checkpoint(begun: Begun, mode: str, tried: Stage) -> Checkpoint:
     """Of the attempt that trains the stage like this; all attempts of a run share one file.
 
     mode: what is trained, who computes what is frozen, and whether the cache was to be used; not whether it
@@ -324,37 +277,24 @@ def _checkpoint(begun: _Begun, mode: str, tried: Stage) -> Checkpoint:
     return Checkpoint(path, _identity(begun, mode, tried))
 
 
-def _start(run: Run, parent: ModelFile | None, class_names: list[str]) -> Network:
-    stage = run.settings
-    spec = asked_network(run.experiment, stage)
-    if parent is None:
-        assert spec is not None
-        return build(spec, len(class_names), run.seed)
-    carried = (
-        model_file.carried_rows(parent.card.class_names, class_names, stage.rename)
-        if stage.carry_over
-        else {}
-    )
-    is_dormant = stage.recipe.optimizer == "logistic"  # nothing but the head trains
-    return model_file.start_from(parent, len(class_names), run.seed, spec, carried, is_dormant)
-
-
-def _identity(begun: _Begun, mode: str, tried: Stage) -> str:
-    """Digest of everything that the numbers of a run depend on: a checkpoint of another one is not used."""
+def _identity(begun: Begun, mode: str, tried: Stage) -> Identity:
+    """Of everything that the numbers of a run depend on."""
     spec = asked_network(begun.run.experiment, tried)
     environment = begun.bench.environment
-    facts = [
+    facts: list[Any] = [
         tried.model_dump(mode="json"),
         spec.model_dump(mode="json") if spec else None,
         begun.run.seed,
         begun.images.digest,
         begun.parent.card.model_digest if begun.parent else None,
         mode,
-        environment.threads,
-        environment.device,
-        environment.versions,
     ]
-    return digest_bytes(dump_json(facts).encode())
+    kind = environment.device.partition(":")[0]
+    exact, rounded = (
+        digest_bytes(dump_json([*facts, *rest, environment.versions]).encode())
+        for rest in ([environment.threads, environment.device], [kind])
+    )
+    return Identity(exact, rounded, environment.workers)
 
 
 def _hold_to(cold: RunRecord, warm: dict[str, Any], bench: Bench) -> None:

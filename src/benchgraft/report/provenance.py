@@ -159,9 +159,11 @@ def _stage_data(folder: RunFolder, images: ImagesRecord) -> StageData:
 
 def _machine(environment: Environment) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items()))
+    workers = f"{environment.workers} workers, each with " if environment.workers > 1 else ""
     return (
         (f"{environment.machine}: " if environment.machine else "")
-        + f"{environment.cpu}, {environment.threads} of {environment.cores} cores, {environment.device}; "
+        + f"{environment.cpu}, {workers}{environment.threads} of {environment.cores} cores, "
+        f"{environment.device}; "
         f"{environment.system}; {versions}"
         + (f"; revision {environment.git_revision}" if environment.git_revision else "")
     )

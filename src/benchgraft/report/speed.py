@@ -166,9 +166,9 @@ def same_machines(some: Sequence[RunRecord], others: Sequence[RunRecord]) -> boo
     return in_pairs or same_machine([*some, *others])
 
 
-def _machine(run: RunRecord) -> tuple[str | None, str, int, str]:
+def _machine(run: RunRecord) -> tuple[str | None, str, int, int, str]:
     there = run.environment
-    return there.machine, there.cpu, there.threads, there.device
+    return there.machine, there.cpu, there.threads, there.workers, there.device
 
 
 def time_ratio(slow: Sequence[RunRecord], fast: Sequence[RunRecord]) -> TimeRatio:

@@ -121,8 +121,9 @@ class Clock:
         return named
 
 
-def environment(threads: int, device: str) -> Environment:
-    """This machine and program, as they go with every result. `threads` and `device` are the run's."""
+def environment(threads: int, device: str, workers: int = 1) -> Environment:
+    """This machine and program, as they go with every result. `threads` and `device` are the run's, of each
+    worker."""
     import platform
     from importlib.metadata import version
 
@@ -131,6 +132,7 @@ def environment(threads: int, device: str) -> Environment:
         cpu=_cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         threads=threads,
+        workers=workers,
         device=device,
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         versions={name: version(name) for name in names},

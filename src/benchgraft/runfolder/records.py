@@ -27,7 +27,11 @@ class Environment(Record):
     cpu: str
     cores: int
     threads: int
+    """Of each worker."""
+    workers: int = 1
+    """Processes that trained together; of a run that was interrupted, those that ended it."""
     device: str
+    """Of the first worker."""
     system: str
     versions: dict[str, str]
     git_revision: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, cast
 
 from ..config.checking import checked
 from ..config.experiment import Experiment
@@ -12,8 +12,10 @@ from ..config.options import PrepareOptions
 from ..config.requests import PrepareRequest
 from ..config.words import command_line
 from ..engines.device import threads_put_back
+from ..engines.workers import joined
 from ..errors import UserError, did_you_mean
-from ..experiment.bench import bench_for
+from ..experiment.bench import Bench, bench_for
+from ..experiment.following import follow
 from ..experiment.load import load
 from ..experiment.rounds import Comparison
 from ..files import check_target, lock, write_kept
@@ -46,6 +48,8 @@ def prepare(
 
     Options, and what they are where they are left out: see PrepareRequest in benchgraft.config.requests.
     A run folder that was interrupted is continued. Raises UserError subclasses.
+    In processes that torchrun has started all workers train together; each of them calls this, and is given
+    the same answer. The first one alone writes anything, and tells of it.
     """
     request = checked(PrepareRequest, experiment=experiment, out=out, **options)
     loaded = load(request.experiment)
@@ -56,10 +60,20 @@ def prepare(
     target = request.out or Path(f"{last}.safetensors")
     check_target(target)
     check_target(place, is_folder=True, option="--run-folder")
-    bench = bench_for(request, place)
     asked = replace(request, stage=last, seed=loaded.seed, out=target, run_folder=place)
-    words = list(request.command or command_line("prepare", asked))
-    made = Comparison(loaded, request.data, bench).prepare(last, words)
+    with joined() as workers:
+        bench = bench_for(request, place, workers=workers)
+        if workers.is_first:
+            return workers.share(_prepared(loaded, asked, target, bench))
+        return cast(Prepared, follow(request.data, bench))
+
+
+def _prepared(experiment: Experiment, asked: PrepareRequest, target: Path, bench: Bench) -> Prepared:
+    """What is asked for, carried out at this bench."""
+    assert asked.stage is not None
+    last, place = asked.stage, bench.folder
+    words = list(asked.command or command_line("prepare", asked))
+    made = Comparison(experiment, asked.data, bench).prepare(last, words)
     with lock(place):
         seal(place)
     kept = write_kept(target, made.read_bytes())

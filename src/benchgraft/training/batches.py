@@ -163,15 +163,22 @@ def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
     return torch.from_numpy(np.resize(permutation, steps * batch_size).reshape(steps, batch_size))
 
 
-def augment(pixels: Tensor, augmentation: Augmentation, seed: int, step: int) -> Tensor:
-    """Augmented copy of uint8 pixels (n, H, W, 3); a pure function of pixels, seed and step."""
+def augment(
+    pixels: Tensor, augmentation: Augmentation, seed: int, step: int, part: slice | None = None, of: int = 0
+) -> Tensor:
+    """Augmented copy of uint8 pixels (n, H, W, 3); a pure function of pixels, seed and step.
+
+    part, of: where they are these rows of a batch of so many, as it would be with all of them.
+    """
     rng = np.random.default_rng([seed, step, 1])
-    n, limit = len(pixels), augmentation.shift
+    part, n, limit = part or slice(None), of or len(pixels), augmentation.shift
     # Drawn only where used, so that what one setting draws does not depend on the other.
     moves = rng.integers(-limit, limit + 1, size=(2, n)) if limit else np.zeros((2, n), np.int64)
     mirrored = rng.random(n) < 0.5 if augmentation.flip else np.zeros(n, bool)
-    moved = _moved(pixels, moves, mirrored)
-    return moved if augmentation.zoom is None else _zoomed(moved, augmentation.zoom, rng.random((4, n)))
+    moved = _moved(pixels, moves[:, part], mirrored[part])
+    if augmentation.zoom is None:
+        return moved
+    return _zoomed(moved, augmentation.zoom, rng.random((4, n))[:, part])
 
 
 def make_view(

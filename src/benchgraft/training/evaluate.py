@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..engines.workers import ALONE, Workers
 from ..networks.contract import in_inference_order
 from .batches import RELEASED_IMAGES, Rows
 
@@ -39,13 +40,17 @@ def full_batches(positions: Tensor, batch_size: int) -> Iterator[tuple[Tensor, i
 
 
 @torch.no_grad()
-def outputs(module: nn.Sequential, rows: Rows, batch_size: int) -> Tensor:
-    """Of `module` in inference mode for all rows, float32 (n, classes), on the CPU; its mode is put back."""
+def outputs(module: nn.Sequential, rows: Rows, batch_size: int, workers: Workers = ALONE) -> Tensor:
+    """Of `module` in inference mode for all rows, float32 (n, classes), on the CPU; its mode is put back.
+
+    workers: each computes some batches, and all get all of it.
+    """
     was_training = [(m, m.training) for m in module.modules()]
     module.eval()
     layers = in_inference_order(module)
     parts, read = [], 0
-    for positions, count in full_batches(torch.arange(len(rows)), batch_size):
+    batches = list(full_batches(torch.arange(len(rows)), batch_size))
+    for positions, count in batches[workers.part(len(batches))]:
         parts.append(layers(rows.take(positions))[:count])
         read += count
         if read >= RELEASED_IMAGES:
@@ -53,12 +58,14 @@ def outputs(module: nn.Sequential, rows: Rows, batch_size: int) -> Tensor:
             read = 0
     for each, mode in was_training:
         each.training = mode
+    if not workers.is_alone:
+        parts = workers.gather([part.cpu() for part in parts])
     return torch.cat(parts).float().cpu()
 
 
-def evaluate(module: nn.Sequential, rows: Rows, batch_size: int) -> Evaluation:
-    """Predictions of `module` in inference mode for all rows."""
-    logits = outputs(module, rows, batch_size)
+def evaluate(module: nn.Sequential, rows: Rows, batch_size: int, workers: Workers = ALONE) -> Evaluation:
+    """Predictions of `module` in inference mode for all rows; workers: as outputs takes them."""
+    logits = outputs(module, rows, batch_size, workers)
     loss = functional.cross_entropy(logits, rows.labels).item()
     confidence, predicted = logits.softmax(1).max(1)
     return Evaluation(

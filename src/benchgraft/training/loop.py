@@ -2,6 +2,10 @@
 
 The loop sees a module and rows. Uncached, that is the whole model on pixels; cached, the model after the cut
 on features. Caching is no branch in here, so that cached = uncached is a test of two calls.
+
+Several workers are each in a loop of their own and make every step together (`together`). What is decided
+between steps is decided by the same numbers, the first worker's; it alone tells of them and keeps a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from torch.nn import functional
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ..config.recipe import Recipe, Stop
+from ..engines.workers import ALONE, Workers
 from ..errors import DivergedError, Interrupted
 from ..events import EpochEnded, Events
 from ..networks.contract import last_linear
@@ -30,10 +35,11 @@ from ..networks.freeze import Frozen, hold_statistics, may_draw
 from ..runfolder.ledger import Clock
 from ..shortcuts import bare_step, compiler_left_out
 from .batches import Rows, augment, epoch_order, steps_per_epoch
-from .checkpoint import Checkpoint, Position
+from .checkpoint import Checkpoint, Position, packed
 from .evaluate import evaluate
 from .layer_laps import BATCH, LOSS, UPDATE
 from .logistic import Validated
+from .together import OverWholeBatch, Part, add_up_gradients, part_of_loss
 
 CHECKPOINT_EVERY_SECONDS = 15.0
 
@@ -51,6 +57,18 @@ class Task:
     recipe: Recipe
     seed: int
     """Fixes order and augmentation."""
+    workers: Workers = ALONE
+    """Who makes each step together; all of them are given the same task."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """What the first worker calls the others with when it begins to train: what they go on from."""
+
+    recipe: Recipe
+    position: Position
+    state: bytes
+    """See checkpoint.packed."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,7 @@ def fit(
     """
     run = _Run(task, clock, checkpoint, events, start)
     position = run.position
+    run.call_others()
     if position.diverged and not position.step:
         with clock.phase("save"):
             run.save()
@@ -85,7 +104,7 @@ def fit(
             run.train_epoch(advance, is_to_stop)
             if position.step % run.per_epoch == 0:
                 run.end_epoch()
-            if is_to_stop():
+            if run.is_to_stop(is_to_stop):
                 run.save()
                 raise Interrupted
             if run.is_save_due and position.step < run.last:
@@ -122,10 +141,23 @@ class _Run:
         self._saved = time.monotonic()
         self._draws = may_draw(task.module)
         self._class_weights = class_weights(train.labels).to(train.device) if task.recipe.balance else None
+        self._all_stop = False
+        """Of several workers: whether any of them wanted to stop at the last step."""
 
     @property
     def is_save_due(self) -> bool:
         return time.monotonic() - self._saved > CHECKPOINT_EVERY_SECONDS
+
+    def is_to_stop(self, asked: Callable[[], bool]) -> bool:
+        """Whether this run is to stop here; several workers stop after the same step."""
+        return asked() if self._task.workers.is_alone else self._all_stop
+
+    def call_others(self) -> None:
+        """Have the other workers begin where this one does, if it is the first of several."""
+        workers = self._task.workers
+        if workers.is_first and not workers.is_alone:
+            state = packed(self._task.module, self._optimizer, self._best, self._loss_sum)
+            workers.share(Called(self._task.recipe, self.position, state))
 
     def train_epoch(self, advance: Callable[[int], None], is_to_stop: Callable[[], bool]) -> None:
         """Steps up to the epoch's end, or until a checkpoint is due or the user wants to stop."""
@@ -141,29 +173,27 @@ class _Run:
                 share = _share_of_rate(recipe, position.step / self.last)
                 for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
                     group["lr"] = rate * share
-                self._loss_sum += self._step(positions, labels, epoch)
+                self._loss_sum += self._step(positions, labels, epoch, is_to_stop)
                 position.step += 1
                 advance(1)
-                if is_to_stop() or self.is_save_due:
+                if self.is_to_stop(is_to_stop) or self.is_save_due:
                     return
 
-    def _step(self, positions: Tensor, labels: Tensor, epoch: int) -> Tensor:
+    def _step(self, positions: Tensor, labels: Tensor, epoch: int, is_to_stop: Callable[[], bool]) -> Tensor:
         """One update; the loss of its batch."""
         task, recipe = self._task, self._task.recipe
-        inputs = task.train.take(positions, epoch)
+        part = Part.mine(task.workers, len(positions))
+        inputs = task.train.take(positions[part.rows], epoch)
         if recipe.augment.is_drawn:
-            inputs = augment(inputs, recipe.augment, task.seed, self.position.step)
+            inputs = augment(inputs, recipe.augment, task.seed, self.position.step, part.rows, part.of)
         self._clock.lap(BATCH)
-        loss = functional.cross_entropy(
-            self._outputs(inputs),
-            labels,
-            weight=self._class_weights,
-            label_smoothing=recipe.label_smoothing,
-        )
+        loss = self._loss(self._outputs(inputs, part), labels, part)
         self._clock.lap(LOSS)
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
+        if not task.workers.is_alone:
+            loss, self._all_stop = add_up_gradients(self._parameters, loss, is_to_stop(), task.workers)
         if recipe.clip is not None:
             # A norm that is no number makes every gradient so, and with them the weights: it is noticed.
             nn.utils.clip_grad_norm_(self._parameters, recipe.clip)
@@ -171,23 +201,32 @@ class _Run:
         self._clock.lap(UPDATE)
         return loss.detach()
 
-    def _outputs(self, inputs: Tensor) -> Tensor:
+    def _outputs(self, inputs: Tensor, part: Part) -> Tensor:
         """In training mode. What is drawn by chance is a pure function of seed and step, as all else is."""
-        with contextlib.ExitStack() as chance:
+        with contextlib.ExitStack() as entered:
             if self._draws:
                 devices = [inputs.device] if inputs.device.type == "cuda" else []
-                chance.enter_context(torch.random.fork_rng(devices))
+                entered.enter_context(torch.random.fork_rng(devices))
                 drawn = np.random.default_rng([self._task.seed, self.position.step, 2])
                 torch.manual_seed(int(drawn.integers(2**63)))
+            if not part.workers.is_alone:
+                entered.enter_context(OverWholeBatch(part))
             if self._task.recipe.precision == "bfloat16":
-                chance.enter_context(torch.autocast(inputs.device.type, torch.bfloat16))
+                entered.enter_context(torch.autocast(inputs.device.type, torch.bfloat16))
             outputs: Tensor = self._task.module(inputs)
         return outputs.float()
+
+    def _loss(self, outputs: Tensor, labels: Tensor, part: Part) -> Tensor:
+        """Of the batch; of several workers, what this one's rows add to it. labels: of the whole batch."""
+        weight, smoothing = self._class_weights, self._task.recipe.label_smoothing
+        if part.workers.is_alone:
+            return functional.cross_entropy(outputs, labels, weight=weight, label_smoothing=smoothing)
+        return part_of_loss(outputs, labels, part, weight, smoothing)
 
     def end_epoch(self) -> None:
         """Mean loss, validation, and the best weights so far. Raises DivergedError."""
         position = self.position
-        loss = self._loss_sum.item() / self.per_epoch
+        loss = self._task.workers.share(self._loss_sum.item() / self.per_epoch)
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} in epoch {len(position.loss) + 1}")
         position.loss.append(loss)
@@ -237,12 +276,13 @@ def class_weights(labels: Tensor) -> Tensor:
 
 
 def _validate(task: Task, position: Position, best: dict[str, Tensor]) -> None:
-    result = evaluate(task.module, task.validation, task.recipe.batch_size)
-    if task.recipe.stop.patience and result.loss < min(position.validation_loss, default=math.inf):
+    result = evaluate(task.module, task.validation, task.recipe.batch_size, task.workers)
+    loss, accuracy = task.workers.share((result.loss, result.accuracy))
+    if task.recipe.stop.patience and loss < min(position.validation_loss, default=math.inf):
         best.update({name: tensor.clone() for name, tensor in task.module.state_dict().items()})
         position.kept_epoch = len(position.loss)
-    position.validation_loss.append(result.loss)
-    position.validation_accuracy.append(result.accuracy)
+    position.validation_loss.append(loss)
+    position.validation_accuracy.append(accuracy)
 
 
 def _is_out_of_patience(position: Position, stop: Stop) -> bool:
