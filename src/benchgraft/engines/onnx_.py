@@ -87,8 +87,9 @@ def _session(graph: bytes, threads: int) -> Any:
     # Named always: by itself it counts the cores of the machine, takes hold of them one by one, and
     # complains on stderr about those that a container withholds.
     options.intra_op_num_threads = threads
-    # Its threads would wait by spinning, on cores that others want: decoders of the next photos, PyTorch.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Its threads wait for the next layer by spinning, else small layers take half as long again; but not for
+    # the next photos, on cores that others want: decoders, PyTorch.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # each of its errors is a class of its own, straight below Exception
