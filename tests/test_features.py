@@ -19,6 +19,8 @@ from benchgraft.training import feature_work
 from benchgraft.training.batches import make_view, rows_of
 from benchgraft.training.feature_work import Wanted
 from benchgraft.training.features import FeatureCache, prefix_key
+from benchgraft.training.logistic import fit_head
+from benchgraft.training.scaled_rows import Labelled
 
 CUT, BATCH = "max_pooling2d_3", 32
 
@@ -52,7 +54,7 @@ def test_only_images_not_seen_before_are_computed_and_all_features_are_as_comput
     assert found.computed == 2
     anew = _cache(model, tmp_path / "b").compute(TorchEngine(prefix), grown, BATCH, False, NoProgress())
     assert anew.computed == 64
-    assert np.array_equal(found.array, anew.array)
+    assert np.array_equal(found.array[:], anew.array)
 
 
 def test_another_prefix_never_gets_these_features(model, tmp_path):
@@ -80,26 +82,137 @@ def test_damaged_features_are_computed_again(model, tmp_path):
     assert np.array_equal(found.array, whole)
 
 
-def test_a_larger_list_takes_the_place_of_those_that_it_has_all_of(model, tmp_path):
-    prefix, _ = split_at(model, CUT)
-    cache = _cache(model, tmp_path)
+class _Numbers:
+    """An engine whose features of an image say which one it is."""
 
-    def computed(images, reuse=True):
-        wanted = _wanted(images)
-        return cache.compute(TorchEngine(prefix), wanted, BATCH, reuse, NoProgress()), wanted[0].ids
+    name, is_same_in_any_batch = "numbers", True
 
-    def is_there(ids):
-        return cache.open(ids) is not None
+    def __init__(self):
+        self.computed = 0
 
-    _, first = computed(list(range(40)))
-    _, other = computed(list(range(30, 70)))
-    larger, ids = computed(list(range(60)))
-    assert larger.computed == 0  # all of them lie in the two
-    assert (is_there(first), is_there(other), is_there(ids)) == (False, True, True)
-    held, _ = computed(list(range(80, 90)))
-    computed(list(range(80, 100)))
-    assert held.array.shape[0] == 10  # still mapped, and so still there
-    assert len(list(tmp_path.rglob("features.npy"))) == 4
+    def compute(self, pixels):
+        self.computed += len(pixels)
+        return pixels.reshape(len(pixels), -1)[:, :12].astype(np.float32)
+
+
+def _computed(cache: FeatureCache, numbers: list[int], reuse: bool = True):
+    return cache.compute(_Numbers(), _wanted(numbers), BATCH, reuse, NoProgress())
+
+
+def _arrays(folder: Path) -> list[int]:
+    """Rows of each array."""
+    return sorted(len(np.load(path)) for path in folder.rglob("ids.npy"))
+
+
+def _expected(numbers: list[int]) -> np.ndarray:
+    return np.concatenate([_Numbers().compute(each.rows.array.numpy()) for each in _wanted(numbers)])
+
+
+def test_a_list_that_has_grown_writes_its_new_rows_alone_and_reads_as_one_array(tmp_path):
+    cache = FeatureCache(tmp_path, "key")
+    _computed(cache, list(range(60)))
+    grown = [200, *range(59, -1, -1), 201]
+    found = _computed(cache, grown)
+    assert (found.computed, _arrays(tmp_path)) == (2, [2, 60])
+    assert found.array.shape == (62, 12)
+    assert np.array_equal(found.array[:], _expected(grown))
+    some = np.array([61, 0, 5, 5])
+    assert np.array_equal(found.array[some], _expected(grown)[some])
+    fewer = _computed(cache, list(range(50)))
+    assert (fewer.computed, _arrays(tmp_path)) == (0, [2, 60])
+    assert np.array_equal(fewer.array[:], _expected(list(range(50))))
+
+
+def test_many_updates_leave_few_arrays_and_never_copy_the_large_one(tmp_path):
+    cache, most = FeatureCache(tmp_path, "key"), feature_work.MOST_ARRAYS
+    _computed(cache, list(range(60)))
+    (large,) = tmp_path.rglob("features.npy")
+    before = large.stat().st_ino
+    for count in range(61, 100):
+        found = _computed(cache, list(range(count)))
+        assert found.computed == 1
+        assert len(_arrays(tmp_path)) <= most + 1
+        del found  # what is held cannot go
+    assert large.stat().st_ino == before
+    assert sum(_arrays(tmp_path)) == 99
+    last = _computed(cache, list(range(99)))
+    assert (last.computed, np.array_equal(last.array[:], _expected(list(range(99))))) == (0, True)
+
+
+def test_shards_of_a_first_run_become_one_array(tmp_path):
+    cache = FeatureCache(tmp_path, "key")
+    numbers = list(range(100))
+    for start in range(0, 100, 5):
+        some = numbers[start : start + 5]
+        cache.keep(_wanted(some)[0].ids, _expected(some))
+    assert _computed(cache, numbers).computed == 0
+    assert _arrays(tmp_path) == [100]
+    assert np.array_equal(cache.open(_wanted(numbers)[0].ids), _expected(numbers))
+
+
+def test_an_array_that_is_mostly_of_other_photos_is_copied_from(tmp_path):
+    cache = FeatureCache(tmp_path, "key")
+    _computed(cache, list(range(100)))
+    found = _computed(cache, list(range(80, 103)))
+    assert (found.computed, _arrays(tmp_path)) == (3, [23, 100])
+    assert np.array_equal(found.array, _expected(list(range(80, 103))))
+
+
+def test_of_a_list_in_several_arrays_the_damaged_part_is_computed_again(tmp_path):
+    cache = FeatureCache(tmp_path, "key")
+    _computed(cache, list(range(60)))
+    _computed(cache, list(range(64)))
+    path = min(tmp_path.rglob("features.npy"), key=lambda path: path.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    again = _computed(cache, list(range(64)))
+    assert (again.computed, _arrays(tmp_path)) == (4, [4, 60])
+    assert np.array_equal(again.array[:], _expected(list(range(64))))
+
+
+def test_an_interrupted_update_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_work, "SAVE_EVERY_SECONDS", 0.0)
+    cache, numbers = FeatureCache(tmp_path, "key"), [*range(200, 300), *range(100)]
+    _computed(cache, list(range(100)))
+
+    class PoweredOff(_Numbers):
+        def compute(self, pixels):
+            if self.computed >= 2 * BATCH:
+                raise KeyboardInterrupt
+            return super().compute(pixels)
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.compute(PoweredOff(), _wanted(numbers), BATCH, True, NoProgress())
+    assert _arrays(tmp_path) == [100]
+    found = _computed(cache, numbers)
+    assert (found.computed, _arrays(tmp_path)) == (100 - 2 * BATCH, [100, 100])
+    assert np.array_equal(found.array[:], _expected(numbers))
+
+
+def test_an_array_goes_once_a_new_one_has_all_of_it_but_not_while_it_is_held(tmp_path):
+    cache = FeatureCache(tmp_path, "key")
+    _computed(cache, list(range(40)))
+    held = _computed(cache, list(range(90, 95)))
+    _computed(cache, list(range(100)), reuse=False)
+    _computed(cache, [*range(80, 95), 300])
+    assert held.array.shape[0] == 5
+    assert _arrays(tmp_path) == [5, 16, 40, 100]
+
+
+def test_a_head_is_the_same_from_one_array_and_from_several(tmp_path):
+    numbers = list(range(200))
+    labels = np.arange(200) % 3
+    several = FeatureCache(tmp_path / "several", "key")
+    for count in (120, 150, 200):
+        found = _computed(several, numbers[:count]).array
+    one = _computed(FeatureCache(tmp_path / "one", "key"), numbers).array
+    assert isinstance(one, np.ndarray)
+    assert not isinstance(found, np.ndarray)
+    train, validation = np.arange(150), np.arange(150, 200)
+    heads = [fit_head(Labelled(each, labels), train, validation, 3) for each in (one, found)]
+    assert torch.equal(heads[0].weight, heads[1].weight)
+    assert torch.equal(heads[0].bias, heads[1].bias)
 
 
 def test_interrupted_computation_goes_on_where_it_was(model, tmp_path, monkeypatch):

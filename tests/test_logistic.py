@@ -314,12 +314,12 @@ def test_very_many_photos_get_the_head_that_the_whole_path_gives(monkeypatch):
     assert_close(found.weight, whole.weight, 1e-3)
 
 
-def test_a_head_of_before_spares_the_path_where_photos_are_very_many(monkeypatch):
-    data = blobs(4000, 20, 3)
+def test_a_head_of_before_spares_the_path_where_photos_are_many(monkeypatch):
+    data = blobs(3000, 20, 3)
     first = fitted(data, 3)
     before = Before(first.strength, first.weight, first.bias)
     assert torch.equal(fitted(data, 3, before=before).weight, first.weight)  # of few it says nothing
-    monkeypatch.setattr(logistic, "_MANY", 500)
+    monkeypatch.setattr(logistic, "_ENOUGH", 500)
     again = fitted(data, 3, before=before)
     assert [tried.strength for tried in again.path] == [first.strength]
     assert again.iterations < first.iterations

@@ -17,6 +17,7 @@ from elsewhere import Done, call
 from photos import write_photos
 
 from benchgraft.config.network import PAPER
+from benchgraft.experiment import stage
 from benchgraft.experiment.bench import make_bench
 from benchgraft.experiment.load import load
 from benchgraft.experiment.rounds import Comparison
@@ -260,3 +261,31 @@ def test_a_warm_run_that_leads_elsewhere_fails_the_command_and_is_no_result(refu
 def test_a_warm_run_that_leads_elsewhere_does_not_replace_the_model_of_the_cold_run(refused, tmp_path):
     (cold,) = (r for r in Ledger(tmp_path / "run").of_kind(RunRecord) if not r.given)
     assert model_file.read(tmp_path / "run" / cold.model_file).card.model_digest == cold.model_digest
+
+
+# --- updates ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("history", "now", "expected"),
+    [
+        ([(1000, 0.1, 5)], 1050, 0.1),
+        ([(1000, 0.1, 5)], 1200, None),
+        ([(1000, 0.1, 5), (1090, 0.1, 1)], 1095, 0.1),
+        ([(1000, 0.1, 5), (1090, 0.1, 1)], 1150, None),  # near the last one, and not to where it was chosen
+        ([(1000, 0.1, 5), (2000, 0.01, 4), (2100, 0.01, 1)], 2150, 0.01),
+        ([(1090, 0.1, 1)], 1095, None),
+    ],
+)
+def test_a_penalty_is_kept_until_photos_have_grown_since_it_was_chosen(history, now, expected):
+    facts = [
+        {"train_images": images, "penalty": penalty, "validation_loss": [1.0] * tried}
+        for images, penalty, tried in history
+    ]
+    card = SimpleNamespace(class_names=["a", "b"], record=facts[-1], history=facts)
+    begun = SimpleNamespace(
+        parent=SimpleNamespace(card=card),
+        run=SimpleNamespace(settings=SimpleNamespace(carry_over=True)),
+        images=SimpleNamespace(class_names=["b", "a"], rows={"train": range(now)}),
+    )
+    assert stage._strength_before(begun) == expected

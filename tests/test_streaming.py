@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -64,6 +65,44 @@ def test_found_again_nothing_is_decoded_and_new_photos_alone_are(photos, tmp_pat
     assert fingerprints(again).computed == 0
     fresh = fingerprints(_opened(photos, tmp_path / "other", streaming))
     assert np.array_equal(fingerprints(again).perceptual, fresh.perceptual)
+
+
+@pytest.mark.parametrize("damage", ["none", "rows of an earlier version", "broken", "gone"])
+def test_what_an_earlier_store_knows_is_not_decoded_again_where_it_can_be_read(photos, tmp_path, damage):
+    first = _opened(photos, tmp_path / "cache", Streaming())
+    assert not (first.folder / "rows.jsonl").exists()
+    rows_npz = first.folder / "rows.npz"
+    if damage == "rows of an earlier version":
+        lines = _journal_of(rows_npz)
+        (first.folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if damage == "broken":
+        rows_npz.write_bytes(rows_npz.read_bytes()[:-40])
+    elif damage != "none":
+        rows_npz.unlink()
+    write_photos(photos, {"red": 3}, start=100)
+    again = _opened(photos, tmp_path / "cache", Streaming())
+    assert again.decoded == (84 if damage in ("broken", "gone") else 3)
+    fresh = _opened(photos, tmp_path / "other", Streaming())
+    for name in ("keys", "excluded", "conversions", "findings"):
+        assert getattr(again, name) == getattr(fresh, name), name
+    for name in ("pixels", "perceptual"):
+        assert np.array_equal(getattr(fingerprints(again), name), getattr(fingerprints(fresh), name))
+
+
+def _journal_of(rows_npz: Path) -> list[dict[str, object]]:
+    """What an earlier version wrote instead."""
+    with np.load(rows_npz) as arrays:
+        kinds = json.loads(arrays["kinds"].tobytes())
+        sha256 = [bytes(row).hex() for row in arrays["sha256"].reshape(-1, 32)]
+        told = [kinds[number] for number in arrays["kind_of"].tolist()]
+        prints = arrays["prints"].tolist()
+    kept = [row for row, (reason, _) in enumerate(told) if not reason]
+    line = {
+        "kept": [[sha256[row], told[row][1]] for row in kept],
+        "excluded": [[sha256[row], reason] for row, (reason, _) in enumerate(told) if reason],
+        "prints": [prints[row] for row in kept],
+    }
+    return [{"place": "", "is_bare": True}, line]
 
 
 def test_a_store_with_pixels_serves_too(photos, tmp_path):

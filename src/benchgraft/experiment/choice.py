@@ -297,7 +297,7 @@ class _Trial:
         cache = parent.cache(bench.cache, sample.listing.look(frame))
         rows = rows_of(pixels, np.arange(len(pixels)), sample.labels, bench.device)
         wanted = [Wanted(rows, sample.listing.digests[sample.rows])]
-        features = cache.compute(parent.engine, wanted, BATCH_SIZE, True, bench.events).array
+        features = cache.compute(parent.engine, wanted, BATCH_SIZE, True, bench.events).array[:]
         left_out = leave_out(features.reshape(len(pixels), -1), sample.labels, sample.groups)
         seconds = time.perf_counter() - started
         bench.events.tell(ParentTried(str(start.parent), fit, left_out.balanced_accuracy, seconds))

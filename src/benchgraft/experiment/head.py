@@ -33,17 +33,17 @@ def solve_head(inputs: Inputs, is_balanced: bool, clock: Clock, strength: float 
     """
     layers = [layer for layer in inputs.module.modules() if isinstance(layer, nn.Linear)]
     train, validation = inputs.rows["train"], inputs.rows["validation"]
-    if len(layers) != 1 or train.array.dim() != 2:
+    if len(layers) != 1 or len(train.table.shape) != 2:
         raise ConfigError(
             'optimizer = "logistic" fits one linear layer on features',
             "freeze every block but the head, or choose another optimizer",
         )
     with clock.phase("train"):
-        labels = np.zeros(len(train.array), np.int64)
+        labels = np.zeros(train.table.shape[0], np.int64)
         positions = [rows.index[0].numpy() for rows in (train, validation)]
         for rows, places in zip((train, validation), positions, strict=True):
             labels[places] = rows.labels.numpy()
-        data, (fit_on, choose_on) = Labelled(train.array.numpy(), labels), positions
+        data, (fit_on, choose_on) = Labelled(train.table, labels), positions
         head = layers[0]
         before = None if strength is None else Before(strength, head.weight.detach(), head.bias.detach())
         found = fit_head(data, fit_on, choose_on, head.out_features, is_balanced=is_balanced, before=before)

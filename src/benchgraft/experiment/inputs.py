@@ -23,9 +23,9 @@ from ..runfolder.ledger import Clock
 from ..store.classes import StageImages
 from ..store.sides import SPLITS
 from ..training import cuts, features
-from ..training.batches import Rows, pixel_rows, rows_of, steps_per_epoch, with_views
+from ..training.batches import Rows, rows_of, steps_per_epoch, with_views
 from ..training.cuts import Cut
-from ..training.feature_work import Wanted
+from ..training.feature_work import Joined, Wanted
 from ..training.features import FeatureCache, Features, view_ids
 from .bench import Bench
 from .images import digests_of
@@ -129,7 +129,7 @@ def compute_share(
 def _pixel_rows(run: Run, images: StageImages, bench: Bench) -> tuple[dict[str, Rows], dict[str, Rows]]:
     """(rows of each split, the same with the views that training takes)."""
     pixels = {
-        split: pixel_rows(images.store.pixels, images.rows[split], images.labels[split], bench.device)
+        split: rows_of(images.store.pixels, images.rows[split], images.labels[split], bench.device)
         for split in SPLITS
     }
     viewed = with_views(pixels["train"], digests_of(images, "train"), run.settings.recipe.augment)
@@ -237,7 +237,7 @@ def _features(
 
 
 def _feature_rows(
-    array: npt.NDArray[np.float32], pixels: dict[str, Rows], views: int, device: torch.device
+    array: npt.NDArray[np.float32] | Joined, pixels: dict[str, Rows], views: int, device: torch.device
 ) -> dict[str, Rows]:
     """Rows over cached features, which lie split by split, in the training split view by view."""
     rows, start = {}, 0

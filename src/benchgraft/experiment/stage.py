@@ -131,11 +131,14 @@ def _strength_before(begun: Begun) -> float | None:
     if parent is None or not begun.run.settings.carry_over or not parent.card.record:
         return None
     has_all = sorted(parent.card.class_names) == sorted(images.class_names)
-    before = parent.card.record.get("train_images", 0)
-    if not has_all or not before / GROWN <= len(images.rows["train"]) <= GROWN * before:
-        return None
+    # A fit that took it over tried no other: by it grown photos would keep the penalty of few for ever.
+    tried = [facts for facts in parent.card.history if len(facts.get("validation_loss", ())) > 1]
+    chosen = tried[-1] if tried else {}
+    before = chosen.get("train_images", 0)
     found: float | None = parent.card.record.get("penalty")
-    return found
+    if not has_all or chosen.get("penalty") != found:
+        return None
+    return found if before / GROWN <= len(images.rows["train"]) <= GROWN * before else None
 
 
 def compute_features(run: Run, images: StageImages, bench: Bench, share: Share) -> int:

@@ -20,7 +20,17 @@ from ..photos.decode import RULE_VERSION, Pixels
 from ..progress import Progress
 from ..runfolder.records import ExcludedImage
 from .packing import Pack
-from .reuse import JOURNAL, PRINTS, Journal, Known, known_in_leftovers, known_in_store
+from .reuse import (
+    JOURNAL,
+    OUTCOMES,
+    PRINTS,
+    Journal,
+    Known,
+    Outcomes,
+    known_in_leftovers,
+    known_in_store,
+    outcomes_in_store,
+)
 from .rows import Watch, Written, stream_rows, write_rows
 
 FORMAT_VERSION = 1
@@ -49,8 +59,7 @@ class Building:
         """
         folder = self.stores / pack.key
         with known_in_leftovers(self.stores, self.place) as (known, leftovers):
-            if self.last_key:
-                known = _known_before(pack, self.stores / self.last_key) | known
+            last = self.stores / self.last_key if self.last_key else None
             # The journal is closed, and with that its lock given up, when the folder has its final name:
             # until then another process would take it for the leftover of a killed one, and remove it.
             with (
@@ -63,8 +72,10 @@ class Building:
                 held.enter_context(contextlib.closing(journal))
                 try:
                     if pack.is_bare:
-                        written = stream_rows(pack, known, journal, watch or _look_away, progress)
+                        outcomes = _outcomes_before(pack, last).and_(Outcomes.of(known))
+                        written = stream_rows(pack, outcomes, journal, watch or _look_away, progress)
                     else:
+                        known = _known_before(pack, last) | known
                         written = write_rows(pack, known, temporary, journal, progress)
                 except (KeyboardInterrupt, Interrupted):
                     temporary.rename(temporary.with_name(f"{temporary.name}-stopped"))
@@ -72,6 +83,9 @@ class Building:
                 if not written.kept:
                     raise _nothing_usable(written.excluded)
                 _write_rest(pack, written, temporary, self.format)
+            if pack.is_bare:  # only now: until the folder has its name, a killed build goes on from it
+                with contextlib.suppress(OSError):
+                    (folder / JOURNAL).unlink(missing_ok=True)
             for leftover in leftovers:
                 shutil.rmtree(leftover, ignore_errors=True)
         _clear_leftovers(self.stores)
@@ -82,14 +96,26 @@ def _look_away(_digests: npt.NDArray[np.uint64], _pixels: Pixels) -> None:
     return
 
 
-def _known_before(pack: Pack, folder: Path) -> Known:
+def _known_before(pack: Pack, folder: Path | None) -> Known:
     """The images of an earlier store; without those of 16-bit grey if white was another value there."""
-    known = known_in_store(folder)
-    if pack.peak and white_level_of(folder) != pack.rule.white_level:
-        for sha256, peak in zip(pack.sha256, pack.peaks.tolist(), strict=True):
-            if peak:
-                known.pop(sha256, None)
+    known = known_in_store(folder) if folder else {}
+    for sha256 in _of_another_white(pack, folder):
+        known.pop(sha256, None)
     return known
+
+
+def _outcomes_before(pack: Pack, folder: Path | None) -> Outcomes:
+    """The same where no pixels are kept."""
+    known = outcomes_in_store(folder) if folder else Outcomes.of({})
+    for sha256 in _of_another_white(pack, folder):
+        known.row_of.pop(sha256, None)
+    return known
+
+
+def _of_another_white(pack: Pack, folder: Path | None) -> list[bytes]:
+    if folder is None or not pack.peak or white_level_of(folder) == pack.rule.white_level:
+        return []
+    return [sha256 for sha256, peak in zip(pack.sha256, pack.peaks.tolist(), strict=True) if peak]
 
 
 def white_level_of(folder: Path) -> int | None:
@@ -111,9 +137,10 @@ def _write_rest(pack: Pack, written: Written, folder: Path, format: str) -> None
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    if pack.is_bare:
-        for name, prints in zip(PRINTS, np.concatenate(written.prints).T, strict=True):
+    if written.outcomes is not None and written.prints is not None:
+        for name, prints in zip(PRINTS, written.prints.T, strict=True):
             np.save(folder / f"{name}.npy", np.ascontiguousarray(prints))
+        written.outcomes.write(folder / OUTCOMES)
     head = {
         "format_version": FORMAT_VERSION,
         "rule_version": RULE_VERSION,
@@ -131,7 +158,11 @@ def _write_rest(pack: Pack, written: Written, folder: Path, format: str) -> None
         "conversions": dict(sorted(written.conversions.items())),
         "findings": written.findings,
         "arrays_digest": digest_of(*arrays.values()),
-        "bytes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        "bytes": {
+            path.name: path.stat().st_size
+            for path in sorted(folder.iterdir())
+            if not (pack.is_bare and path.name == JOURNAL)  # which goes
+        },
     }
     (folder / "store.json").write_text(json.dumps(head), encoding="utf-8")
 

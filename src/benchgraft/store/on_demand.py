@@ -23,6 +23,7 @@ class OnDemand:
     """Looks like the array of their pixels, uint8 (N, size, size, 3), to whoever takes some rows of it."""
 
     dtype = np.dtype(np.uint8)
+    maps = ()
 
     def __init__(
         self, source: Source, keys: Sequence[str], digests: npt.NDArray[np.uint64], rule: Rule

@@ -4,6 +4,8 @@ stores/seen/PLACE.npz   for one folder: size, times and SHA-256 of every file, a
                         of 16-bit grey
 rows.jsonl in a store   what its rows of pixels were made from, written with them, stretch by stretch; it
                         stands in the folder of a build that was killed as well
+rows.npz in a store     in its place where no pixels are kept: what every photo came to, as arrays, which many
+                        photos are read from in a tenth of the time
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from filelock import lock_descriptor
 from ..files import write_whole
 
 PIXELS = "pixels.npy"
+OUTCOMES = "rows.npz"
 PRINTS = ("pixel_digests", "perceptual")
 """Names of the arrays of fingerprints beside a store: see prints.py."""
 JOURNAL = "rows.jsonl"
@@ -47,6 +50,64 @@ class Earlier(NamedTuple):
 
 Known = dict[bytes, Earlier]
 """SHA-256 of an image's bytes -> what it came to."""
+
+
+class Kind(NamedTuple):
+    """What many photos have in common that came to the same."""
+
+    reason: str
+    """Why they were left out; empty if they can be used."""
+    converted: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What photos came to for a store that keeps no pixels."""
+
+    row_of: dict[bytes, int]
+    """SHA-256 of a photo's bytes -> its row in the arrays."""
+    kinds: list[Kind]
+    """Each once."""
+    kind_of: npt.NDArray[np.int64]
+    """(n,), index into `kinds`."""
+    prints: npt.NDArray[np.uint64]
+    """(n, 2), fingerprints; of photos that were left out zeros."""
+
+    @classmethod
+    def of(cls, known: Known) -> Outcomes:
+        """The same as what a journal tells."""
+        numbers: dict[Kind, int] = {}
+        kind_of = [
+            numbers.setdefault(Kind(each.reason, each.converted), len(numbers)) for each in known.values()
+        ]
+        return cls(
+            {sha256: row for row, sha256 in enumerate(known)},
+            list(numbers),
+            np.array(kind_of, np.int64),
+            np.array([each.prints or (0, 0) for each in known.values()], np.uint64).reshape(-1, 2),
+        )
+
+    def and_(self, others: Outcomes) -> Outcomes:
+        """Both; of a photo that both have, what the others say."""
+        numbers = {kind: number for number, kind in enumerate(self.kinds)}
+        theirs = np.array([numbers.setdefault(kind, len(numbers)) for kind in others.kinds], np.int64)
+        return Outcomes(
+            self.row_of | {sha256: len(self.kind_of) + row for sha256, row in others.row_of.items()},
+            list(numbers),
+            np.concatenate([self.kind_of, theirs[others.kind_of]]),
+            np.concatenate([self.prints, others.prints]),
+        )
+
+    def write(self, path: Path) -> None:
+        """Raises OSError."""
+        rows = np.array(list(self.row_of.values()), np.int64)
+        np.savez(
+            path,
+            sha256=np.frombuffer(b"".join(self.row_of), np.uint8),
+            kinds=np.frombuffer(json.dumps(self.kinds).encode(), np.uint8),
+            kind_of=self.kind_of[rows].astype(np.int32),
+            prints=self.prints[rows],
+        )
 
 
 class Seen(NamedTuple):
@@ -148,6 +209,23 @@ class Journal:
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+
+
+def outcomes_in_store(folder: Path) -> Outcomes:
+    """The photos of a finished store without pixels; none if that cannot be read."""
+    try:
+        with (folder / OUTCOMES).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            sha256 = arrays["sha256"].tobytes()
+            kinds = [
+                Kind(reason, tuple(converted)) for reason, converted in json.loads(arrays["kinds"].tobytes())
+            ]
+            kind_of, prints = arrays["kind_of"].astype(np.int64), arrays["prints"]
+        row_of = {sha256[32 * row : 32 * row + 32]: row for row in range(len(sha256) // 32)}
+        if len(kind_of) == len(row_of) == len(prints) and kind_of.max(initial=0) < max(1, len(kinds)):
+            return Outcomes(row_of, kinds, kind_of, prints)
+    except Exception:  # zipfile and numpy raise whatever they stumble on in a damaged file
+        pass
+    return Outcomes.of(known_in_store(folder))  # of an earlier version
 
 
 def known_in_store(folder: Path) -> Known:

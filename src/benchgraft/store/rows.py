@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, StorageError
-from ..parallel import in_parallel
+from ..parallel import in_parallel, pieces
 from ..photos.decode import FINDINGS, Pixels, decode
 from ..photos.formats import Undecodable, pillow_warnings_off
 from ..progress import Progress
 from ..runfolder.records import ExcludedImage
 from .packing import Pack
 from .prints import prints_of
-from .reuse import JOURNAL, PIXELS, Earlier, Journal, Known
+from .reuse import JOURNAL, PIXELS, Earlier, Journal, Kind, Known, Outcomes
 
 DECODED_AT_ONCE = 64
 COPIED_BYTES = 8_000_000
@@ -48,13 +48,15 @@ class Written:
     """Finding -> the rows of the store that it is told of."""
     decoded: int = 0
     """Images that were decoded, or tried; the others were copied."""
-    prints: list[npt.NDArray[np.uint64]] = field(default_factory=list)
-    """Where no pixels are kept: fingerprints of the kept rows, uint64 (n, 2), piece by piece."""
+    outcomes: Outcomes | None = None
+    """Where no pixels are kept: of every row whose file could be read, and of the kept ones the fingerprints,
+    uint64 (n, 2)."""
+    prints: npt.NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Some rows: pixels of the kept ones, C order; none where they were known and are not kept."""
+    """Some rows: pixels of the kept ones, C order."""
 
     pixels: Pixels
     kept: list[int]
@@ -91,18 +93,49 @@ def write_rows(pack: Pack, known: Known, folder: Path, journal: Journal, progres
     return written
 
 
-def stream_rows(pack: Pack, known: Known, journal: Journal, watch: Watch, progress: Progress) -> Written:
-    """Show every photo that is not known to `watch`, in order, and keep what is known of it then."""
-    written = Written()
-    with progress.track(len(pack.keys), "decode images") as advance:
-        for piece in _pieces_of(pack, known):
-            if piece.decoded and piece.kept:
+def stream_rows(pack: Pack, known: Outcomes, journal: Journal, watch: Watch, progress: Progress) -> Written:
+    """Show every photo that is not known to `watch`, in order, and keep what is known of it then.
+
+    The journal is told of these alone: the others are known from what is finished.
+    """
+    rows = np.array([known.row_of.get(sha256, -1) for sha256 in pack.sha256], np.int64)
+    numbers = {kind: number for number, kind in enumerate(known.kinds)}
+    kind_of = np.append(known.kind_of, -1)[rows]
+    prints = np.append(known.prints, np.zeros((1, 2), np.uint64), axis=0)[rows]
+    new = np.flatnonzero(rows < 0)
+    with progress.track(len(pack.keys), "decode images") as advance, pillow_warnings_off():
+        advance(len(pack.keys) - len(new))
+        parts = pieces(new.tolist(), DECODED_AT_ONCE)
+        for piece in in_parallel(lambda some: _decode_some(pack, some), parts):
+            if piece.kept:
                 watch(pack.digests[piece.kept], piece.pixels)
             _note(journal, pack, piece)
-            _count(written, pack, piece)
+            kinds = [(row, Kind("", how)) for row, how in zip(piece.kept, piece.converted, strict=True)]
+            for row, kind in [*kinds, *((row, Kind(why, ())) for row, why in piece.excluded)]:
+                kind_of[row] = numbers.setdefault(kind, len(numbers))
             assert piece.prints is not None
-            written.prints.append(piece.prints)
+            prints[piece.kept] = piece.prints
             advance(len(piece.kept) + len(piece.excluded))
+    # A file that could not be read has no content to know again: it is tried anew each time.
+    row_of = {sha256: row for row, sha256 in enumerate(pack.sha256) if row not in pack.unreadable}
+    return _streamed(pack, Outcomes(row_of, list(numbers), kind_of, prints), len(new))
+
+
+def _streamed(pack: Pack, outcomes: Outcomes, decoded: int) -> Written:
+    """outcomes: of every row of the pack."""
+    kinds, kind_of = outcomes.kinds, outcomes.kind_of
+    are_kept = np.array([not kind.reason for kind in kinds], bool)[kind_of]
+    kept = np.flatnonzero(are_kept)
+    written = Written(kept.tolist(), decoded=decoded, outcomes=outcomes, prints=outcomes.prints[kept])
+    for row in np.flatnonzero(~are_kept).tolist():
+        written.excluded.append(ExcludedImage(key=pack.keys[row], reason=kinds[kind_of[row]].reason))
+    for number, kind in enumerate(kinds):
+        rows = np.flatnonzero(kind_of[kept] == number) if kind.converted else np.empty(0, np.int64)
+        for name in kind.converted if len(rows) else ():
+            if name in FINDINGS:
+                written.findings[name] = sorted([*written.findings.get(name, []), *rows.tolist()])
+            else:
+                written.conversions[name] += len(rows)
     return written
 
 
@@ -156,9 +189,7 @@ def _stretches(pack: Pack, known: Known) -> Iterator[list[int]]:
 
 def _some(pack: Pack, known: Known, rows: list[int]) -> _Piece:
     earlier = [known[pack.sha256[row]] for row in rows if pack.sha256[row] in known]
-    if not earlier:
-        return _decode_some(pack, rows)
-    return _recall_some(rows, earlier) if pack.is_bare else _copy_some(pack, rows, earlier)
+    return _copy_some(pack, rows, earlier) if earlier else _decode_some(pack, rows)
 
 
 def _decode_some(pack: Pack, rows: Sequence[int]) -> _Piece:
@@ -202,27 +233,12 @@ def _copy_some(pack: Pack, rows: Sequence[int], earlier: Sequence[Earlier]) -> _
             end += 1
         _read_into(pixels[start:end], first)
         start = end
-    return _earlier_piece(pixels, rows, earlier)
-
-
-def _recall_some(rows: Sequence[int], earlier: Sequence[Earlier]) -> _Piece:
-    prints = np.array([item.prints for item in earlier if not item.reason], np.uint64).reshape(-1, 2)
-    return _earlier_piece(np.empty((0, 0, 0, 3), np.uint8), rows, earlier, prints)
-
-
-def _earlier_piece(
-    pixels: Pixels,
-    rows: Sequence[int],
-    earlier: Sequence[Earlier],
-    prints: npt.NDArray[np.uint64] | None = None,
-) -> _Piece:
     return _Piece(
         pixels,
         kept=[row for row, item in zip(rows, earlier, strict=True) if not item.reason],
         converted=[item.converted for item in earlier if not item.reason],
         excluded=[(row, item.reason) for row, item in zip(rows, earlier, strict=True) if item.reason],
         decoded=0,
-        prints=prints,
     )
 
 

@@ -6,7 +6,8 @@ A store is a folder `CACHE/stores/KEY`:
     labels.npy   int32 (N,), index into class_names
     given.npy    int8 (N,): 0 train, 1 test, 2 validation, -1 the data set does not say
     digests.npy  uint64 (N,): first 8 bytes, big endian, of the SHA-256 of the image's bytes
-    rows.jsonl   what each stretch of rows was made from (see reuse.py); not for CIFAR-100
+    rows.jsonl   what each stretch of rows was made from (see reuse.py); not for CIFAR-100; rows.npz where
+                 there are no pixels
     store.json   the rest: names, keys, what was excluded and converted, length of each file
 
 Beside it, `CACHE/stores/seen/SIGNATURE` holds the key that files of these names, sizes and times led to, so

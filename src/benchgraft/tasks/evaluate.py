@@ -25,7 +25,7 @@ from ..runfolder.seal import REPORT_HTML
 from ..statistics.proportions import proportion
 from ..store.sides import GIVEN_TEST
 from ..store.store import Store, Streaming, open_store
-from ..training.batches import pixel_rows
+from ..training.batches import rows_of
 from ..training.evaluate import evaluate as run_model
 from .adapted import confusion_of, surest_mistakes
 from .result import leave_result
@@ -56,7 +56,7 @@ def evaluate(model: Path | str, folder: Path | str, **options: Unpack[EvaluateOp
         rows, labels = rows[~trained], labels[~trained]
     if not len(rows):
         raise _nothing_left(file, unknown, int(trained.sum()))
-    pixels = pixel_rows(store.pixels, rows, labels, chosen)
+    pixels = rows_of(store.pixels, rows, labels, chosen)
     result = run_model(model_file.load(file).to(chosen), pixels, BATCH_SIZE)
     confusion = confusion_of(labels, result.predicted, len(file.card.class_names))
     classes = _classes(file.card.class_names, confusion)

@@ -22,7 +22,7 @@ from ..report.answers import ClassChange
 from ..runfolder.seal import seal
 from ..statistics.proportions import sign_test
 from ..store.classes import StageImages
-from ..training.batches import pixel_rows
+from ..training.batches import rows_of
 from ..training.evaluate import evaluate
 
 BATCH_SIZE = 64
@@ -95,7 +95,7 @@ def _answers(
         head = split_at(network, inputs.cut)[1]
         return evaluate(head, inputs.rows["test"], BATCH_SIZE).predicted[wanted]
     rows, labels = images.rows["test"][wanted], images.labels["test"][wanted]
-    pixels = pixel_rows(images.store.pixels, rows, labels, device)
+    pixels = rows_of(images.store.pixels, rows, labels, device)
     return evaluate(model_file.load(start.file).to(device), pixels, BATCH_SIZE).predicted
 
 

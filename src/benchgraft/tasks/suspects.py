@@ -22,14 +22,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+import torch
 from scipy.special import softmax
+from torch import Tensor
 
 from ..experiment.inputs import Inputs
 from ..experiment.photos import FEW_IMAGES
 from ..report.answers import Suspect
 from ..store.classes import StageImages
 from ..store.sides import SPLITS
+from ..training.batches import Table
+from ..training.scaled_rows import by_one_thread_each, slices
 
 LANDMARKS = 1024
 """Photos, drawn by seed, whose kernels span the fit; where there are no more than these it is exact."""
@@ -87,7 +90,7 @@ def suspects_of(inputs: Inputs, images: StageImages) -> Suspects:
     train = inputs.rows["train"]
     return _safely(
         lambda: _found(
-            train.array.numpy(),
+            train.table,
             np.concatenate([images.labels[split] for split in SPLITS]),
             [images.store.keys[row] for split in SPLITS for row in images.rows[split].tolist()],
             images.class_names,
@@ -124,7 +127,7 @@ def _safely(find: Callable[[], list[Suspect]]) -> Suspects:
 
 
 def _found(
-    features: npt.NDArray[np.float32],
+    features: npt.NDArray[np.float32] | Table,
     labels: Integers,
     keys: Sequence[str],
     class_names: Sequence[str],
@@ -142,13 +145,16 @@ def _found(
     own = np.searchsorted(judged, labels[chosen])
     fit = _Fit(_Table(features, rows[chosen], release), own, len(judged))
     belief = _belief(fit)
-    wrong, likelier, is_right = np.empty(len(own)), np.empty(len(own), np.int64), np.empty(len(own), bool)
-    for places in fit.blocks(np.arange(len(own))):
+
+    def judge(places: Integers) -> tuple[Floats, Integers, npt.NDArray[np.bool_]]:
+        """(chance that it is wrong, likelier class, whether the given one is the likeliest) of each."""
         scores = fit.scores(places)
-        wrong[places] = belief.wrong(scores, own[places])
-        is_right[places] = scores.argmax(1) == own[places]
+        chances, is_right = belief.wrong(scores, own[places]), scores.argmax(1) == own[places]
         scores[np.arange(len(places)), own[places]] = -np.inf
-        likelier[places] = scores.argmax(1)
+        return chances, scores.argmax(1), is_right
+
+    blocks = by_one_thread_each(judge, fit.blocks(np.arange(len(own))))
+    wrong, likelier, is_right = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     known = np.bincount(own, is_right) / np.bincount(own)
     wrong[known[own] < LEAST_KNOWN] = 0
     return [
@@ -167,7 +173,7 @@ class _Table:
     """Features as rows of at most COLUMNS numbers, centred, with a mean square of 1, a block at a time."""
 
     def __init__(
-        self, features: npt.NDArray[np.float32], rows: Integers, release: Callable[[], None]
+        self, features: npt.NDArray[np.float32] | Table, rows: Integers, release: Callable[[], None]
     ) -> None:
         self._features, self._rows, self._release = features, rows, release
         self._width = int(np.prod(features.shape[1:]))
@@ -178,16 +184,17 @@ class _Table:
         """Places among the photos."""
         raw = self._folded(self.landmarks).astype(np.float64)
         with np.errstate(all="ignore"):
-            self._centre = raw.mean(0)
-            self._size = float(np.sqrt(np.mean((raw - self._centre) ** 2)))
+            centre = raw.mean(0)
+            self._centre = centre.astype(np.float32)
+            self._size = float(np.sqrt(np.mean((raw - centre) ** 2)))
         if not np.isfinite(self._size):
             raise ValueError("features are no finite numbers")
         if not self._size:
             raise _TooLittleError("the photos' features are all the same")
 
-    def take(self, places: Integers) -> npt.NDArray[np.float32]:
+    def take(self, places: Integers) -> Tensor:
         """Of these photos, float32 (n, columns)."""
-        return np.asarray((self._folded(places) - self._centre) / self._size, np.float32)
+        return torch.from_numpy(self._folded(places)).sub_(torch.from_numpy(self._centre)).div_(self._size)
 
     def _folded(self, places: Integers) -> npt.NDArray[np.float32]:
         found = np.zeros((len(places), min(self._width, COLUMNS)), np.float32)
@@ -216,21 +223,35 @@ class _Fit:
     def __init__(self, table: _Table, labels: Integers, class_count: int) -> None:
         self._table, self.labels, self.class_count = table, labels, class_count
         self._landmarks = table.take(table.landmarks)
-        distances = self._distances(self._landmarks)
-        apart = distances[np.triu_indices(len(distances), 1)]
+        distances = self._distances(self._landmarks).double()
+        apart = distances.numpy()[np.triu_indices(len(distances), 1)]
         self._unit = float(np.median(apart)) or float(apart.mean())
         self._shares = np.bincount(labels, minlength=class_count) / len(labels)
         self._is_fitted = np.zeros(len(labels), bool)
         self._is_fitted[table.fitted] = True
-        gram = RIDGE * self._kernel(distances)
-        cross = np.zeros((len(distances), class_count))
-        for places in self.blocks(table.fitted):
-            kernel = self._kernel(self._distances(table.take(places)))
-            gram += kernel.T @ kernel
-            cross += kernel.T @ self._given(places)
-        gram[np.diag_indices(len(gram))] += 1e-7 * np.trace(gram) / len(gram)
-        self._root = cholesky(gram, lower=True)
-        self._coefficients = cho_solve((self._root, True), cross)
+        self._kept = torch.empty(len(table.fitted), len(table.landmarks))
+        """Of fitted photos, less 1: float32, 80 MB at most; they are wanted three times."""
+
+        def products(places: Integers) -> tuple[Tensor, Tensor]:
+            kept = self._kept[np.searchsorted(table.fitted, places)] = self._near(places)
+            kernel = kept.double().add_(1)
+            return kernel.T @ kernel, kernel.T @ torch.from_numpy(self._given(places))
+
+        gram = RIDGE * torch.exp(-distances / self._unit).add_(1)
+        cross = torch.zeros(len(gram), class_count, dtype=torch.float64)
+        for squares, of_classes in by_one_thread_each(products, self.blocks(table.fitted)):
+            gram += squares
+            cross += of_classes
+        gram.diagonal().add_(1e-7 * gram.trace() / len(gram))
+        root = torch.linalg.cholesky(gram)
+        self._coefficients = torch.cholesky_solve(cross, root)
+
+        def leverages(rows: slice) -> Tensor:
+            kernel = self._kept[rows].double().add_(1)
+            projected: Tensor = torch.linalg.solve_triangular(root, kernel.T, upper=False)
+            return projected.square_().sum(0)
+
+        self._leverage = torch.cat(list(by_one_thread_each(leverages, slices(len(self._kept))))).numpy()
 
     def blocks(self, places: Integers) -> Iterator[Integers]:
         """These photos, as many at once as bounded memory allows."""
@@ -240,14 +261,15 @@ class _Fit:
 
     def scores(self, places: Integers) -> Floats:
         """Of each class for these photos, each by the fit on all others; (n, classes), near 0 to 1."""
-        kernel = self._kernel(self._distances(self._table.take(places)))
-        found = kernel @ self._coefficients
-        own = self._is_fitted[places]
-        if own.any():
-            projected = solve_triangular(self._root, kernel[own].T, lower=True)
-            leverage = (projected**2).sum(0)[:, None]
-            given = self._given(places[own])
-            found[own] = (found[own] - leverage * given) / np.maximum(1 - leverage, 1e-6)
+        are_fitted = self._is_fitted[places]
+        numbers = np.searchsorted(self._table.fitted, places[are_fitted])
+        near = torch.empty(len(places), len(self._landmarks))
+        near[are_fitted] = self._kept[numbers]
+        if not are_fitted.all():
+            near[~are_fitted] = self._near(places[~are_fitted])
+        found = (near.double().add_(1) @ self._coefficients).numpy()
+        leverage, given = self._leverage[numbers][:, None], self._given(places[are_fitted])
+        found[are_fitted] = (found[are_fitted] - leverage * given) / np.maximum(1 - leverage, 1e-6)
         return np.asarray(self._shares + found)
 
     def _given(self, places: Integers) -> Floats:
@@ -256,14 +278,14 @@ class _Fit:
         given[np.arange(len(places)), self.labels[places]] = 1
         return np.asarray(given - self._shares)
 
-    def _distances(self, table: npt.NDArray[np.float32]) -> Floats:
+    def _distances(self, table: Tensor) -> Tensor:
         """Squared, from these rows to the landmarks."""
-        products = table @ self._landmarks.T
-        lengths = (table**2).sum(1)[:, None] + (self._landmarks**2).sum(1)
-        return np.asarray(np.maximum(lengths - 2 * products, 0), np.float64)
+        lengths = table.square().sum(1)[:, None] + self._landmarks.square().sum(1)
+        return torch.addmm(lengths, table, self._landmarks.T, alpha=-2).clamp_(min=0)
 
-    def _kernel(self, distances: Floats) -> Floats:
-        return np.asarray(1 + np.exp(-distances / self._unit))
+    def _near(self, places: Integers) -> Tensor:
+        """What these photos' kernels with the landmarks have above 1, float32."""
+        return self._distances(self._table.take(places)).div_(-self._unit).exp_()
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +319,7 @@ def _belief(fit: _Fit) -> _Belief:
     count = len(fit.labels)
     most = min(count, SAMPLE_ROWS, max(FEW_IMAGES, SAMPLE_CELLS // fit.class_count))
     sample = np.sort(np.random.default_rng(count).permutation(count)[:most])
-    scores = np.concatenate([fit.scores(places) for places in fit.blocks(sample)])
+    scores = np.concatenate(list(by_one_thread_each(fit.scores, fit.blocks(sample))))
     labels = fit.labels[sample]
     log = -0.5 * (np.log(SCALES / LIKELY_SCALE) / SCALE_SPREAD)[:, None] ** 2
     # On a logarithmic grid a density counts times the share itself.

@@ -31,11 +31,20 @@ RELEASED_IMAGES = 2048
 images, in order over the whole store, maps several images with each that it reads."""
 
 
-class Photos(Protocol):
-    """Photos that are decoded when they are wanted: see store.on_demand."""
+class Table(Protocol):
+    """Rows that lie in no one array: photos that are decoded when they are wanted (store.on_demand), features
+    of several arrays (feature_work.Joined)."""
 
-    def __getitem__(self, rows: npt.NDArray[np.int64], /) -> npt.NDArray[np.uint8]:
-        """uint8 (n, H, W, 3) of these rows."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+
+    @property
+    def maps(self) -> tuple[mmap.mmap, ...]:
+        """What the rows are mapped from."""
+
+    def __getitem__(self, rows: npt.NDArray[np.int64], /) -> npt.NDArray[Any]:
+        """(n, ...) of these rows."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Rows:
     """Images or features of some rows of an array, with labels.
 
     array: uint8 pixels (N, H, W, 3), float32 features (N, H, W, C) or (N, F); may be memory-mapped; empty
-    where `photos` stand for it.
+    where `elsewhere` stands for it.
     index: int64 (views, n), the rows of `array` that take part. labels: int64 (n,).
     """
 
@@ -51,9 +60,9 @@ class Rows:
     index: Tensor
     labels: Tensor
     device: torch.device
-    memory: mmap.mmap | None = None
-    """What `array` is mapped from."""
-    photos: Photos | None = None
+    memory: tuple[mmap.mmap, ...] = ()
+    """What the rows are mapped from."""
+    elsewhere: Table | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,12 +70,18 @@ class Rows:
     def take(self, positions: Tensor, view: int = 0) -> Tensor:
         """Inputs at these positions (int64, CPU); feature maps come as (n, C, H, W), channels last."""
         index = self.index[view % len(self.index)][positions]
-        if self.photos is not None:
-            return torch.from_numpy(self.photos[index.numpy()]).to(self.device)
-        batch = torch.index_select(self.array, 0, index.to(self.array.device))
+        if self.elsewhere is not None:
+            batch = torch.from_numpy(self.elsewhere[index.numpy()])
+        else:
+            batch = torch.index_select(self.array, 0, index.to(self.array.device))
         if batch.dim() == 4 and batch.dtype != torch.uint8:
             batch = batch.permute(0, 3, 1, 2)
         return batch.to(self.device)
+
+    @property
+    def table(self) -> npt.NDArray[Any] | Table:
+        """What `index` names rows of."""
+        return self.array.numpy() if self.elsewhere is None else self.elsewhere
 
     def between(self, start: int, stop: int) -> Self:
         """The same rows from position `start` to before `stop`."""
@@ -74,8 +89,8 @@ class Rows:
 
     def release(self) -> None:
         """Let the system take back the pages read so far: a large store must not fill the memory."""
-        if self.memory is not None:
-            give_back(self.memory)
+        for memory in self.memory:
+            give_back(memory)
 
     def take_labels(self, positions: Tensor) -> Tensor:
         """Labels at these positions (int64, any shape), int64 of the same shape."""
@@ -101,38 +116,30 @@ class ViewedRows(Rows):
 
 
 def rows_of(
-    array: npt.NDArray[Any], index: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], device: torch.device
-) -> Rows:
-    """Rows over a numpy array, which is not copied. index: (n,) or (views, n)."""
-    return Rows(
-        torch.from_numpy(array),
-        torch.from_numpy(np.atleast_2d(index)),
-        torch.from_numpy(labels),
-        device,
-        array.base if isinstance(array.base, mmap.mmap) else None,
-    )
-
-
-def resident(rows: Mapping[str, Rows]) -> dict[str, Rows]:
-    """The same rows of one array, which lies on their device where it fits there: batches are made there."""
-    array, device = rows["train"].array, rows["train"].device
-    if array.nbytes > room_on(device):
-        return dict(rows)
-    moved = array.to(device)
-    return {split: replace(each, array=moved, memory=None) for split, each in rows.items()}
-
-
-def pixel_rows(
-    pixels: npt.NDArray[np.uint8] | Photos,
+    array: npt.NDArray[Any] | Table,
     index: npt.NDArray[np.int64],
     labels: npt.NDArray[np.int64],
     device: torch.device,
 ) -> Rows:
-    """Rows over the pixels of a store, or over photos that are decoded when they are wanted. index: (n,)."""
-    if isinstance(pixels, np.ndarray):
-        return rows_of(pixels, index, labels, device)
-    places, empty = torch.from_numpy(index[None]), torch.empty(0, dtype=torch.uint8)
-    return Rows(empty, places, torch.from_numpy(labels), device, photos=pixels)
+    """Rows over an array, which is not copied, or over what looks like one. index: (n,) or (views, n)."""
+    places, given = torch.from_numpy(np.atleast_2d(index)), torch.from_numpy(labels)
+    if isinstance(array, np.ndarray):
+        return Rows(torch.from_numpy(array), places, given, device, maps_of(array))
+    return Rows(torch.empty(0, dtype=torch.uint8), places, given, device, array.maps, array)
+
+
+def maps_of(array: npt.NDArray[Any]) -> tuple[mmap.mmap, ...]:
+    """What an array is mapped from, if it is."""
+    return (array.base,) if isinstance(array.base, mmap.mmap) else ()
+
+
+def resident(rows: Mapping[str, Rows]) -> dict[str, Rows]:
+    """The same rows of one array, which lies on their device where it fits there: batches are made there."""
+    train = rows["train"]
+    if train.elsewhere is not None or train.array.nbytes > room_on(train.device):
+        return dict(rows)
+    moved = train.array.to(train.device)
+    return {split: replace(each, array=moved, memory=()) for split, each in rows.items()}
 
 
 def with_views(rows: Rows, digests: npt.NDArray[np.uint64], augmentation: Augmentation) -> Rows:
@@ -145,7 +152,7 @@ def with_views(rows: Rows, digests: npt.NDArray[np.uint64], augmentation: Augmen
         rows.labels,
         rows.device,
         rows.memory,
-        rows.photos,
+        rows.elsewhere,
         digests=digests,
         augmentation=augmentation,
     )

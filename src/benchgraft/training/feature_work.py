@@ -1,4 +1,6 @@
-"""One computation of features, in a folder that gets its name when it is whole.
+"""Features in arrays on disk: rows of several as if they were one, and the making of a new array.
+
+A new one grows in a folder that gets its name when it is whole:
 
 features.npy    float32 (n, H, W, C) or (n, F)
 ids.npy         uint64 (n,), of each row
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,11 +28,14 @@ from ..engines.engine import Engine
 from ..files import allocate, digest_array, write_whole
 from ..progress import Progress
 from ..store.split import find_rows
-from .batches import RELEASED_IMAGES, Rows
+from .batches import RELEASED_IMAGES, Rows, maps_of
 from .evaluate import full_batches
 
 SAVE_EVERY_SECONDS = 5.0
 COPIED_BYTES = 1 << 26
+MOST_ARRAYS = 16
+"""Where rows lie in more, those of the small ones are brought together: many updates must not cost more and
+more."""
 
 
 @dataclass(frozen=True)
@@ -81,26 +87,103 @@ def copy(
     target: npt.NDArray[np.float32],
 ) -> None:
     """Into the target's rows what the arrays have of them. origins, sources: of these rows, see located."""
-    for origin, old in enumerate(olds):
+    counts = np.bincount(origins[origins >= 0], minlength=len(olds))
+    rest = np.flatnonzero(counts)
+    if len(rest) and origins.min() >= 0:
+        # All rows as if they were the main array's, and then the others: no copy in between.
+        main = int(counts.argmax())
+        places = np.where(origins == main, sources, 0)
+        np.take(olds[main].array, places, axis=0, out=target, mode="clip")
+        rest = rest[rest != main]
+    for origin in rest.tolist():
         have = np.flatnonzero(origins == origin)
-        target[have] = old.array[sources[have]]
+        target[have] = olds[origin].array[sources[have]]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where features of the wanted images lie, each in the first array that has it."""
+
+    ids: npt.NDArray[np.uint64]
+    olds: Sequence[Stored]
+    origins: npt.NDArray[np.int64]
+    """Which array, -1 where none has it."""
+    sources: npt.NDArray[np.int64]
+    """Its row there."""
+
+    @classmethod
+    def in_arrays(cls, ids: npt.NDArray[np.uint64], olds: Sequence[Stored]) -> Found:
+        """Images may be wanted that no array has."""
+        return cls(ids, olds, *located(olds, ids))
+
+    def moving(self) -> npt.NDArray[np.bool_]:
+        """Which rows a new array is to have: those of no array, those of arrays that are mostly of other
+        images, and, where arrays are too many, those of all small ones."""
+        counts = np.bincount(self.origins[self.origins >= 0], minlength=len(self.olds))
+        are_left = 2 * counts < [len(old.ids) for old in self.olds]
+        if len(self.olds) - are_left.sum() > MOST_ARRAYS:
+            are_left |= 2 * counts < len(self.ids)
+        return np.append(are_left, True)[self.origins]  # of no array: -1, the last
+
+    def with_new(self, new: Stored, moved: npt.NDArray[np.bool_]) -> Found:
+        """Once an array has the rows that were moving, in their order. Arrays that nothing is taken from any
+        more are let go."""
+        left = np.unique(self.origins[~moved])
+        olds = [*(self.olds[origin] for origin in left.tolist()), new]
+        origins = np.where(moved, len(left), np.searchsorted(left, self.origins))
+        return Found(self.ids, olds, origins, np.where(moved, np.cumsum(moved) - 1, self.sources))
+
+
+class Joined:
+    """Rows of several arrays as if they were one array, in the order in which the images were wanted."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, found: Found) -> None:
+        """Every image must have its row."""
+        self._found = found
+        self.shape = (len(found.ids), *found.olds[0].array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._found.ids)
+
+    def __getitem__(self, rows: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.float32]:
+        """These rows, in memory of their own."""
+        origins, sources = self._found.origins[rows], self._found.sources[rows]
+        taken = np.empty((len(origins), *self.shape[1:]), np.float32)
+        copy(self._found.olds, origins, sources, taken)
+        return taken
+
+    @property
+    def maps(self) -> tuple[mmap.mmap, ...]:
+        """What the arrays are mapped from."""
+        return tuple(found for old in self._found.olds for found in maps_of(old.array))
+
+
+def as_one(found: Found) -> npt.NDArray[np.float32] | Joined:
+    """The rows in the order wanted: the array that has exactly these, or what looks like it."""
+    if len(found.olds) == 1 and np.array_equal(found.sources, np.arange(len(found.olds[0].ids))):
+        return found.olds[0].array
+    return Joined(found)
 
 
 class Work:
-    """One computation of features in a folder that is renamed when it is whole."""
+    """The making of one array of features, in a folder that is renamed when it is whole."""
 
     def __init__(
         self,
         folder: Path,
         engine: Engine,
         wanted: Sequence[Wanted],
-        ids: npt.NDArray[np.uint64],
-        olds: Sequence[Stored],
+        found: Found,
+        moved: npt.NDArray[np.bool_],
         batch_size: int,
     ) -> None:
+        """moved: which of the wanted rows the array gets: those that are there already from other arrays."""
         self._folder, self._engine, self._wanted, self._batch_size = folder, engine, wanted, batch_size
-        self._ids, self._olds = ids, olds
-        self._origins, self._sources = located(olds, ids)
+        self._ids, self._olds = found.ids[moved], found.olds
+        self._origins, self._sources = found.origins[moved], found.sources[moved]
+        self._is_missing, self._targets = found.sources < 0, np.cumsum(moved) - 1
 
     def run(self, progress: Progress) -> int:
         """Fill the array; returns how many rows were computed (by this process)."""
@@ -111,13 +194,14 @@ class Work:
         total = int((self._sources < 0).sum())
         with progress.track(total, "features") as advance:
             for part in self._wanted:
-                sources = self._sources[start : start + len(part.ids)]
-                missing = torch.from_numpy(np.flatnonzero(sources < 0))
+                is_missing = self._is_missing[start : start + len(part.ids)]
+                targets = self._targets[start : start + len(part.ids)]
+                missing = torch.from_numpy(np.flatnonzero(is_missing))
                 for positions, count in full_batches(missing, self._batch_size):
-                    before = start + int(positions[0])
-                    if before >= done:
+                    into = targets[positions[:count].numpy()]
+                    if into[0] >= done:
                         output = self._engine.compute(part.pixels(positions))
-                        array[start + positions[:count].numpy()] = output[:count]
+                        array[into] = output[:count]
                         computed += count
                     advance(count)
                     read += count
@@ -125,7 +209,7 @@ class Work:
                         part.rows.release()
                         read = 0
                     if time.monotonic() - saved > SAVE_EVERY_SECONDS:
-                        self._save(array, start + int(positions[count - 1]) + 1)
+                        self._save(array, int(into[-1]) + 1)
                         saved = time.monotonic()
                 part.rows.release()
                 start += len(part.ids)
@@ -154,6 +238,8 @@ class Work:
         return array
 
     def _row_shape(self) -> tuple[int, ...]:
+        if self._olds:
+            return self._olds[0].array.shape[1:]
         return self._engine.compute(self._wanted[0].pixels(torch.zeros(1, dtype=torch.int64))).shape[1:]
 
     def _copy_old(self, array: npt.NDArray[np.float32]) -> None:

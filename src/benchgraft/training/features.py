@@ -40,7 +40,7 @@ from ..networks.freeze import Frozen
 from ..progress import Progress
 from ..runfolder.ledger import dump_json
 from ..store.mixing import mixed
-from .feature_work import Stored, Wanted, Work, complete, copy, located, map_features
+from .feature_work import Found, Joined, Stored, Wanted, Work, as_one, complete, copy, map_features
 
 FORMAT = 5
 
@@ -49,7 +49,7 @@ FORMAT = 5
 class Features:
     """Cached features, in the order in which the images were wanted."""
 
-    array: npt.NDArray[np.float32]
+    array: npt.NDArray[np.float32] | Joined
     """(n, H, W, C) or (n, F), memory-mapped."""
     computed: int
     """How many were computed now."""
@@ -89,7 +89,8 @@ def prefix_key(
 class FeatureCache:
     """Features on disk: CACHE/features/PREFIX KEY/IMAGES KEY/{features.npy, ids.npy, features.json}.
 
-    What a prefix has computed for an image serves every later list of images that holds it.
+    What a prefix has computed for an image serves every later list of images that holds it: a list that has
+    grown gets an array of its new images, and is read from both.
     """
 
     def __init__(self, cache: Path, key: str) -> None:
@@ -106,12 +107,17 @@ class FeatureCache:
         return _open(self._place(ids))
 
     def bytes_there(self, ids: npt.NDArray[np.uint64]) -> int:
-        """Disk that features of exactly these images take already, whole or begun."""
+        """Disk that features of these images take already, whole or begun."""
         place = self._place(ids)
         for folder in (place, _half(place)):
             with contextlib.suppress(OSError):
                 return (folder / "features.npy").stat().st_size
-        return 0
+        taken = 0
+        for folder, there in self._there():
+            with contextlib.suppress(OSError):
+                share = np.isin(there, ids).mean() if len(there) else 0.0
+                taken += int(share * (folder / "features.npy").stat().st_size)
+        return taken
 
     def compute(
         self,
@@ -123,34 +129,37 @@ class FeatureCache:
     ) -> Features:
         """Have the engine compute all wanted rows, in batches of the loop's size, and store the result.
 
-        reuse: copy what the cache has already and compute the rest; what was interrupted goes on where it
+        reuse: take what the cache has already and compute the rest; what was interrupted goes on where it
         was. False computes everything, for runs whose whole time is to be measured. Where two processes want
         the same at once, each computes it.
         Raises StorageError; nothing is left then.
         """
         ids = np.concatenate([part.ids for part in wanted])
-        place = self._place(ids)
-        olds = self._overlaps(ids) if reuse else []
-        if place.exists():  # to be computed anew, or found damaged
-            shutil.rmtree(place, ignore_errors=True)
-        with storage_errors(place), _half_done(place) as folder:
-            if not reuse:
-                (folder / "done.json").unlink(missing_ok=True)
-            work = Work(folder, engine, wanted, ids, olds, batch_size)
-            computed = work.run(progress)
-            array = work.finish()
-            hold(folder, array)  # before it gets its name: nobody can remove it in between
-            try:
-                folder.rename(place)
-                (place / LOCK).unlink(missing_ok=True)
-            except OSError:
-                if not place.is_dir():  # else another process was faster: its features are kept
-                    raise
-                shutil.rmtree(folder, ignore_errors=True)
-        if reuse:
-            del work, olds  # they hold what is to go
-            self._drop_parts(place, ids)
-        return Features(array, computed)
+        found = Found.in_arrays(ids, self._overlaps(ids) if reuse else [])
+        moved, computed = found.moving(), 0
+        if moved.any():
+            place = self._place(ids[moved])
+            if place.exists():  # to be computed anew, or found damaged
+                shutil.rmtree(place, ignore_errors=True)
+            with storage_errors(place), _half_done(place) as folder:
+                if not reuse:
+                    (folder / "done.json").unlink(missing_ok=True)
+                work = Work(folder, engine, wanted, found, moved, batch_size)
+                computed = work.run(progress)
+                array = work.finish()
+                hold(folder, array)  # before it gets its name: nobody can remove it in between
+                try:
+                    folder.rename(place)
+                    (place / LOCK).unlink(missing_ok=True)
+                except OSError:
+                    if not place.is_dir():  # else another process was faster: its features are kept
+                        raise
+                    shutil.rmtree(folder, ignore_errors=True)
+            found = found.with_new(Stored(array, ids[moved]), moved)
+            if reuse:
+                del work  # it holds what is to go
+                self._drop_parts(place, ids[moved])
+        return Features(as_one(found), computed)
 
     def ids(self) -> npt.NDArray[np.uint64]:
         """Of all images that have features here, (n,)."""
@@ -162,11 +171,10 @@ class FeatureCache:
 
         ids: uint64, content digests. What is damaged counts as not there, and is removed.
         """
-        olds = self._overlaps(ids)
-        origins, sources = located(olds, ids)
-        there = np.flatnonzero(sources >= 0)
-        taken = np.empty((len(there), *(olds[0].array.shape[1:] if olds else (0,))), np.float32)
-        copy(olds, origins[there], sources[there], taken)
+        found = Found.in_arrays(ids, self._overlaps(ids))
+        there = np.flatnonzero(found.sources >= 0)
+        taken = np.empty((len(there), *(found.olds[0].array.shape[1:] if found.olds else (0,))), np.float32)
+        copy(found.olds, found.origins[there], found.sources[there], taken)
         return there, taken
 
     def keep(self, ids: npt.NDArray[np.uint64], rows: npt.NDArray[np.float32]) -> None:
@@ -248,7 +256,7 @@ def _open(folder: Path) -> npt.NDArray[np.float32] | None:
 
 
 def difference_from_uncached(
-    prefix: nn.Module, wanted: Wanted, features: npt.NDArray[np.float32], batch_size: int
+    prefix: nn.Module, wanted: Wanted, features: npt.NDArray[np.float32] | Joined, batch_size: int
 ) -> float:
     """Largest difference of cached features from a fresh forward of one shuffled batch; 0.0 is bit-equal.
 

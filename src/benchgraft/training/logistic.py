@@ -39,6 +39,8 @@ _NEVER = -1e4
 _MANY = 20_000
 """Of more training photos so many, evenly spread, walk the path first; all of them go on from the strength
 before the one that these choose. More photos want no stronger penalty, but for chance."""
+_ENOUGH = 4_000
+"""Training photos, from which on the penalty of a head that was fitted to nearly the same ones is kept."""
 
 Positions = npt.NDArray[np.int64]
 Head = tuple[Tensor, Tensor]
@@ -130,7 +132,7 @@ def fit_head(
         raise ValueError(f"strengths must fall, and stay above zero: {strengths}")
     wall, processor = time.perf_counter(), time.process_time()
     asked = _Asked(data, np.sort(train), np.sort(validation), class_count, is_balanced, tolerance)
-    known = (before.weight.double(), before.bias.double()) if before and len(train) > _MANY else None
+    known = (before.weight.double(), before.bias.double()) if before and len(train) >= _ENOUGH else None
     if before and known:
         # It may have seen the validation photos; the descent leaves of that no more than its tolerance.
         path, head, validated = _along_path(asked, [before.strength], known)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..parallel import in_parallel
+from .batches import Table
 
 BLOCK = 1024
 """Rows at a time: 5 MB of 1,280 features, which the processor's caches hold between two products."""
@@ -28,14 +29,14 @@ _CONSTANT = 1e-6
 class Labelled:
     """Features, and what they are of."""
 
-    features: npt.NDArray[Any]
-    """(n, d), float32 or float16, which may be mapped from a file."""
+    features: npt.NDArray[Any] | Table
+    """(n, d), float32 or float16, which may be mapped from files."""
     labels: npt.NDArray[np.int64]
     """(n,)."""
 
     def read(self, positions: npt.NDArray[np.int64]) -> Tensor:
         """These rows in float32, in memory of their own."""
-        return torch.from_numpy(np.take(self.features, positions, axis=0)).float()
+        return torch.from_numpy(self.features[positions]).float()
 
 
 @dataclass(frozen=True)
