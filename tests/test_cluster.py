@@ -164,7 +164,7 @@ def test_a_lost_machine_costs_its_unfinished_jobs_alone(cluster, here, place):
     _assert_same(there, here)
 
 
-@pytest.mark.parametrize("is_shared", [False, True])
+@pytest.mark.parametrize("is_shared", [pytest.param(False, marks=pytest.mark.long), True])
 def test_features_from_a_cluster_are_those_of_this_machine(cluster, tmp_path, tiny, monkeypatch, is_shared):
     photos = write_photos(tmp_path / "photos", {"red": 40, "green": 40})
     (photos / "red" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")

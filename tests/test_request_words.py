@@ -155,6 +155,10 @@ def _requests(draw: st.DrawFn, kind: Any) -> Any:
             given["plan"] = None
     if given.get("parent") is None or (kind is requests.CompareRequest and len(given["parent"]) > 1):
         given.pop("weights", None)
+    if given.get("cluster") is None:
+        given.pop("shared", None)
+    else:
+        given["profile"] = False
     return checked(kind, **given)
 
 

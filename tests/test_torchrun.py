@@ -160,7 +160,7 @@ def _losses(run: RunRecord) -> list[float]:
     return [*run.loss, *run.validation_loss]
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=LONG)])
 def shared(request: pytest.FixtureRequest, place: Path) -> str:
     """Folder of the same, prepared by several workers."""
     folder = f"by {request.param}".replace(" ", "-")
@@ -287,7 +287,9 @@ def test_what_is_drawn_in_a_network_is_drawn_for_the_whole_batch(place):
     assert found[1].kept_epoch == found[0].kept_epoch
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), pytest.param(2, 3, marks=LONG), (1, 2)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(2, 1), pytest.param(2, 3, marks=LONG), pytest.param(1, 2, marks=LONG)]
+)
 def test_another_number_of_workers_goes_on_from_a_checkpoint(place, before, after):
     """The last worker is asked to stop in stage 2, after its second epoch: all stop after the same step."""
     folder = f"stopped-{before}-{after}"
