@@ -123,6 +123,10 @@ def main() -> None:
     for part in measure(work, sizes, options.only):  # written at once: the next question may fail
         measured |= part
         path.write_text(json.dumps(measured, indent=1) + "\n")
+    missing = [question for question in QUESTIONS if f"date of {question}" not in measured]
+    if missing:
+        print(f"wrote {path}; tables are made when it has all questions: {', '.join(missing)} to come")
+        return
     (out / "scaling.md").write_text(markdown(measured))
     print(f"wrote {out / 'scaling.md'}")
 
