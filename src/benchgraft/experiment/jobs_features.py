@@ -133,13 +133,21 @@ class Featuriser:
         sha256, where = photo
         if isinstance(where, str):
             assert folder is not None
-            where = (folder / where).read_bytes()
+            where = _content_of(folder / where)
         if digest_bytes(where) != sha256.hex():
             raise DataError("a photo changed while the images were read", "run again")
         try:
             return sha256, decode(where, self._task.rule)
         except Undecodable as reason:
             return sha256, str(reason)
+
+
+def _content_of(path: Path) -> bytes:
+    """Raises DataError where it is not there any more."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}", "run again") from error
 
 
 def _in_batches(photos: Iterator[Pixels]) -> Iterator[Pixels]:
@@ -183,7 +191,7 @@ class ShardOf:
         found: list[Photo] = []
         for row in self.rows[number * PHOTOS : (number + 1) * PHOTOS].tolist():
             path = self.listing.source.samples[row].path
-            where = str(path.relative_to(self.folder)) if is_there else path.read_bytes()
+            where = str(path.relative_to(self.folder)) if is_there else _content_of(path)
             found.append((self.listing.seen[row].sha256, where))
         return found
 
@@ -229,7 +237,7 @@ def features_on_cluster(
 
         crew.for_each(range(len(photos)), carry_out)
     crew.close()
-    stream.seconds += time.perf_counter() - started
+    stream.seconds_elsewhere += time.perf_counter() - started
 
 
 def _examples(listing: Listing, rule: Rule) -> Pixels:

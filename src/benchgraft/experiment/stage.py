@@ -89,7 +89,7 @@ def _carried_out(begun: Begun, streamed: FeatureStream | None) -> StageRun:
     model, clock = begun.model, begun.clock
     inputs = prepare_inputs(run, model, begun.frozen, images, bench, clock)
     if streamed is not None and streamed.computed:
-        clock.add({"features": streamed.seconds})
+        clock.add({"features": streamed.seconds + streamed.seconds_elsewhere})
         inputs = replace(inputs, features="computed", computed=inputs.computed + streamed.computed)
     by = (inputs.engine or "torch").replace(" ", "-")
     mode = f"{'warm' if run.want_warm else 'cold'}-{inputs.cut or 'pixels'}-{by}"

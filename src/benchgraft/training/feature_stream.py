@@ -35,6 +35,8 @@ class FeatureStream:
         self.computed = 0
         self.seconds = 0.0
         """Of computing, in the thread that decoding waits for."""
+        self.seconds_elsewhere = 0.0
+        """Of having other machines decode and compute, before that."""
 
     def open(self, pixels: Pixels) -> FeatureCache:
         """Where features are kept. pixels: of some photos, which tell the engines apart."""
