@@ -12,6 +12,7 @@ decoding the photos takes. It knows no network, no shared disk and no node that 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
 import json
 import statistics
@@ -61,10 +62,12 @@ def overhead(jobs: int) -> dict[str, Any]:
     from benchgraft.experiment.bench import bench_for
     from benchgraft.experiment.jobs_ray import OnRay
 
-    with tempfile.TemporaryDirectory() as place, cluster_of(3, Path(place)) as cluster:
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory())
+        cluster = stack.enter_context(cluster_of(3, Path(place)))
         request = ReproduceRequest(cluster=cluster.address, device="cpu", threads=1)
         begun = time.perf_counter()
-        crew = OnRay(request, bench_for(request, Path(place) / "run"))
+        crew = stack.enter_context(OnRay(request, bench_for(request, Path(place) / "run")))
         crew.for_each(range(3), lambda _, worker: _nothing(worker))
         until_ready = time.perf_counter() - begun
         each: list[float] = []
@@ -77,7 +80,6 @@ def overhead(jobs: int) -> dict[str, Any]:
         begun = time.perf_counter()
         crew.for_each(range(jobs), timed)
         whole = time.perf_counter() - begun
-        crew.close()
     return {
         "date": now(),
         "machine": environment(1, "cpu").model_dump(),

@@ -13,7 +13,10 @@ import pytest
 
 @contextlib.contextmanager
 def cluster_of(nodes: int, place: Path) -> Iterator[Any]:
-    """A head without cores and so many nodes of one; caches are below `place`. Nothing else may use Ray."""
+    """A head without cores and so many nodes of one; caches are below `place`. Nothing else may use Ray.
+
+    `mine`: the nodes, each with what its cache is below.
+    """
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'benchgraft[cluster]'")
     from ray.cluster_utils import Cluster
 
@@ -21,8 +24,9 @@ def cluster_of(nodes: int, place: Path) -> Iterator[Any]:
         warnings.simplefilter("ignore")  # of Ray's own: processes and sockets that it leaves to the system
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         try:
-            for number in range(nodes):
-                add_node(cluster, place / f"node {number}")
+            cluster.mine = [
+                (add_node(cluster, place / f"node {n}"), place / f"node {n}") for n in range(nodes)
+            ]
             yield cluster
         finally:
             ray.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import random
 import threading
 from collections import Counter
@@ -18,11 +19,12 @@ from photos import write_photos
 
 from benchgraft import adapt, compare
 from benchgraft.config.requests import ReproduceRequest
-from benchgraft.errors import Interrupted, RequestError, UserError
-from benchgraft.events import EpochEnded, Event, TaskAdvanced
-from benchgraft.experiment import jobs_features
+from benchgraft.errors import Interrupted, RequestError, StorageError, UserError
+from benchgraft.events import EpochEnded, Event, Note, TaskAdvanced
+from benchgraft.experiment import jobs_features, jobs_ray
 from benchgraft.experiment.bench import bench_for
-from benchgraft.experiment.jobs_ray import OnRay
+from benchgraft.experiment.jobs import Here
+from benchgraft.experiment.jobs_ray import NodeWorker, OnRay
 from benchgraft.experiment.load import load
 from benchgraft.experiment.rounds import Comparison
 from benchgraft.networks import model_file
@@ -90,8 +92,8 @@ def _run(place: Path, name: str, crew: dict[str, Any] | None = None, listen: Any
     )
     bench = bench_for(replace(request, cache=place / f"cache {name}"), place / name)
     bench.chosen_cuts.update(CUT)
-    workers = OnRay(request, bench, in_place="shared" in place.name) if crew else None
-    return Comparison(load(str(place / "tiny.toml")), place, bench, workers).run([])
+    with OnRay(request, bench, in_place=False) if crew else Here(bench) as workers:
+        return Comparison(load(str(place / "tiny.toml")), place, bench, workers).run([])
 
 
 def _facts(ledger: Ledger, but: frozenset[str]) -> dict[Any, Any]:
@@ -152,16 +154,22 @@ def test_a_run_that_began_here_goes_on_there(cluster, here, place):
 
 
 def test_a_lost_machine_costs_its_unfinished_jobs_alone(cluster, here, place):
-    lost = add_node(cluster, place / "node lost")
+    lost, below = cluster.mine.pop()
+    told: list[str] = []
 
     def listen(event: Event) -> None:
         nonlocal lost
-        if isinstance(event, EpochEnded) and "scratch" in event.run and lost is not None:
+        told.extend([event.line] if isinstance(event, Note) else [])
+        has_work = bool(list(below.glob("benchgraft/runs/*/*/*seed1*")))
+        if isinstance(event, EpochEnded) and has_work and lost is not None:
             gone, lost = lost, None
             cluster.remove_node(gone, allow_graceful=False)
 
     there = _run(place, "lossy", {"cluster": cluster.address}, listen)
+    cluster.mine.append((add_node(cluster, place / "node next"), place / "node next"))
     _assert_same(there, here)
+    if lost is None:
+        assert any("was lost" in line for line in told)
 
 
 @pytest.mark.parametrize("is_shared", [pytest.param(False, marks=pytest.mark.long), True])
@@ -180,6 +188,8 @@ def test_features_from_a_cluster_are_those_of_this_machine(cluster, tmp_path, ti
         photos, tmp_path / "here.safetensors", **asked, cache=tmp_path / "a", run_folder=tmp_path / "r"
     )
     monkeypatch.setattr(jobs_features, "PHOTOS", 16)
+    # Else each machine sees the photos where they lie.
+    monkeypatch.setattr(NodeWorker, "sees", (lambda *_: False) if is_shared else NodeWorker.sees)
     local: list[int] = []
     monkeypatch.setattr(FeatureStream, "_compute", lambda stream: local.append(1))
     on: dict[str, Any] = {"cluster": cluster.address, "cache": tmp_path / "b"}
@@ -207,12 +217,28 @@ def test_features_from_a_cluster_are_those_of_this_machine(cluster, tmp_path, ti
     assert [suspect.key for suspect in there.suspects] == [suspect.key for suspect in here.suspects]
 
 
-def test_what_a_job_cannot_do_is_told_as_here(cluster, place):
-    with pytest.raises(UserError, match="broken/photos"):
-        broken = place / "broken"
-        broken.mkdir()
-        (broken / "tiny.toml").write_text(EXPERIMENT)
-        _run(broken, "there", {"cluster": cluster.address})
+def test_what_a_machine_cannot_do_is_told_with_its_name(cluster, place):
+    with pytest.raises(StorageError, match=rf"^on {platform.node()}: cannot use memory://depot") as told:
+        # which each process has for itself: nothing of it is on another machine
+        _run(place, "nothing shared", {"cluster": cluster.address, "shared": "memory://depot"})
+    assert "Traceback" not in str(told.value)
+    _run(place, "nothing shared", {"cluster": cluster.address})  # and the same folder goes on
+
+
+def test_a_machine_with_other_versions_takes_no_part(cluster, place, monkeypatch):
+    told: list[str] = []
+
+    def listen(event: Event) -> None:
+        told.extend([event.line] if isinstance(event, Note) else [])
+
+    monkeypatch.setattr(jobs_ray, "PATIENCE_SECONDS", 3.0)
+    request = ReproduceRequest(cluster=cluster.address, device="cpu", threads=1, listen=listen)
+    bench = bench_for(request, place / "other versions")
+    versions = bench.environment.versions | {"torch": "1.0"}
+    bench = replace(bench, environment=bench.environment.model_copy(update={"versions": versions}))
+    with OnRay(request, bench) as crew, pytest.raises(UserError, match="no machine of the cluster was free"):
+        crew.for_each([0], lambda _number, _worker: None)
+    assert any("takes no part: it has torch" in line and "here 1.0" in line for line in told)
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,25 @@ def test_parcels_are_entries_of_the_cache_and_go_with_it(tmp_path):
     assert [(entry.kind, entry.key) for entry in entries(tmp_path / "cache")] == [("parcels", wanted.digest)]
     assert len(clear(tmp_path / "cache")) == 1
     assert found(wanted, tmp_path / "cache", in_place=False) is None
+
+
+def test_files_that_are_one_by_a_hard_link_arrive_as_two(tmp_path):
+    sent = tmp_path / "photos"
+    sent.mkdir()
+    (sent / "one.png").write_bytes(b"same")
+    (sent / "two.png").hardlink_to(sent / "one.png")
+    wanted = Wanted.of(sent).read()
+    assert wanted.digest is not None
+    unpack(Parcel(wanted.digest), tmp_path / "cache", pack(sent))
+    there = found(wanted, tmp_path / "cache", in_place=False)
+    assert there is not None
+    assert _contents(there) == {"one.png": b"same", "two.png": b"same"}
+
+
+def test_a_photo_that_changes_while_it_is_sent_leaves_nothing_in_the_shared_place(tmp_path):
+    sender = Sender(str(tmp_path / "shared"), bytes)
+    wanted = sender.read(sender.wanted(_write(tmp_path / "photos")))
+    (tmp_path / "photos" / "red" / "ä photo.png").write_bytes(b"two")
+    with pytest.raises(DataError, match="has changed on its way"):
+        sender.parcel(wanted)
+    assert list((tmp_path / "shared").iterdir()) == []

@@ -252,6 +252,33 @@ def test_parts_of_a_batch_have_its_loss_gradients_and_batchnorm_statistics(count
             assert torch.allclose(mine, buffer, rtol=1e-9)
 
 
+def test_parts_of_a_batch_may_be_computed_in_bfloat16():
+    torch.manual_seed(0)
+    whole = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 36, 4)).train()
+    nets = [copy.deepcopy(whole) for _ in range(2)]
+    pictures, labels = torch.randn(12, 3, 8, 8), torch.arange(12) % 4
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = whole(pictures)
+    loss = functional.cross_entropy(outputs.float(), labels)
+    loss.backward()
+    given, together = {}, threading.Barrier(2)
+
+    def step(number: int) -> float:
+        workers = Threads(Seat(number, 2, number, 2), given, together)
+        part = Part.mine(workers, len(pictures))
+        with torch.autocast("cpu", torch.bfloat16), OverWholeBatch(part):
+            outputs = nets[number](pictures[part.rows])
+        mine = part_of_loss(outputs.float(), labels, part, None, 0.0)
+        mine.backward()
+        return add_up_gradients(list(nets[number].parameters()), mine, False, workers)[0].item()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(step, range(2))) == [pytest.approx(loss.item(), rel=1e-2)] * 2
+    for net in nets:
+        assert torch.allclose(net[1].running_var, whole[1].running_var, rtol=1e-2)
+        assert torch.allclose(net[0].weight.grad, whole[0].weight.grad, rtol=0.1, atol=0.02)
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_parts_of_a_batch_draw_what_the_whole_batch_draws(count):
     layers = nn.Sequential(nn.Dropout2d(0.4), DropPath(0.4), nn.Flatten(), nn.Dropout(0.4)).train()

@@ -52,7 +52,8 @@ def reproduce(
         return
     bench = bench_for(request, folder, use_cache=not request.no_cache)
     words = command_line("reproduce", replace(request, experiment=name, run_folder=folder))
-    Comparison(loaded, request.data, bench, crew_for(request, bench)).run(words)
+    with crew_for(request, bench) as crew:
+        Comparison(loaded, request.data, bench, crew).run(words)
     conclude(folder)
     leave_profile(folder, bench.profiler, bench.environment, say)
 

@@ -144,8 +144,12 @@ class Crew(Protocol):
         """Call `do` for each piece of work with a worker that does nothing else meanwhile."""
         ...
 
-    def close(self) -> None:
-        """After the last job."""
+    def __enter__(self) -> Crew:
+        """To be left after the last job."""
+        ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Let go of all that it holds."""
         ...
 
 
@@ -169,7 +173,11 @@ class Here:
         """With what is open already."""
         return job.carry_out_on(self.bench, images, open_seconds)
 
-    def close(self) -> None:
+    def __enter__(self) -> Here:
+        """Nothing is opened."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Nothing is left open."""
 
 

@@ -35,8 +35,8 @@ from .prefixes import EXAMPLES, FrozenParent, frozen_parent
 if TYPE_CHECKING:
     from .jobs_ray import NodeWorker
 
-PHOTOS = 1024
-"""Of a shard: a lost machine costs so many, and an idle one waits for so many at the end."""
+PHOTOS, BYTES = 1024, 2**27
+"""Of a shard, at most: a lost machine costs so many; one that does not see them is sent so much at once."""
 _AT_ONCE = 16
 
 Photo = tuple[bytes, str | bytes]
@@ -94,6 +94,7 @@ class Featuriser:
         excluded: list[tuple[bytes, str]] = []
         prints, features = [np.empty((0, 2), np.uint64)], []
         for pixels in _in_batches(self._decoded(photos, folder, kept, excluded)):
+            self._bench.events.stop_if_cancelled()
             prints.append(prints_of(pixels))
             rows = compute_batch(self._parent_for(pixels).engine, pixels, BATCH_SIZE)
             features.append(np.asarray(rows, np.float32))
@@ -167,7 +168,8 @@ class ShardOf:
     """Those that have no features yet, each content once, by shards."""
 
     listing: Listing
-    rows: npt.NDArray[np.int64]
+    parts: list[list[int]]
+    """Rows of the listing, a part a shard."""
 
     @property
     def folder(self) -> Path:
@@ -181,15 +183,25 @@ class ShardOf:
         first = np.zeros(len(digests), bool)
         first[np.unique(digests, return_index=True)[1]] = True
         first[list(listing.unreadable)] = False
-        return ShardOf(listing, np.flatnonzero(first & ~np.isin(digests, known)))
+        parts: list[list[int]] = []
+        room = 0
+        for row in np.flatnonzero(first & ~np.isin(digests, known)).tolist():
+            file = listing.source.samples[row].file
+            size = file.facts[0] if file else 0
+            if not parts or len(parts[-1]) == PHOTOS or size > room:
+                parts.append([])
+                room = BYTES
+            parts[-1].append(row)
+            room -= size
+        return ShardOf(listing, parts)
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // PHOTOS)
+        return sum(map(len, self.parts))
 
     def shard(self, number: int, is_there: bool) -> list[Photo]:
         """is_there: whether they lie where they are sent to, so that their names will do."""
         found: list[Photo] = []
-        for row in self.rows[number * PHOTOS : (number + 1) * PHOTOS].tolist():
+        for row in self.parts[number]:
             path = self.listing.source.samples[row].path
             where = str(path.relative_to(self.folder)) if is_there else _content_of(path)
             found.append((self.listing.seen[row].sha256, where))
@@ -215,10 +227,11 @@ def features_on_cluster(
     photos = ShardOf.without(cache.ids(), listing)
     if not len(photos):
         return
-    crew, guard = OnRay(request, bench), threading.Lock()
+    guard = threading.Lock()
     with (
+        OnRay(request, bench) as crew,
         build_begun(listing, bench.cache, task.rule) as journal,
-        bench.events.track(len(photos.rows), "photos on the cluster") as advance,
+        bench.events.track(len(photos), "photos on the cluster") as advance,
     ):
 
         def carry_out(number: int, worker: NodeWorker) -> None:
@@ -235,8 +248,7 @@ def features_on_cluster(
                 stream.computed += len(shard.kept)
                 advance(len(shard.kept) + len(shard.excluded))
 
-        crew.for_each(range(len(photos)), carry_out)
-    crew.close()
+        crew.for_each(range(len(photos.parts)), carry_out)
     stream.seconds_elsewhere += time.perf_counter() - started
 
 

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from ..config.requests import ClusterRequest
-from ..errors import UserError
+from ..errors import Interrupted, UserError
 from ..events import EpochEnded, Event, Note, ParentTried, RunFinished
 from ..files import SHIPPED, digest_bytes, write_whole
 from ..runfolder.records import DivergedRecord, RunRecord
@@ -67,11 +67,11 @@ class NodeWorker:
 
         Raises what Job.carry_out_on raises; NodeLostError.
         """
-        with self.crew.losses_told():
+        with self._losses_told():
             needs = self.supplied(self.crew.needs_of(job))
             done: Done = self.ask(self.actor.carry_out.remote(job, needs))
         if done.error is not None:
-            raise done.error
+            raise self._named(done.error)
         assert done.record is not None
         if isinstance(done.record, RunRecord) and done.model is not None:
             write_whole(self.crew.bench.folder / done.record.model_file, done.model)
@@ -83,16 +83,20 @@ class NodeWorker:
 
     def features(self, task: FeatureTask, parent: Path, photos: ShardOf, number: int) -> Shard:
         """Have a shard of features computed there. Raises what ended it; NodeLostError."""
-        with self.crew.losses_told():
+        with self._losses_told():
             (need,) = self.supplied([self.crew.need(parent, "given", "parent")])
-            if self._sees is None:
-                self._sees = self.ask(self.actor.sees.remote(self.crew.sender.wanted(photos.folder)))
-            sent = photos.shard(number, self._sees)
+            sent = photos.shard(number, self.sees(photos.folder))
             found = self.ask(self.actor.features.remote(task, need, sent, photos.folder))
         if isinstance(found, Exception):
-            raise found
+            raise self._named(found)
         shard: Shard = found
         return shard
+
+    def sees(self, folder: Path) -> bool:
+        """Whether a folder lies there too, under the same path."""
+        if self._sees is None:
+            self._sees = self.ask(self.actor.sees.remote(self.crew.sender.wanted(folder)))
+        return self._sees
 
     def supplied(self, needs: list[Need]) -> list[Need]:
         """The same, all of them there now."""
@@ -112,6 +116,25 @@ class NodeWorker:
             is_done, _ = ray.wait([result], timeout=_LOOK_SECONDS)
             self.crew.tell(self.name, ray.get(self.actor.told.remote()))
         return ray.get(result)
+
+    @contextlib.contextmanager
+    def _losses_told(self) -> Iterator[None]:
+        """Turn what Ray says of the machine into NodeLostError, and of a fault there into that fault."""
+        errors = self.crew.ray.exceptions
+        try:
+            yield
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, (UserError, Interrupted)):
+                raise self._named(error.cause) from None
+            raise error.as_instanceof_cause() from None
+        except errors.RayError as error:
+            raise NodeLostError(str(error).strip().splitlines()[0]) from None
+
+    def _named(self, error: Exception) -> Exception:
+        """With the name of the machine, where a user reads it."""
+        if isinstance(error, UserError):
+            error.what = f"on {self.name}: {error.what}"
+        return error
 
 
 class _Queue:
@@ -159,9 +182,13 @@ class OnRay:
         """
         self.bench = bench
         self.ray, self._is_mine = _connected(request.cluster or "auto")
-        self.sender = Sender(request.shared, self.ray.put)
+        shared = request.shared
+        if shared is not None and "://" not in shared:
+            shared = str(Path(shared).absolute())
+        self.sender = Sender(shared, self.ray.put)
         run = digest_bytes(str(bench.folder.absolute()).encode())[:16]
-        self._actor_given = request.cache, run, in_place and request.shared is None
+        cache = request.cache.absolute() if request.cache else None
+        self._actor_given = cache, run, in_place and shared is None
         self._versions = bench.environment.versions
         self._workers: dict[str, NodeWorker] = {}
         self._refused: set[str] = set()
@@ -236,25 +263,24 @@ class OnRay:
                 elif isinstance(event, _TOLD):
                     self.bench.events.tell(event)
 
-    def close(self) -> None:
-        """After the last job: nothing of it stays on the machines but what other runs can use."""
-        with contextlib.suppress(self.ray.exceptions.RayError):
-            self.ray.get([worker.actor.clear.remote() for worker in self._workers.values()], timeout=30)
+    def __enter__(self) -> OnRay:
+        """To be left after the last job."""
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Nothing stays on the machines but what other runs can use; after an error, checkpoints too."""
+        if kind is None:
+            clearing = [worker.actor.clear.remote() for worker in self._workers.values() if worker.is_ready]
+            if clearing:
+                self.ray.wait(clearing, num_returns=len(clearing), timeout=30)
         for worker in self._workers.values():
-            self.ray.kill(worker.actor)
+            self._kill(worker)
         if self._is_mine:
             self.ray.shutdown()
 
-    @contextlib.contextmanager
-    def losses_told(self) -> Iterator[None]:
-        """Turn what Ray says of a machine into NodeLostError, and of a fault there into that fault."""
-        errors = self.ray.exceptions
-        try:
-            yield
-        except errors.RayTaskError as error:
-            raise error.as_instanceof_cause() from None
-        except errors.RayError as error:
-            raise NodeLostError(str(error).strip().splitlines()[0]) from None
+    def _kill(self, worker: NodeWorker) -> None:
+        with contextlib.suppress(self.ray.exceptions.RayError):
+            self.ray.kill(worker.actor)
 
     def _free(self, busy: list[NodeWorker]) -> list[NodeWorker]:
         """Machines that wait for work; new ones are taken in, and those that have gone are forgotten."""
@@ -263,24 +289,27 @@ class OnRay:
             if self._workers[node_id] not in busy:  # else its job tells of it
                 self._forget(self._workers[node_id])
         for node_id in alive.keys() - self._workers.keys() - self._refused:
-            cores = alive[node_id]["Resources"].get("CPU", 0.0)
-            if cores:
-                self._workers[node_id] = self._hired(node_id, alive[node_id], cores)
+            node = alive[node_id]
+            if self.bench.device.type == "cuda" and not node["Resources"].get("GPU"):
+                self._refused.add(node_id)
+                self.bench.events.say(f"{node['NodeManagerHostname']} takes no part: it has no GPU")
+            elif node["Resources"].get("CPU"):
+                self._workers[node_id] = self._hired(node_id, node)
         free = [(node_id, worker) for node_id, worker in self._workers.items() if worker not in busy]
         return [worker for node_id, worker in free if worker.is_ready or self._has_come(node_id, worker)]
 
-    def _hired(self, node_id: str, node: dict[str, Any], cores: float) -> NodeWorker:
+    def _hired(self, node_id: str, node: dict[str, Any]) -> NodeWorker:
         """All of a machine: nothing that is timed there shares it with other work of Ray's."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         is_on_card = self.bench.device.type == "cuda"
         actor = self.ray.remote(Node).options(
-            num_cpus=cores,
+            num_cpus=node["Resources"]["CPU"],
             num_gpus=node["Resources"].get("GPU", 0.0) if is_on_card else 0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
             max_concurrency=4,
         )
-        made = actor.remote(*self._actor_given)
+        made = actor.remote(*self._actor_given, node_id)
         return NodeWorker(node["NodeManagerHostname"], made, made.about.remote(), self)
 
     def _has_come(self, node_id: str, worker: NodeWorker) -> bool:
@@ -308,7 +337,7 @@ class OnRay:
         self._refused.add(node_id)
         worker = self._workers.pop(node_id)
         self.bench.events.say(f"{worker.name} takes no part: {why}")
-        self.ray.kill(worker.actor)
+        self._kill(worker)
 
     def _forget(self, worker: NodeWorker) -> None:
         self._workers = {node_id: each for node_id, each in self._workers.items() if each is not worker}
@@ -332,6 +361,7 @@ class OnRay:
             future.result()
         except NodeLostError as error:
             self._forget(worker)
+            self._kill(worker)  # it may be there again, and go on for nobody
             queue.put_back(piece, error)
             self.bench.events.say(f"{worker.name} was lost: what it had not finished is done elsewhere")
 

@@ -14,12 +14,13 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..cache import PARCEL, hold, limit_bytes, make_room
+from ..cache import PARCEL, SECONDS_OF_A_DAY, hold, limit_bytes, make_room
 from ..errors import DataError, StorageError
 from ..files import digest_bytes, storage_errors, write_whole
 from ..parallel import in_parallel
@@ -102,29 +103,40 @@ class Sender:
             return Parcel(digest, pieces=tuple(map(self.carry, pack(path))))
         address = f"{self.shared.rstrip('/')}/{digest}.tar"
         with _address_errors(self.shared):
-            _upload(address, pack(path))
+            _upload(address, digest, path)
         return Parcel(digest, address)
 
 
-def _upload(address: str, pieces: Iterable[bytes]) -> None:
-    """Under a temporary name, then renamed: nobody fetches half of it."""
+def _upload(address: str, digest: str, path: Path) -> None:
+    """Under a temporary name, then renamed: nobody fetches half of it, or what is not its content."""
     import fsspec
 
-    system, path = fsspec.core.url_to_fs(address)
-    if system.exists(path):
+    system, place = fsspec.core.url_to_fs(address)
+    if system.exists(place):
         return
-    system.makedirs(system._parent(path), exist_ok=True)
-    part = f"{path}.{os.urandom(4).hex()}.part"
-    with system.open(part, "wb") as file:
-        for piece in pieces:
-            file.write(piece)
-    system.mv(part, path)
+    system.makedirs(system._parent(place), exist_ok=True)
+    part = f"{place}.{os.urandom(4).hex()}.part"
+    try:
+        with system.open(part, "wb") as file:
+            for piece in pack(path):
+                file.write(piece)
+        if _content(path) != digest:
+            raise _changed(path)
+        system.mv(part, place)
+    except BaseException:
+        with contextlib.suppress(Exception):  # it may never have been there
+            system.rm(part)
+        raise
+
+
+def _changed(path: Path) -> DataError:
+    return DataError(f"{path.name} has changed on its way", "leave its files as they are during the run")
 
 
 def pack(path: Path) -> Iterator[bytes]:
     """The tar of a folder's files, or of one file, in pieces. Raises DataError if one cannot be read."""
     buffer = _Buffer()
-    with tarfile.open(fileobj=buffer, mode="w|", bufsize=2**20) as tar:
+    with tarfile.open(fileobj=buffer, mode="w|", bufsize=2**20, dereference=True) as tar:
         for name in _files(path):
             place = path / name if name else path
             try:
@@ -159,31 +171,36 @@ def found(wanted: Wanted, cache: Path, in_place: bool) -> Path | None:
     in_place: whether to look at its own path. A file there must have its content, a folder the same names and
     sizes: what is made of a folder's photos is held to their contents later.
     """
-    if in_place and wanted.path.exists():
-        there = Wanted.of(wanted.path)
-        if there.listing == wanted.listing and there.digest in (None, wanted.digest):
-            return wanted.path
-    entry = cache / "parcels" / str(wanted.digest)
-    if not (entry / PARCEL).is_file():
-        return None
-    hold(entry, wanted)
-    return entry / INSIDE / wanted.path.name
+    with contextlib.suppress(OSError, DataError):  # another user's, perhaps: then it is sent
+        if in_place and wanted.path.exists():
+            there = Wanted.of(wanted.path)
+            if there.listing == wanted.listing and there.digest in (None, wanted.digest):
+                return wanted.path
+    entry = entry_of(wanted.digest, cache)
+    return entry / INSIDE / wanted.path.name if (entry / PARCEL).is_file() else None
+
+
+def entry_of(digest: str | None, cache: Path) -> Path:
+    """Where a parcel lies in a cache, if it does."""
+    return cache / "parcels" / str(digest)
 
 
 def unpack(parcel: Parcel, cache: Path, pieces: Iterable[bytes]) -> None:
-    """Put it into the cache of this machine. Raises StorageError, DataError for what is not its content."""
-    place = cache / "parcels" / parcel.digest
+    """Put it into the cache of this machine, where it stays as long as `parcel` does.
+
+    Raises StorageError, DataError for what is not its content.
+    """
+    place = entry_of(parcel.digest, cache)
     with storage_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(place.parent)
         aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{parcel.digest[:8]}."))
         try:
             (aside / INSIDE).mkdir()
             _extract(pieces, aside / INSIDE)
             (content,) = (aside / INSIDE).iterdir()
             if _content(content) != parcel.digest:
-                raise DataError(
-                    f"{content.name} has changed on its way", "leave its files as they are during the run"
-                )
+                raise _changed(content)
             write_whole(aside / PARCEL, dump_json({"name": os.fsencode(content.name).hex()}))
             os.sync()
             aside.chmod(0o755)
@@ -194,7 +211,16 @@ def unpack(parcel: Parcel, cache: Path, pieces: Iterable[bytes]) -> None:
                     raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+    hold(place, parcel)
     make_room(cache, limit_bytes())
+
+
+def _clear_leftovers(parcels: Path) -> None:
+    """Of machines that were lost while they unpacked."""
+    for folder in parcels.glob(".*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > SECONDS_OF_A_DAY:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def fetched(parcel: Parcel) -> Iterator[bytes]:

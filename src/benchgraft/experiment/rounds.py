@@ -59,7 +59,6 @@ class Comparison:
             self._begin(command, [*self._experiment.preparation, *self._experiment.arms.values()])
             self._crew.for_each(range(self._experiment.parents), self._prepare_all)
             self._crew.for_each(self._rounds_in_time(), self._round)
-            self._crew.close()
             for stage in dict.fromkeys(self._experiment.arms.values()):
                 keep_thumbnails(self._bench.folder, self._ledger, stage, self._images)
             shutil.rmtree(self._bench.folder / OWN_CACHE, ignore_errors=True)

@@ -301,15 +301,17 @@ def _identity(begun: Begun, mode: str, tried: Stage) -> Identity:
 
 
 def _hold_to(cold: RunRecord, warm: dict[str, Any], bench: Bench) -> None:
-    """Features from the cache must lead where features computed anew led: on the CPU to the same bits.
+    """Features from the cache must lead where those computed anew led: on one kind of CPU to the same bits.
 
-    On an accelerator, whose sums may change their order, a note says how far apart the two are.
+    On an accelerator, whose sums may change their order, or on another kind of CPU, as a cluster may have, a
+    note says how far apart the two are.
     Raises FrozenMovedError.
     """
     if all(getattr(cold, name) == warm[name] for name in ("model_digest", "loss", "predicted")):
         return
     what = f"stage {cold.stage}, seed {cold.seed}: cached features led to another model than computed ones"
-    if bench.device.type == "cpu":
+    here, there = bench.environment, cold.environment
+    if bench.device.type == "cpu" and (here.cpu, here.threads) == (there.cpu, there.threads):
         raise FrozenMovedError(what)
     others = sum(one != other for one, other in zip(cold.predicted, warm["predicted"], strict=True))
     losses = zip(cold.loss, warm["loss"], strict=False)

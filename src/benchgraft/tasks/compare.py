@@ -34,7 +34,7 @@ from ..experiment.folder import (
     solved_recipe,
     start_of,
 )
-from ..experiment.jobs import crew_for
+from ..experiment.jobs import Crew, crew_for
 from ..experiment.photos import Listed, UserPhotos, leave_pairs, list_folder, source_of, user_photos
 from ..experiment.plan import plan as pilot
 from ..experiment.rounds import Comparison
@@ -71,7 +71,11 @@ def compare(folder: Path | str, **options: Unpack[CompareOptions]) -> Compared:
     place = request.run_folder or Path("runs") / f"compare-{name_of(request.folder)}"
     check_target(place, is_folder=True)
     bench = bench_for(request, place)
-    crew = crew_for(request, bench)
+    with crew_for(request, bench) as crew:
+        return _compared(request, place, bench, crew)
+
+
+def _compared(request: CompareRequest, place: Path, bench: Bench, crew: Crew) -> Compared:
     experiment, photos, starts = arranged(request, bench)
     for line in photos.notes:
         bench.events.say(line)

@@ -122,9 +122,21 @@ class OverWholeBatch(TorchFunctionMode):
         bias: Tensor | None,
         momentum: float,
         eps: float,
-        training: bool,  # noqa: ARG002 - it is on
+        training: bool,
     ) -> Tensor:
         """functional.batch_norm in training mode."""
+        if x.dtype.itemsize < 4:  # under autocast
+            wide = self._normalised(
+                x.float(),
+                running_mean,
+                running_var,
+                weight=weight,
+                bias=bias,
+                momentum=momentum,
+                eps=eps,
+                training=training,
+            )
+            return wide.to(x.dtype)
         with torch.no_grad():
             var, mean = (each.double() for each in torch.var_mean(x, _but_channels(x), correction=0))
             sums = torch.stack([mean, var + mean.square(), torch.ones_like(mean)]) * (x.numel() // x.shape[1])
