@@ -3,11 +3,11 @@
 python benchmarks/scaling.py [--work build/scaling] [--out benchmarks/results] [--only WORD ...] [--quick]
 
 Photos are generated (100 x 100 for the paper's network, 533 x 400 for `imagenet`; textured; kept in WORK,
-0.6 and 2.5 GB). Questions: photos, ordinary (photos of that size), classes, gate (of look-alikes), runs,
-start. Every command is a process of its own, whose wall time and peak memory are taken; caches are empty at
-first, and an update gets 100 new photos. Writes scaling.json and scaling.md. The largest sizes are measured
-once, start-up is the median of five. `--quick` is a smoke run whose figures say nothing, written into
-WORK/quick.
+0.6 and 2.5 GB). Questions: photos, ordinary (photos of that size), classes, gate (of look-alikes), index
+(of photos that are known already), runs, start. Every command is a process of its own, whose wall time and
+peak memory are taken; caches are empty at first, and an update gets 100 new photos. Writes scaling.json and
+scaling.md. The largest sizes are measured once, start-up is the median of five. `--quick` is a smoke run
+whose figures say nothing, written into WORK/quick.
 """
 
 from __future__ import annotations
@@ -32,8 +32,18 @@ from waves import Size, write_waves
 from benchgraft.runfolder.ledger import environment, now
 from benchgraft.store.overlap import nearest
 from benchgraft.store.perceptual import NEAR_BITS
+from benchgraft.store.reuse import (
+    OUTCOMES,
+    Earlier,
+    Hashes,
+    Outcomes,
+    Seen,
+    outcomes_in_store,
+    read_hashes,
+    write_hashes,
+)
 
-QUESTIONS = ("photos", "ordinary", "classes", "gate", "runs", "start")
+QUESTIONS = ("photos", "ordinary", "classes", "gate", "index", "runs", "start")
 RESULTS = Path(__file__).resolve().parent / "results"
 CLASSES = 10
 NEW_PHOTOS = 100
@@ -142,6 +152,7 @@ def measure(work: Path, sizes: Sizes, questions: Sequence[str] = QUESTIONS) -> I
         "ordinary": lambda: _against_photos(work, place, ORDINARY, sizes.ordinary),
         "classes": lambda: {"classes": _against_classes(work, place, sizes)},
         "gate": lambda: {"gate": _against_fingerprints(sizes)},
+        "index": lambda: {"index": _against_entries(place, sizes)},
         "runs": lambda: {"runs": _against_runs(place, sizes)},
         "start": lambda: {"start": _start_up(place, sizes)},
     }
@@ -240,6 +251,29 @@ def _against_fingerprints(sizes: Sizes) -> list[Any]:
         found = nearest(hashes[: size // 4], hashes[size // 4 :], NEAR_BITS)[0]
         points.append({"size": size, "seconds": time.perf_counter() - start, "peak_bytes": 0})
         assert len(found) == size // 100
+    return points
+
+
+def _against_entries(place: Path, sizes: Sizes) -> list[Any]:
+    """What is known of generated photos, written and read again, in this process: of their files, and of what
+    they came to. An update does both once."""
+    points = []
+    for size in sizes.gate:
+        rng = np.random.default_rng(size)
+        digests = [digest.tobytes() for digest in rng.integers(0, 256, (size, 32), np.uint8)]
+        names = (b"class %d/%08d.jpg" % (row % CLASSES, row) for row in range(size))
+        seen = (((row, row, row), Seen(digest, 0)) for row, digest in enumerate(digests))
+        files = Hashes(dict(zip(names, seen, strict=True)))
+        known = {digest: Earlier(Path(), 0, (), "", (row, row)) for row, digest in enumerate(digests)}
+        outcomes = Outcomes.of(known)
+        start = time.perf_counter()
+        write_hashes(place / "hashes.npz", files)
+        outcomes.write(place / OUTCOMES)
+        written = time.perf_counter()
+        assert len(read_hashes(place / "hashes.npz").files) == size
+        assert len(outcomes_in_store(place).row_of) == size
+        points.append({"size": size, "seconds": time.perf_counter() - start, "peak_bytes": 0})
+        points[-1] |= {"write_seconds": written - start}
     return points
 
 
@@ -363,6 +397,8 @@ def markdown(measured: dict[str, Any]) -> str:
         _curve(measured["classes"], "classes"),
         "## Fingerprints: the gate for near-copies, a quarter of generated ones against the rest",
         _curve(measured["gate"], "photos"),
+        "## Index: what is known of generated photos, written and read again",
+        _curve(measured["index"], "photos"),
         "## Runs: `reproduce` with one epoch on 96 photos, both arms and the report",
         _curve(measured["runs"], "runs"),
         "## Start-up",

@@ -225,20 +225,31 @@ def test_what_a_machine_cannot_do_is_told_with_its_name(cluster, place):
     _run(place, "nothing shared", {"cluster": cluster.address})  # and the same folder goes on
 
 
-def test_a_machine_with_other_versions_takes_no_part(cluster, place, monkeypatch):
+def test_a_machine_with_other_versions_takes_no_part(cluster, place):
     told: list[str] = []
+    enough = threading.Event()
 
     def listen(event: Event) -> None:
-        told.extend([event.line] if isinstance(event, Note) else [])
+        if isinstance(event, Note):
+            told.append(event.line)
+            enough.set()
 
-    monkeypatch.setattr(jobs_ray, "PATIENCE_SECONDS", 3.0)
-    request = ReproduceRequest(cluster=cluster.address, device="cpu", threads=1, listen=listen)
+    request = ReproduceRequest(cluster=cluster.address, device="cpu", threads=1, listen=listen, cancel=enough)
     bench = bench_for(request, place / "other versions")
     versions = bench.environment.versions | {"torch": "1.0"}
     bench = replace(bench, environment=bench.environment.model_copy(update={"versions": versions}))
-    with OnRay(request, bench) as crew, pytest.raises(UserError, match="no machine of the cluster was free"):
+    with OnRay(request, bench) as crew, pytest.raises(Interrupted):
+        crew.for_each([0], lambda _number, _worker: pytest.fail("it had work"))
+    assert all("takes no part: it has torch" in line and "here 1.0" in line for line in told)
+
+
+def test_where_no_machine_comes_free_the_wait_ends(cluster, place, monkeypatch):
+    monkeypatch.setattr(jobs_ray, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(OnRay, "_has_come", lambda *_: False)
+    request = ReproduceRequest(cluster=cluster.address, device="cpu", threads=1)
+    wanted = rf"no machine of the cluster was free.*{platform.node()}"
+    with OnRay(request, bench_for(request, place / "busy")) as crew, pytest.raises(UserError, match=wanted):
         crew.for_each([0], lambda _number, _worker: None)
-    assert any("takes no part: it has torch" in line and "here 1.0" in line for line in told)
 
 
 @pytest.mark.parametrize(
