@@ -232,7 +232,8 @@ def test_a_machine_with_other_versions_takes_no_part(cluster, place):
     def listen(event: Event) -> None:
         if isinstance(event, Note):
             told.append(event.line)
-            enough.set()
+            if "it has" in event.line:  # a machine that an earlier test has lost may be told too
+                enough.set()
 
     request = ReproduceRequest(cluster=cluster.address, device="cpu", threads=1, listen=listen, cancel=enough)
     bench = bench_for(request, place / "other versions")
@@ -240,7 +241,7 @@ def test_a_machine_with_other_versions_takes_no_part(cluster, place):
     bench = replace(bench, environment=bench.environment.model_copy(update={"versions": versions}))
     with OnRay(request, bench) as crew, pytest.raises(Interrupted):
         crew.for_each([0], lambda _number, _worker: pytest.fail("it had work"))
-    assert all("takes no part: it has torch" in line and "here 1.0" in line for line in told)
+    assert any("takes no part: it has torch" in line and "here 1.0" in line for line in told)
 
 
 def test_where_no_machine_comes_free_the_wait_ends(cluster, place, monkeypatch):
