@@ -24,7 +24,7 @@ from ..statistics.estimates import (
     within_fractions,
 )
 from .accuracy import answers_of, difference, is_by_photo, is_of_same_images, over_sources
-from .speed import mean_seconds, same_machine, seconds_of
+from .speed import mean_seconds, same_machine, same_machines, seconds_of
 
 LEAST_STARTS = 2
 """Parents, or depths from which one trains."""
@@ -247,7 +247,7 @@ def _pair(folder: RunFolder, one: Arm, other: Arm, comparisons: int) -> PairRow:
 
 def _ratio(first: Sequence[RunRecord], second: Sequence[RunRecord], comparisons: int) -> Estimate | None:
     ours, theirs = _same_seeds(first, second)
-    if not ours or not same_machine([*ours, *theirs]):
+    if not ours or not same_machines(ours, theirs):
         return None
     ratio = pairs.paired_ratio(seconds_of(ours), seconds_of(theirs))
     return pairs.corrected(ratio, comparisons, is_ratio=True)
