@@ -243,3 +243,28 @@ def paired_runs(
 def whole_folder(seeds: int = 10, **options: Any) -> list[AnyRecord]:
     """A finished like-for-like experiment."""
     return [experiment(), *preparation(), *paired_runs(seeds, **options)]
+
+
+EXPERIMENT = """
+name = "tiny"
+protocol = "like_for_like"
+runs = 2
+arms = { transfer = "second", scratch = "scratch" }
+[data.photos]
+format = "folder"
+folder = "photos"
+validation = 0.1
+test = 0.15
+[stages.first]
+data = "photos"
+recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 1 } }
+[stages.second]
+data = "photos"
+parent = "first"
+freeze = ["conv2d_*", "batch_normalization_*"]
+recipe = { learning_rate = 0.01, batch_size = 32, optimizer = "adamw", stop = { epochs = 4, patience = 2 } }
+[stages.scratch]
+data = "photos"
+recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
+"""
+"""Two rounds of two arms after a preparation, on the folder photos beside it."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from cluster import add_node, cluster_of
-from invented import TINY
+from invented import EXPERIMENT, TINY
 from photos import write_photos
 
 from benchgraft import adapt, compare
@@ -39,28 +39,7 @@ pytestmark = [
     pytest.mark.xdist_group("ray"),
 ]
 
-EXPERIMENT = """
-name = "tiny"
-protocol = "like_for_like"
-runs = 4
-arms = { transfer = "second", scratch = "scratch" }
-[data.photos]
-format = "folder"
-folder = "photos"
-validation = 0.1
-test = 0.15
-[stages.first]
-data = "photos"
-recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 1 } }
-[stages.second]
-data = "photos"
-parent = "first"
-freeze = ["conv2d_*", "batch_normalization_*"]
-recipe = { learning_rate = 0.01, batch_size = 32, optimizer = "adamw", stop = { epochs = 4, patience = 2 } }
-[stages.scratch]
-data = "photos"
-recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
-"""
+ROUNDS = EXPERIMENT.replace("runs = 2", "runs = 4")
 CUT = {"second": "max_pooling2d_3"}
 """Which cut pays is measured, and the machine is shared."""
 TIMES = {"seconds", "started", "finished", "environment"}
@@ -70,7 +49,7 @@ TIMES = {"seconds", "started", "finished", "environment"}
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("cluster")
     write_photos(place / "photos", {"red": 60, "green": 60})
-    (place / "tiny.toml").write_text(EXPERIMENT)
+    (place / "tiny.toml").write_text(ROUNDS)
     return place
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from invented import EXPERIMENT
 from photos import write_photos
-from test_cluster import EXPERIMENT
 
 from benchgraft import adapt, predict
 from benchgraft.config.requests import ReproduceRequest

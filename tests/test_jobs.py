@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from invented import EXPERIMENT
 from photos import write_photos
 
 from benchgraft.errors import Interrupted, RunFolderError
@@ -29,28 +30,6 @@ from benchgraft.runfolder.records import DivergedRecord, RunRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-EXPERIMENT = """
-name = "tiny"
-protocol = "like_for_like"
-runs = 2
-arms = { transfer = "second", scratch = "scratch" }
-[data.photos]
-format = "folder"
-folder = "photos"
-validation = 0.1
-test = 0.15
-[stages.first]
-data = "photos"
-recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 1 } }
-[stages.second]
-data = "photos"
-parent = "first"
-freeze = ["conv2d_*", "batch_normalization_*"]
-recipe = { learning_rate = 0.01, batch_size = 32, optimizer = "adamw", stop = { epochs = 4, patience = 2 } }
-[stages.scratch]
-data = "photos"
-recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
-"""
 CUT = "max_pooling2d_3"
 TIMES = ("seconds", "started", "finished")
 

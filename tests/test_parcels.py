@@ -23,6 +23,17 @@ def _write(folder: Path) -> Path:
     return folder
 
 
+def _arrived(sent: Path, cache: Path) -> Path:
+    """Where a folder or file lies in the cache of another machine that it was sent to."""
+    wanted = Wanted.of(sent).read()
+    assert wanted.digest is not None
+    assert found(wanted, cache, in_place=False) is None
+    unpack(Parcel(wanted.digest), cache, pack(sent))
+    there = found(wanted, cache, in_place=False)
+    assert there is not None
+    return there
+
+
 def _contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
@@ -30,14 +41,8 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_folder_arrives_as_it_was_under_its_content(tmp_path):
     sent = _write(tmp_path / "photos")
-    wanted = Wanted.of(sent).read()
-    assert found(wanted, tmp_path / "cache", in_place=False) is None
-    pieces = list(pack(sent))
-    assert len(pieces) > 1
-    assert wanted.digest is not None
-    unpack(Parcel(wanted.digest), tmp_path / "cache", pieces)
-    there = found(wanted, tmp_path / "cache", in_place=False)
-    assert there is not None
+    assert len(list(pack(sent))) > 1
+    there = _arrived(sent, tmp_path / "cache")
     assert there.name == "photos"
     assert _contents(there) == _contents(sent)
 
@@ -45,11 +50,7 @@ def test_a_folder_arrives_as_it_was_under_its_content(tmp_path):
 def test_a_file_keeps_its_name(tmp_path):
     sent = tmp_path / "parent.safetensors"
     sent.write_bytes(b"weights")
-    wanted = Wanted.of(sent)
-    assert wanted.digest is not None
-    unpack(Parcel(wanted.digest), tmp_path / "cache", pack(sent))
-    there = found(wanted, tmp_path / "cache", in_place=False)
-    assert there is not None
+    there = _arrived(sent, tmp_path / "cache")
     assert (there.name, there.read_bytes()) == ("parent.safetensors", b"weights")
 
 
@@ -125,11 +126,7 @@ def test_files_that_are_one_by_a_hard_link_arrive_as_two(tmp_path):
     sent.mkdir()
     (sent / "one.png").write_bytes(b"same")
     (sent / "two.png").hardlink_to(sent / "one.png")
-    wanted = Wanted.of(sent).read()
-    assert wanted.digest is not None
-    unpack(Parcel(wanted.digest), tmp_path / "cache", pack(sent))
-    there = found(wanted, tmp_path / "cache", in_place=False)
-    assert there is not None
+    there = _arrived(sent, tmp_path / "cache")
     assert _contents(there) == {"one.png": b"same", "two.png": b"same"}
 
 

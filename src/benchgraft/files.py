@@ -147,6 +147,8 @@ def _hidden(path: Path) -> str:
 def write_folder_whole(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; rename it to `path` at the end, or remove it on any error.
 
+    Its files are on disk then; whoever makes folders in it sees to what lies in those.
+
     Where `path` appeared meanwhile (another process built the same content), that one is kept.
     """
     with storage_errors(path):
@@ -155,7 +157,7 @@ def write_folder_whole(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with storage_errors(path):
-            for file in temporary.iterdir():
+            for file in filter(Path.is_file, temporary.iterdir()):
                 with file.open("rb") as opened:
                     os.fsync(opened.fileno())
             temporary.chmod(0o755)

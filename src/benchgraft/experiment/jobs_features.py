@@ -6,7 +6,6 @@ was stopped leaves it, and features in the cache. The same steps as without a cl
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from ..store.store import build_begun
 from ..training.feature_stream import FeatureStream
 from .bench import Bench
 from .folder import BATCH_SIZE, Start, start_of
+from .photos import decode_some
 from .prefixes import EXAMPLES, FrozenParent, frozen_parent
 
 if TYPE_CHECKING:
@@ -254,12 +254,8 @@ def features_on_cluster(
 
 def _examples(listing: Listing, rule: Rule) -> Pixels:
     """Some photos, (n, side, side, 3). Raises DataError if none can be decoded."""
-    found: list[Pixels] = []
-    for sample in listing.source.samples:
-        with contextlib.suppress(Undecodable, OSError), pillow_warnings_off():
-            found.append(decode(sample.path.read_bytes(), rule)[0])
-        if len(found) == EXAMPLES:
-            break
-    if not found:
-        raise DataError(f"{listing.source.root}: no photo can be decoded")
-    return np.stack(found)
+    for rows in pieces(range(len(listing.source.samples)), EXAMPLES):
+        tried = decode_some(listing, np.array(rows), rule, rule.white_level)
+        if found := [photo[0] for photo in tried if photo]:
+            return np.stack(found)
+    raise DataError(f"{listing.source.root}: no photo can be decoded")

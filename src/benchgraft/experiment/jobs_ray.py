@@ -291,8 +291,7 @@ class OnRay:
         for node_id in alive.keys() - self._workers.keys() - self._refused:
             node = alive[node_id]
             if self.bench.device.type == "cuda" and not node["Resources"].get("GPU"):
-                self._refused.add(node_id)
-                self.bench.events.say(f"{node['NodeManagerHostname']} takes no part: it has no GPU")
+                self._refuse(node_id, node["NodeManagerHostname"], "it has no GPU")
             elif node["Resources"].get("CPU"):
                 self._workers[node_id] = self._hired(node_id, node)
         free = [(node_id, worker) for node_id, worker in self._workers.items() if worker not in busy]
@@ -320,7 +319,7 @@ class OnRay:
         try:
             there = self.ray.get(worker.first)
         except self.ray.exceptions.RayError as error:
-            self._refuse(node_id, str(error).strip().splitlines()[-1])
+            self._refuse(node_id, worker.name, str(error).strip().splitlines()[-1])
             return False
         others = [
             f"{name} {there.get(name)}, here {mine}"
@@ -328,16 +327,16 @@ class OnRay:
             if there.get(name) != mine
         ]
         if others:
-            self._refuse(node_id, f"it has {'; '.join(others)}")
+            self._refuse(node_id, worker.name, f"it has {'; '.join(others)}")
             return False
         worker.is_ready = True
         return True
 
-    def _refuse(self, node_id: str, why: str) -> None:
+    def _refuse(self, node_id: str, name: str, why: str) -> None:
         self._refused.add(node_id)
-        worker = self._workers.pop(node_id)
-        self.bench.events.say(f"{worker.name} takes no part: {why}")
-        self._kill(worker)
+        self.bench.events.say(f"{name} takes no part: {why}")
+        if worker := self._workers.pop(node_id, None):
+            self._kill(worker)
 
     def _forget(self, worker: NodeWorker) -> None:
         self._workers = {node_id: each for node_id, each in self._workers.items() if each is not worker}

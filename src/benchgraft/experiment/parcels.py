@@ -12,7 +12,6 @@ import io
 import os
 import shutil
 import tarfile
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +21,7 @@ from typing import Any
 
 from ..cache import PARCEL, SECONDS_OF_A_DAY, hold, limit_bytes, make_room
 from ..errors import DataError, StorageError
-from ..files import digest_bytes, storage_errors, write_whole
+from ..files import digest_bytes, storage_errors, write_folder_whole
 from ..parallel import in_parallel
 from ..runfolder.ledger import dump_json
 
@@ -191,26 +190,15 @@ def unpack(parcel: Parcel, cache: Path, pieces: Iterable[bytes]) -> None:
     Raises StorageError, DataError for what is not its content.
     """
     place = entry_of(parcel.digest, cache)
-    with storage_errors(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(place.parent)
-        aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{parcel.digest[:8]}."))
-        try:
-            (aside / INSIDE).mkdir()
-            _extract(pieces, aside / INSIDE)
-            (content,) = (aside / INSIDE).iterdir()
-            if _content(content) != parcel.digest:
-                raise _changed(content)
-            write_whole(aside / PARCEL, dump_json({"name": os.fsencode(content.name).hex()}))
-            os.sync()
-            aside.chmod(0o755)
-            try:
-                aside.rename(place)
-            except OSError:  # another process of this machine was quicker
-                if not place.is_dir():
-                    raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    _clear_leftovers(place.parent)
+    with storage_errors(place), write_folder_whole(place) as aside:
+        (aside / INSIDE).mkdir()
+        _extract(pieces, aside / INSIDE)
+        (content,) = (aside / INSIDE).iterdir()
+        if _content(content) != parcel.digest:
+            raise _changed(content)
+        (aside / PARCEL).write_text(dump_json({"name": os.fsencode(content.name).hex()}))
+        os.sync()  # once for all photos
     hold(place, parcel)
     make_room(cache, limit_bytes())
 

@@ -248,10 +248,12 @@ class Comparison:
         Each run opens them, and pays for it; where runs take place elsewhere, they do so there.
         """
         with self._guard:
-            if stage in self._opened and not self._crew.is_here:
+            if stage in self._opened:
                 return self._opened[stage], 0.0
-            self._opened[stage], seconds = self._open(stage)
-            return self._opened[stage], seconds
+            images, seconds = self._open(stage)
+            if not self._crew.is_here:
+                self._opened[stage] = images
+            return images, seconds
 
     def _open(self, stage: str) -> tuple[StageImages, float]:
         opened, images, seconds = open_stage(self._experiment, stage, self._data_root, self._bench)

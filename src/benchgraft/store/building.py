@@ -137,8 +137,8 @@ def _write_rest(pack: Pack, written: Written, folder: Path, format: str) -> None
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    if written.outcomes is not None and written.prints is not None:
-        for name, prints in zip(PRINTS, written.prints.T, strict=True):
+    if written.outcomes is not None:
+        for name, prints in zip(PRINTS, written.outcomes.prints[kept].T, strict=True):
             np.save(folder / f"{name}.npy", np.ascontiguousarray(prints))
         written.outcomes.write(folder / OUTCOMES)
     head = {

@@ -49,9 +49,7 @@ class Written:
     decoded: int = 0
     """Images that were decoded, or tried; the others were copied."""
     outcomes: Outcomes | None = None
-    """Where no pixels are kept: of every row whose file could be read, and of the kept ones the fingerprints,
-    uint64 (n, 2)."""
-    prints: npt.NDArray[np.uint64] | None = None
+    """Where no pixels are kept: of every row whose file could be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +124,7 @@ def _streamed(pack: Pack, outcomes: Outcomes, decoded: int) -> Written:
     kinds, kind_of = outcomes.kinds, outcomes.kind_of
     are_kept = np.array([not kind.reason for kind in kinds], bool)[kind_of]
     kept = np.flatnonzero(are_kept)
-    written = Written(kept.tolist(), decoded=decoded, outcomes=outcomes, prints=outcomes.prints[kept])
+    written = Written(kept.tolist(), decoded=decoded, outcomes=outcomes)
     for row in np.flatnonzero(~are_kept).tolist():
         written.excluded.append(ExcludedImage(key=pack.keys[row], reason=kinds[kind_of[row]].reason))
     for number, kind in enumerate(kinds):

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..config.checking import checked
 from ..config.experiment import Experiment
+from ..config.frame import Frame
 from ..config.options import AdaptOptions
 from ..config.requests import AdaptRequest
 from ..config.words import command_line
@@ -144,7 +145,7 @@ def _stream(
     job: _Job, source: Callable[[], Source], listed: Callable[[], Listed | None], bench: Bench
 ) -> PhotoStream | None:
     """For a head on frozen features, which needs no pixels; None: they are kept, and trained on."""
-    start, request = job.start.head_alone, job.request
+    start = job.start.head_alone
     card = start.file.card
     if job.start.is_papers or (job.start.is_deeper and _has_room_for_pixels(card.network.side, listed())):
         return None
@@ -156,11 +157,17 @@ def _stream(
 
     def begin(photos: Pixels) -> tuple[FeatureCache, Engine]:
         parent = frozen_parent(start, photos, bench)
-        frame = card.network.frame(photos_config(request, job.start).fit)
-        look = listing().look(frame, card.white_level if job.start.is_updated else None)
+        look = listing().look(*_frame(job))
         return parent.cache(bench.cache, look), parent.engine
 
     return PhotoStream(FeatureStream(begin, BATCH_SIZE), listing, source())
+
+
+def _frame(job: _Job) -> tuple[Frame, int | None]:
+    """(what photos are brought to, value of 16-bit grey that becomes white; None: found from them)."""
+    card = job.start.file.card
+    frame = card.network.frame(photos_config(job.request, job.start).fit)
+    return frame, card.white_level if job.start.is_updated else None
 
 
 def _features_elsewhere(job: _Job, stream: PhotoStream | None, bench: Bench) -> None:
@@ -168,12 +175,10 @@ def _features_elsewhere(job: _Job, stream: PhotoStream | None, bench: Bench) -> 
     if stream is None:
         bench.events.say("note: --cluster has no effect: this model trains on pixels, which stay here")
         return
-    listing, card = stream.listing(), job.start.file.card
-    frame = card.network.frame(photos_config(job.request, job.start).fit)
-    level = card.white_level if job.start.is_updated else None
+    listing, frame = stream.listing(), _frame(job)
     task = FeatureTask(
-        listing.rule(frame, level),
-        listing.look(frame, level),
+        listing.rule(*frame),
+        listing.look(*frame),
         job.start.is_updated,
         str(bench.device),
         bench.environment.threads,
