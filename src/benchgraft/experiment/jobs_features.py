@@ -204,7 +204,7 @@ class ShardOf:
         for row in self.parts[number]:
             path = self.listing.source.samples[row].path
             where = str(path.relative_to(self.folder)) if is_there else _content_of(path)
-            found.append((self.listing.seen[row].sha256, where))
+            found.append((self.listing.files.sha256[row].tobytes(), where))
         return found
 
 

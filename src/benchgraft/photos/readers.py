@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from ..config.choices import Format
 from ..errors import DataError, did_you_mean
@@ -62,19 +63,24 @@ class NothingLeftError(DataError):
     """A folder without photos in class folders, or whose table takes all of them out."""
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):  # not a dataclass, and paths as text: there are hundreds of thousands of them
     """One image: where it is, what it shows, and on which side its data set puts it."""
 
     key: str
     """Path relative to the root, with / and on one line; for CIFAR "train.bin#00017"."""
     class_name: str
     given: Given | None
-    path: Path
+    place: str
+    """Of its file, as the file system has it."""
     offset: int | None = None
     """CIFAR: the byte in the file where the 3,072 pixel bytes begin."""
     file: ImageFile | None = None
     """As the folder listing showed it; None where an image is no file of its own."""
+
+    @property
+    def path(self) -> Path:
+        """Of its file."""
+        return Path(self.place)
 
 
 @dataclass
@@ -180,11 +186,14 @@ def _open_cifar100(root: Path) -> Source:
         facts.append([name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
 
     def make_samples() -> list[Sample]:
-        return [
-            Sample(cifar100.key(name, row), names[label], given, folder / name, cifar100.pixel_offset(row))
-            for name, given, names, part in cifar100.load(folder)
-            for row, label in enumerate(part.labels.tolist())
-        ]
+        samples = []
+        for name, given, names, part in cifar100.load(folder):
+            place = str(folder / name)
+            samples += [
+                Sample(cifar100.key(name, row), names[label], given, place, cifar100.pixel_offset(row))
+                for row, label in enumerate(part.labels.tolist())
+            ]
+        return samples
 
     return Source("cifar100", folder, _signature("cifar100", folder, facts), notes, make_samples)
 
@@ -235,9 +244,14 @@ def _source(format: str, root: Path, scan: Scan) -> Source:  # noqa: A002
         samples = []
         for item in full:
             prefix, class_name = printable(item.prefix), name_of_class(item.class_name)
+            inside = os.path.join(item.folder, "")  # noqa: PTH118 - with a separator at its end
             samples += [
                 Sample(
-                    prefix + printable(file.name), class_name, item.given, item.folder / file.name, file=file
+                    prefix + printable(file.name),
+                    class_name,
+                    item.given,
+                    inside + file.name,
+                    file=file,
                 )
                 for file in item.files
             ]
@@ -259,7 +273,7 @@ def _labelled(source: Source, table: Table) -> Source:
         moved += name != sample.class_name != ""
         if said.group:
             groups[sample.key] = said.group
-        samples.append(replace(sample, class_name=name, given=said.split or sample.given))
+        samples.append(sample._replace(class_name=name, given=said.split or sample.given))
     shown = printable(str(table.path))
     if not samples:
         raise NothingLeftError(
@@ -312,7 +326,8 @@ def _open_elpv(root: Path) -> Source:
 
     def make_samples() -> list[Sample]:
         return [
-            Sample(printable(path), class_of[path], None, folder / path, file=found[path]) for path in paths
+            Sample(printable(path), class_of[path], None, str(folder / path), file=found[path])
+            for path in paths
         ]
 
     return Source("elpv", folder, _signature("elpv", folder, facts), ignored.notes(folder), make_samples)

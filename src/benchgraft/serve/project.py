@@ -354,7 +354,7 @@ def _empty_classes(place: Path | None, there: Iterable[Sample]) -> list[str]:
     """Names of folders in which no photo is yet."""
     if place is None:
         return []
-    held = {sample.path.parent for sample in there}
+    held = {Path(folder) for folder in {os.path.dirname(sample.place) for sample in there}}  # noqa: PTH120
     held |= {folder for path in held for folder in path.parents}
     names = [entry.name for entry in os.scandir(place) if _may_be_class(entry)]
     return [class_name(name) for name in names if place / name not in held]

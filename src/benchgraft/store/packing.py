@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +15,9 @@ from ..photos import cifar100
 from ..photos.decode import Pixels, Rule, look_of, rule_of
 from ..photos.formats import missing_reader
 from ..photos.grey import level_of, peak_of
-from ..photos.readers import Sample, Source
+from ..photos.readers import Source
 from ..progress import Progress
-from .reuse import Facts, Hashes, Seen, name_below
+from .reuse import Hashes
 from .sides import GIVEN
 
 BARE = " bare"
@@ -27,7 +25,7 @@ BARE = " bare"
 MAX_FILE_BYTES = 200_000_000
 """A larger file is left out unread."""
 _HASHED_AT_ONCE = 256
-_NOTHING_SEEN = Seen(b"\0" * 32, 0)
+_UNREAD = b"\0" * 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +40,7 @@ class Pack:
     given: npt.NDArray[np.int8]
     digests: npt.NDArray[np.uint64]
     sha256: list[bytes]
-    paths: list[Path]
+    paths: list[str]
     """Files to decode; empty where `pixels` is there already."""
     unreadable: dict[int, str]
     """Row -> why its file cannot be read."""
@@ -64,15 +62,15 @@ class Listing:
     """The files of a source and what their bytes say: nothing is decoded, and no rule is chosen yet."""
 
     source: Source
-    seen: list[Seen]
-    """One for each sample; of nothing where it is unreadable."""
+    files: Hashes
+    """A row for each sample; its hash is zero where it is unreadable."""
     unreadable: dict[int, str]
     """Sample -> why its file cannot be read."""
 
     @property
     def digests(self) -> npt.NDArray[np.uint64]:
         """As a store has them, uint64 (n,)."""
-        return _first_eight([seen.sha256 for seen in self.seen])
+        return _first_eight(self.files.sha256)
 
     @property
     def given(self) -> npt.NDArray[np.int8]:
@@ -80,13 +78,9 @@ class Listing:
         return np.array([GIVEN[sample.given] for sample in self.source.samples], np.int8)
 
     @property
-    def _peaks(self) -> npt.NDArray[np.int32]:
-        return np.array([seen.peak for seen in self.seen], np.int32)
-
-    @property
     def peak(self) -> int:
         """Largest value of all photos of 16-bit grey; 0 where there are none."""
-        return int(self._peaks.max(initial=0))
+        return int(self.files.peaks.max(initial=0))
 
     def rule(self, frame: Frame, white_level: int | None = None) -> Rule:
         """For these photos. white_level: None finds it from those of 16-bit grey."""
@@ -95,58 +89,49 @@ class Listing:
 
     def look(self, frame: Frame, white_level: int | None = None) -> str:
         """As a store of them has it, for keys of features."""
-        return look_of(frame, self.rule(frame, white_level).white_level, bool(self._peaks.any()))
+        return look_of(frame, self.rule(frame, white_level).white_level, bool(self.files.peaks.any()))
 
     def pack(self, frame: Frame, white_level: int | None = None, is_bare: bool = False) -> Pack:
         """Under one rule. white_level: None finds it. is_bare: for a store without pixels."""
-        rule = self.rule(frame, white_level)
-        sha256, peaks = [seen.sha256 for seen in self.seen], self._peaks
-        return _pack_of(self.source.samples, sha256, self.unreadable, peaks, rule, is_bare)
+        return _pack_of(self, self.rule(frame, white_level), is_bare)
 
     def hashes(self) -> Hashes:
         """What the next opening of the same folder need not read again."""
-        files: dict[bytes, tuple[Facts, Seen]] = {}
-        for row, sample in enumerate(self.source.samples):
-            if sample.file is not None and row not in self.unreadable:
-                files[name_below(self.source.root, sample.path)] = (sample.file.facts, self.seen[row])
-        return Hashes(files)
+        if not self.unreadable:
+            return self.files
+        return self.files.take(np.delete(np.arange(len(self.files.names)), list(self.unreadable)))
 
 
 def hash_files(source: Source, progress: Progress, earlier: Hashes | None = None) -> Listing:
     """Read every file once for its SHA-256, but for those that `earlier` has with the same size and times.
 
-    Photos of 16-bit grey are decoded, for their largest value.
+    Photos of 16-bit grey are decoded, for their largest value. Not for CIFAR-100.
     """
-    paths = [sample.path for sample in source.samples]
-    seen = _known(source, earlier or Hashes())
-    new = [row for row, known in enumerate(seen) if known is None]
+    samples, earlier = source.samples, earlier or Hashes.none()
+    root = os.path.join(source.root, "")  # noqa: PTH118 - with a separator at its end
+    names = [sample.place.removeprefix(root) for sample in samples]
+    facts = np.array([sample.file.facts for sample in samples if sample.file], np.int64).reshape(-1, 3)
+    known = earlier.find(names, facts)
+    files = Hashes(names, facts, np.zeros((len(names), 32), np.uint8), np.zeros(len(names), np.int32))
+    there = np.flatnonzero(known >= 0)
+    files.sha256[there], files.peaks[there] = earlier.sha256[known[there]], earlier.peaks[known[there]]
+    new = np.flatnonzero(known < 0).tolist()
     unreadable: dict[int, str] = {}
     with progress.track(len(new), "read images") as advance:
         parts = pieces(new, _HASHED_AT_ONCE)
-        for part in in_parallel(lambda rows: [(row, *_look(paths[row])) for row in rows], parts):
-            for row, found, reason in part:
-                seen[row] = found
+        for part in in_parallel(lambda rows: [(row, *_look(samples[row].place)) for row in rows], parts):
+            for row, sha256, peak, reason in part:
+                files.sha256[row], files.peaks[row] = np.frombuffer(sha256, np.uint8), peak
                 if reason:
                     unreadable[row] = reason
             advance(len(part))
-    return Listing(source, [found or _NOTHING_SEEN for found in seen], unreadable)
+    return Listing(source, files, unreadable)
 
 
-def _known(source: Source, earlier: Hashes) -> list[Seen | None]:
-    return [
-        earlier.find(name_below(source.root, sample.path), sample.file.facts) if sample.file else None
-        for sample in source.samples
-    ]
-
-
-def _pack_of(
-    samples: list[Sample],
-    sha256: list[bytes],
-    unreadable: dict[int, str],
-    peaks: npt.NDArray[np.int32],
-    rule: Rule,
-    is_bare: bool,
-) -> Pack:
+def _pack_of(listing: Listing, rule: Rule, is_bare: bool) -> Pack:
+    samples, peaks = listing.source.samples, listing.files.peaks
+    raw = listing.files.sha256.tobytes()
+    sha256 = [raw[start : start + 32] for start in range(0, len(raw), 32)]
     class_names = sorted({sample.class_name for sample in samples})
     number = {name: label for label, name in enumerate(class_names)}
     labels = np.array([number[sample.class_name] for sample in samples], np.int32)
@@ -162,10 +147,10 @@ def _pack_of(
         class_names=class_names,
         labels=labels,
         given=given,
-        digests=_first_eight(sha256),
+        digests=listing.digests,
         sha256=sha256,
-        paths=[sample.path for sample in samples],
-        unreadable=unreadable,
+        paths=[sample.place for sample in samples],
+        unreadable=listing.unreadable,
         peaks=peaks,
     )
 
@@ -194,7 +179,7 @@ def pack_cifar100(source: Source, size: int) -> Pack:
         class_names=class_names,
         labels=all_labels,
         given=all_given,
-        digests=_first_eight(sha256),
+        digests=_first_eight(np.frombuffer(b"".join(sha256), np.uint8)),
         sha256=sha256,
         paths=[],
         unreadable={},
@@ -203,8 +188,8 @@ def pack_cifar100(source: Source, size: int) -> Pack:
     )
 
 
-def _look(path: Path) -> tuple[Seen, str]:
-    """What the file's bytes say and "", or nothing and why it cannot be read.
+def _look(path: str) -> tuple[bytes, int, str]:
+    """(SHA-256, largest value of 16-bit grey, ""), or nothing and why the file cannot be read.
 
     A photo whose reader is not installed counts as one that cannot be read: once it is installed, this store
     is not to be found again.
@@ -214,16 +199,16 @@ def _look(path: Path) -> tuple[Seen, str]:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             length = os.fstat(file.fileno()).st_size
             if length > MAX_FILE_BYTES:
-                return _NOTHING_SEEN, f"too large: a file of {length:,} bytes, limit {MAX_FILE_BYTES:,}"
+                return _UNREAD, 0, f"too large: a file of {length:,} bytes, limit {MAX_FILE_BYTES:,}"
             raw = file.read()
     except OSError as error:
-        return _NOTHING_SEEN, f"cannot be read: {error.strerror or error}"
+        return _UNREAD, 0, f"cannot be read: {error.strerror or error}"
     reason = missing_reader(raw)
-    return (_NOTHING_SEEN, reason) if reason else (Seen(hashlib.sha256(raw).digest(), peak_of(raw)), "")
+    return (_UNREAD, 0, reason) if reason else (hashlib.sha256(raw).digest(), peak_of(raw), "")
 
 
-def _first_eight(sha256: Sequence[bytes]) -> npt.NDArray[np.uint64]:
-    whole = np.frombuffer(b"".join(sha256), np.uint8).reshape(-1, 32)
+def _first_eight(sha256: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    whole = sha256.reshape(-1, 32)
     return np.ascontiguousarray(whole[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
 
 

@@ -16,7 +16,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
@@ -31,8 +31,6 @@ OUTCOMES = "rows.npz"
 PRINTS = ("pixel_digests", "perceptual")
 """Names of the arrays of fingerprints beside a store: see prints.py."""
 JOURNAL = "rows.jsonl"
-Facts = tuple[int, int, int]
-"""Size in bytes, mtime and ctime in ns."""
 
 
 class Earlier(NamedTuple):
@@ -110,43 +108,52 @@ class Outcomes:
         )
 
 
-class Seen(NamedTuple):
-    """What the bytes of a file say of it."""
-
-    sha256: bytes
-    peak: int
-    """Largest value of a photo of 16-bit grey, 0 of all others: see grey.peak_of."""
-
-
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Hashes:
-    """The files of one folder as they were last time."""
+    """The files of one folder, and what their bytes say of them."""
 
-    files: dict[bytes, tuple[Facts, Seen]] = field(default_factory=dict)
-    """Path below the folder -> facts and what was seen."""
+    names: list[str]
+    """Paths below the folder, as the file system has them."""
+    facts: npt.NDArray[np.int64]
+    """(n, 3): size in bytes, mtime and ctime in ns."""
+    sha256: npt.NDArray[np.uint8]
+    """(n, 32)"""
+    peaks: npt.NDArray[np.int32]
+    """(n,), largest value of a photo of 16-bit grey, 0 of all others: see grey.peak_of."""
 
-    def find(self, name: bytes, facts: Facts) -> Seen | None:
-        """What was seen in a file whose size and times are the same as last time."""
-        known = self.files.get(name)
-        return known[1] if known and known[0] == facts else None
+    @classmethod
+    def none(cls) -> Hashes:
+        """Of no file."""
+        facts, sha256 = np.empty((0, 3), np.int64), np.empty((0, 32), np.uint8)
+        return cls([], facts, sha256, np.empty(0, np.int32))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Hashes:
+        """Of these files alone."""
+        names = [self.names[row] for row in rows.tolist()]
+        return Hashes(names, self.facts[rows], self.sha256[rows], self.peaks[rows])
+
+    def find(self, names: Sequence[str], facts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Row of each of these files, -1 where it is not there, or has not the same size and times; (m,)."""
+        row_of = dict(zip(self.names, range(len(self.names)), strict=True))
+        rows = np.array([row_of.get(name, -1) for name in names], np.int64)
+        there = np.flatnonzero(rows >= 0)
+        changed = (self.facts[rows[there]] != facts[there]).any(1)
+        rows[there[changed]] = -1
+        return rows
 
 
 def read_hashes(path: Path) -> Hashes:
     """What `write_hashes` wrote; nothing where it is missing or damaged, as the files can be read again."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            names = arrays["names"].tobytes().split(b"\0")
-            facts, sha256 = arrays["facts"].tolist(), arrays["sha256"].tobytes()
-            if "peaks" not in arrays:  # of an earlier version: the files are read once more
-                return Hashes()
-            peaks = arrays["peaks"].tolist()
-        digests = [sha256[start : start + 32] for start in range(0, len(sha256), 32)]
-        rows = zip(names, facts, digests, peaks, strict=True)
-        return Hashes(
-            {name: ((fact[0], fact[1], fact[2]), Seen(digest, peak)) for name, fact, digest, peak in rows}
-        )
+            names = os.fsdecode(arrays["names"].tobytes()).split("\0")
+            facts, sha256 = arrays["facts"].astype(np.int64), arrays["sha256"].reshape(-1, 32)
+            peaks = arrays["peaks"].astype(np.int32)  # not there: of an earlier version, and read once more
+        if facts.shape == (len(names), 3) and len(names) == len(sha256) == len(peaks):
+            return Hashes(names, facts, sha256, peaks)
     except Exception:  # zipfile and numpy raise whatever they stumble on in a damaged file
-        return Hashes()
+        pass
+    return Hashes.none()
 
 
 def write_hashes(path: Path, hashes: Hashes) -> None:
@@ -154,10 +161,10 @@ def write_hashes(path: Path, hashes: Hashes) -> None:
     stream = io.BytesIO()
     np.savez(
         stream,
-        names=np.frombuffer(b"\0".join(hashes.files), np.uint8),  # no file name holds a zero byte
-        facts=np.array([facts for facts, _ in hashes.files.values()], np.int64).reshape(-1, 3),
-        sha256=np.frombuffer(b"".join(seen.sha256 for _, seen in hashes.files.values()), np.uint8),
-        peaks=np.array([seen.peak for _, seen in hashes.files.values()], np.int32),
+        names=np.frombuffer(os.fsencode("\0".join(hashes.names)), np.uint8),  # no name holds a zero byte
+        facts=hashes.facts,
+        sha256=hashes.sha256.reshape(-1),
+        peaks=hashes.peaks,
     )
     write_whole(path, stream.getvalue())
 
@@ -299,8 +306,3 @@ def _start(pixels: BinaryIO) -> tuple[int, int]:
     np.lib.format.read_magic(pixels)
     shape, _, _ = np.lib.format.read_array_header_1_0(pixels)
     return pixels.tell(), int(np.prod(shape[1:]))
-
-
-def name_below(root: Path, path: Path) -> bytes:
-    """The path of a file below its root, as the bytes that the file system has."""
-    return os.fsencode(str(path).removeprefix(f"{root}{os.sep}"))

@@ -212,7 +212,7 @@ def _decode_some(pack: Pack, rows: Sequence[int]) -> _Piece:
 def _same_bytes(pack: Pack, row: int) -> bytes:
     """The file as it was when the key was made; otherwise the store would lie about its content."""
     try:
-        raw = pack.paths[row].read_bytes()
+        raw = Path(pack.paths[row]).read_bytes()
     except OSError:
         raw = b""
     if hashlib.sha256(raw).digest() != pack.sha256[row]:

@@ -209,7 +209,7 @@ class _Wanted:
     def pack(self, stores: Path, progress: Progress) -> tuple[Pack, Hashes]:
         """What there is to store, with the content key; bytes are read, nothing is decoded yet."""
         if self.source.format == "cifar100":
-            return pack_cifar100(self.source, self.frame.size), Hashes()
+            return pack_cifar100(self.source, self.frame.size), Hashes.none()
         if self.streaming and self.streaming.listing:
             listing = self.streaming.listing()
         else:
@@ -287,7 +287,7 @@ def _remember(seen: Sequence[Path], key: str, place: Path, hashes: Hashes) -> No
     try:
         for path in seen:
             write_whole(path, key + "\n")
-        if hashes.files:
+        if hashes.names:
             write_hashes(place, hashes)
     except StorageError:
         # A read-only cache serves the store all the same; the files are then hashed at each opening.
