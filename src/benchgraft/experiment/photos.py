@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..config.choices import Fit, Format
 from ..config.experiment import ClassRules, DataConfig
 from ..config.frame import Frame
 from ..config.requests import PhotosRequest
@@ -106,9 +107,9 @@ def source_of(request: PhotosRequest) -> Source:
 
 def list_folder(request: PhotosRequest, source: Source, bench: Bench) -> Listed | None:
     """None for CIFAR-100, whose images are no files. Raises DataError."""
-    config = photos_config(request, None)
     if source.format == "cifar100":
         return None
+    config = photos_config(request, None, source.format)
     listing = list_photos(source, bench.cache, bench.events)
     digests, keys = listing.digests, [sample.key for sample in source.samples]
     groups = group_keys(keys, config.group_by, digests, source.groups)
@@ -132,7 +133,7 @@ def user_photos(
     where the request names none.
     """
     started = time.perf_counter()
-    config = photos_config(request, starts[0])
+    config = photos_config(request, starts[0], stream.source.format if stream else None)
     opened = _opened(config, starts[0], bench, stream)
     learned = [_learned_by(start, opened) for start in starts]
     overlap = find_overlap(opened.store, opened.sides, opened.prints, learned)
@@ -167,25 +168,30 @@ def leave_pairs(overlap: Overlap, folder: Path) -> list[str]:
     return [f"all pairs of photos that are equal or look alike: {folder / OVERLAP}"]
 
 
-def photos_config(request: PhotosRequest, start: Start | None) -> DataConfig:
+def photos_config(request: PhotosRequest, start: Start | None, layout: Format | None = None) -> DataConfig:
     """A user's folder as a data set: 10 % of the photos validate and 15 % test, where it does not say.
 
-    start: a model that is updated has rules of its own.
+    start: a model that is updated has rules of its own. layout: of the folder, where it is known already.
     """
     folder = request.folder.absolute()
     card = start.file.card if start and start.is_updated else None
     return DataConfig(
-        format=guess_format(folder),
+        format=layout or guess_format(folder),
         folder=str(folder),
         validation=0.1,
         test=0.15,
         every_class_trains=True,
-        fit=card.fit if card else request.fit or "letterbox",
+        fit=fit_of(request, start),
         damaged=request.damaged,
         labels=str(request.labels.absolute()) if request.labels else None,
         group_by=request.group_by or (card.group_by if card else None),
         keep_overlap=request.overlap == "keep",
     )
+
+
+def fit_of(request: PhotosRequest, start: Start | None) -> Fit:
+    """How photos are brought to a square; see photos_config."""
+    return start.file.card.fit if start and start.is_updated else request.fit or "letterbox"
 
 
 def _opened(config: DataConfig, start: Start, bench: Bench, stream: PhotoStream | None) -> OpenedData:

@@ -87,7 +87,7 @@ class Sample(NamedTuple):  # not a dataclass, and paths as text: there are hundr
 class Source:
     """A data set on disk, listed but not read."""
 
-    format: str
+    format: Format
     root: Path
     """Where the layout begins; may lie one level below the folder that was named."""
     signature: str
@@ -225,7 +225,7 @@ def _open_folder(root: Path, loose: Collection[str]) -> Source:
     return _source("folder", root, scan)
 
 
-def _source(format: str, root: Path, scan: Scan) -> Source:  # noqa: A002
+def _source(format: Format, root: Path, scan: Scan) -> Source:  # noqa: A002
     full = [item for item in scan.found if item.files]
     notes = scan.notes(root)
     if not full:

@@ -52,7 +52,7 @@ class OnDemand:
     def _decode(self, row: int) -> Pixels:
         key = self._keys[row]
         try:
-            raw = self._paths[key].read_bytes()
+            raw = Path(self._places[key]).read_bytes()
             if int(digest_bytes(raw)[:16], 16) == int(self._digests[row]):
                 return decode(raw, self._rule)[0]
         except (OSError, KeyError, Undecodable):
@@ -60,5 +60,5 @@ class OnDemand:
         raise DataError(f"{key} changed while the images were read", "run again")
 
     @cached_property
-    def _paths(self) -> dict[str, Path]:
-        return {sample.key: sample.path for sample in self._source.samples}
+    def _places(self) -> dict[str, str]:
+        return {sample.key: sample.place for sample in self._source.samples}

@@ -49,9 +49,9 @@ from ..experiment.photos import (
     Listed,
     PhotoStream,
     UserPhotos,
+    fit_of,
     leave_pairs,
     list_folder,
-    photos_config,
     source_of,
     user_photos,
 )
@@ -166,7 +166,7 @@ def _stream(
 def _frame(job: _Job) -> tuple[Frame, int | None]:
     """(what photos are brought to, value of 16-bit grey that becomes white; None: found from them)."""
     card = job.start.file.card
-    frame = card.network.frame(photos_config(job.request, job.start).fit)
+    frame = card.network.frame(fit_of(job.request, job.start))
     return frame, card.white_level if job.start.is_updated else None
 
 

@@ -32,6 +32,7 @@ from ..report.answers import Suspect
 from ..store.classes import StageImages
 from ..store.sides import SPLITS
 from ..training.batches import Table
+from ..training.products import Factor
 from ..training.scaled_rows import by_one_thread_each, slices
 
 LANDMARKS = 1024
@@ -222,8 +223,9 @@ class _Fit:
 
     def __init__(self, table: _Table, labels: Integers, class_count: int) -> None:
         self._table, self.labels, self.class_count = table, labels, class_count
-        self._landmarks = table.take(table.landmarks)
-        distances = self._distances(self._landmarks).double()
+        landmarks = table.take(table.landmarks)
+        self._landmarks, self._lengths = Factor(landmarks), landmarks.square().sum(1)
+        distances = self._distances(landmarks).double()
         apart = distances.numpy()[np.triu_indices(len(distances), 1)]
         self._unit = float(np.median(apart)) or float(apart.mean())
         self._shares = np.bincount(labels, minlength=class_count) / len(labels)
@@ -235,21 +237,22 @@ class _Fit:
         def products(places: Integers) -> tuple[Tensor, Tensor]:
             kept = self._kept[np.searchsorted(table.fitted, places)] = self._near(places)
             kernel = kept.double().add_(1)
-            return kernel.T @ kernel, kernel.T @ torch.from_numpy(self._given(places))
+            return _above_diagonal(kernel), kernel.T @ torch.from_numpy(self._given(places))
 
-        gram = RIDGE * torch.exp(-distances / self._unit).add_(1)
-        cross = torch.zeros(len(gram), class_count, dtype=torch.float64)
+        above = torch.zeros_like(distances)
+        cross = torch.zeros(len(above), class_count, dtype=torch.float64)
         for squares, of_classes in by_one_thread_each(products, self.blocks(table.fitted)):
-            gram += squares
+            above += squares
             cross += of_classes
+        gram = RIDGE * torch.exp(-distances / self._unit).add_(1) + above.triu() + above.triu(1).T
         gram.diagonal().add_(1e-7 * gram.trace() / len(gram))
         root = torch.linalg.cholesky(gram)
         self._coefficients = torch.cholesky_solve(cross, root)
+        inverse = torch.linalg.solve_triangular(root, torch.eye(len(root), dtype=root.dtype), upper=False)
+        of_ones, projection = inverse.sum(1).float(), Factor(inverse.float())
 
-        def leverages(rows: slice) -> Tensor:
-            kernel = self._kept[rows].double().add_(1)
-            projected: Tensor = torch.linalg.solve_triangular(root, kernel.T, upper=False)
-            return projected.square_().sum(0)
+        def leverages(rows: slice) -> Tensor:  # right to 1e-6 by float32, as coefficients are not
+            return projection.products(self._kept[rows]).add_(of_ones).square_().sum(1)
 
         self._leverage = torch.cat(list(by_one_thread_each(leverages, slices(len(self._kept))))).numpy()
 
@@ -263,7 +266,7 @@ class _Fit:
         """Of each class for these photos, each by the fit on all others; (n, classes), near 0 to 1."""
         are_fitted = self._is_fitted[places]
         numbers = np.searchsorted(self._table.fitted, places[are_fitted])
-        near = torch.empty(len(places), len(self._landmarks))
+        near = torch.empty(len(places), len(self._lengths))
         near[are_fitted] = self._kept[numbers]
         if not are_fitted.all():
             near[~are_fitted] = self._near(places[~are_fitted])
@@ -280,12 +283,21 @@ class _Fit:
 
     def _distances(self, table: Tensor) -> Tensor:
         """Squared, from these rows to the landmarks."""
-        lengths = table.square().sum(1)[:, None] + self._landmarks.square().sum(1)
-        return torch.addmm(lengths, table, self._landmarks.T, alpha=-2).clamp_(min=0)
+        found = self._landmarks.products(table).mul_(-2).add_(self._lengths)
+        return found.add_(table.square().sum(1)[:, None]).clamp_(min=0)
 
     def _near(self, places: Integers) -> Tensor:
         """What these photos' kernels with the landmarks have above 1, float32."""
         return self._distances(self._table.take(places)).div_(-self._unit).exp_()
+
+
+def _above_diagonal(rows: Tensor) -> Tensor:
+    """rows.T @ rows, float64 (m, m); what lies below its diagonal is not to be used."""
+    found = rows.new_zeros(rows.shape[1], rows.shape[1])
+    step = max(1, rows.shape[1] // 4)
+    for start in range(0, rows.shape[1], step):  # 10 of 16 parts of the work
+        torch.mm(rows[:, start : start + step].T, rows[:, start:], out=found[start : start + step, start:])
+    return found
 
 
 @dataclass(frozen=True, eq=False)

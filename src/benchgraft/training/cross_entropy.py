@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from .products import Factor
 from .scaled_rows import ScaledRows
 
 _SAMPLE = 4096
@@ -39,14 +40,14 @@ class CrossEntropy:
         return value + self._strength / 2 * float(weights.square().sum()), gradient
 
     def _block(
-        self, weights: Tensor, biases: Tensor, block: slice, x: Tensor
+        self, weights: Tensor, biases: Tensor, block: slice, x: Factor
     ) -> tuple[float, Tensor, Tensor]:
         """Loss, and gradient of weights and biases, of some rows."""
         labels, share = self._rows.labels[None, block], self._rows.weights[block]
-        logs = torch.log_softmax(scores(weights, biases, x), 0)
+        logs = torch.log_softmax(x.scores(weights, biases), 0)
         loss = -float((logs.gather(0, labels)[0] * share).sum(dtype=torch.float64))
         residual = logs.exp_().scatter_add_(0, labels, torch.full_like(share[None], -1)).mul_(share)
-        return loss, residual @ x, residual.sum(1, dtype=torch.float64)
+        return loss, x.summed(residual), residual.sum(1, dtype=torch.float64)
 
 
 class InverseCurvature:
@@ -58,7 +59,7 @@ class InverseCurvature:
 
     def __init__(self, rows: ScaledRows, point: Tensor, strength: float) -> None:
         x, share = rows.sample(max(_SAMPLE, 4 * rows.dimensions))
-        chances = torch.softmax(scores(*in_float32(point), x), 0).T
+        chances = torch.softmax(Factor(x).scores(*in_float32(point)), 0).T
         spread = chances * (1 - chances) * (share / share.sum())[:, None]
         least = _LEAST * rows.shares_of_classes(len(point))
         self._of_biases = torch.maximum(spread.sum(0, dtype=torch.float64), least + 1e-12)
@@ -66,7 +67,7 @@ class InverseCurvature:
         self._is_dual = 2 * len(x) < rows.dimensions
         if self._is_dual:  # few rows, and a difference below that float32 would not survive
             self._roots = self._roots.double()
-        matrix = self._roots @ self._roots.T if self._is_dual else self._roots.T @ self._roots
+        matrix = self._roots @ self._roots.T if self._is_dual else Factor(self._roots).summed(self._roots.T)
         self._strength = strength + _ROUNDING * float(matrix.trace())
         matrix.diagonal().add_(self._strength)
         self._factor = torch.linalg.cholesky(matrix)
@@ -85,8 +86,3 @@ class InverseCurvature:
 def in_float32(point: Tensor) -> tuple[Tensor, Tensor]:
     """(weights (classes, d), biases (classes, 1))."""
     return point[:, :-1].float(), point[:, -1:].float()
-
-
-def scores(weights: Tensor, biases: Tensor, x: Tensor) -> Tensor:
-    """float32 (classes, rows): with ten classes in 60 % of the time that x @ weights.T takes."""
-    return torch.addmm(biases, weights, x.T)
