@@ -39,12 +39,18 @@ def fitted(data, classes, **options):
     return fit_head(data, *halves(data), classes, **options)
 
 
-def plain_minimum(data, weights, classes, strength):
+def shares(labels, is_balanced):
+    weights = 1 / np.bincount(labels)[labels] if is_balanced else np.ones(len(labels))
+    return weights / weights.sum()
+
+
+def plain_minimum(data, is_balanced, classes, strength):
     """Weights and biases by scipy in float64, as the docstrings promise; units of features."""
-    share = weights / weights.sum()
-    x = data.features.astype(np.float64)
-    mean = share @ x
-    deviation = np.sqrt(share @ (x - mean) ** 2)
+    x, share = data.features.astype(np.float64), shares(data.labels, is_balanced)
+    train = halves(data)[0]  # by which features are brought to scale
+    of_train = shares(data.labels[train], is_balanced)
+    mean = of_train @ x[train]
+    deviation = np.sqrt(of_train @ (x[train] - mean) ** 2)
     factor = 1 / np.sqrt(deviation * deviation.mean())
     z = torch.from_numpy((x - mean) * factor)
     labels, share = torch.from_numpy(data.labels), torch.from_numpy(share)
@@ -75,10 +81,8 @@ def assert_close(got, wanted, relative=1e-4):
 @pytest.mark.parametrize("is_balanced", [False, True])
 def test_weights_are_those_of_scipy_on_the_plain_objective(count, dimensions, classes, is_balanced):
     data = blobs(count, dimensions, classes, uneven=True)
-    counts = np.bincount(data.labels, minlength=classes)
-    weights = 1 / counts[data.labels] if is_balanced else np.ones(count)
     head = fitted(data, classes, is_balanced=is_balanced, **EXACT)
-    weight, bias = plain_minimum(data, weights, classes, 0.1)
+    weight, bias = plain_minimum(data, is_balanced, classes, 0.1)
     assert_close(head.weight, weight)
     assert_close(head.bias, bias)
 
@@ -178,7 +182,7 @@ def test_head_is_fitted_again_on_training_and_validation_photos_together():
     data = blobs(400, 20, 3, noise=2)
     train, validation = halves(data)
     head = fit_head(data, train, validation, 3, **EXACT)
-    weight, bias = plain_minimum(data, np.ones(400), 3, 0.1)
+    weight, bias = plain_minimum(data, False, 3, 0.1)
     assert_close(head.weight, weight)
     assert_close(head.bias, bias)
 

@@ -25,7 +25,7 @@ from ..errors import (
     UserError,
     WorkersError,
 )
-from ..shortcuts import collect_rarely, keep_freed_memory
+from ..shortcuts import collect_rarely, end_process, keep_freed_memory
 from .command import Command, Group
 from .output import print_error, take_any_letter
 
@@ -83,6 +83,18 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _whole_app()
+
+
+def program() -> None:
+    """`main` as a process of its own, which ends with it."""
+    code: str | int | None = 0
+    try:
+        main()
+    except SystemExit as done:
+        code = done.code
+    if isinstance(code, str):
+        sys.exit(code)
+    end_process(code or 0)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -88,6 +87,8 @@ class Calibration:
 def calibrate(inputs: Inputs, batch_size: int, is_balanced: bool, clock: Clock) -> Calibration:
     """Divide weights and biases of the last linear layer by the temperature, COLDEST to HOTTEST, that
     gives the smallest log loss on validation photos (Guo et al. 2017, arXiv 1706.04599)."""
+    from scipy.optimize import minimize_scalar  # takes a fifth of a second, and most runs want none
+
     layer, rows = last_linear(inputs.module), inputs.rows["validation"]
     with clock.phase("validate"):
         logits = outputs(inputs.module, rows, batch_size).double()

@@ -32,6 +32,8 @@ from .images import digests_of
 from .prefixes import EXAMPLES, cache_of, prefix_for
 from .run import Run
 
+COMPARED = 16
+"""Photos whose features are computed once more after a cache was filled, where a batch may have any size."""
 DOES_NOT_PAY = "computing features anew takes no longer than reading them"
 FeatureMode = Literal["computed", "cached", "none"]
 
@@ -226,9 +228,10 @@ def _features(
         array = cache.open(np.concatenate([part.ids for part in wanted]))
         if array is not None:
             return Features(array, 0)
-    size = run.settings.recipe.batch_size
-    found = cache.compute(prefix.engine(cut), wanted, size, reuse, bench.events)
-    difference = features.difference_from_uncached(prefix.uncached(cut), wanted[0], found.array, size)
+    size, engine = run.settings.recipe.batch_size, prefix.engine(cut)
+    found = cache.compute(engine, wanted, size, reuse, bench.events)
+    compared = min(size, COMPARED) if engine.is_same_in_any_batch else size
+    difference = features.difference_from_uncached(prefix.uncached(cut), wanted[0], found.array, compared)
     if difference and bench.device.type == "cpu":
         bench.events.say(
             f"note: features of {run.stage} differ from the uncached run by up to {difference:.1e}"

@@ -132,23 +132,23 @@ def _told(folder: str) -> Iterator[None]:
 
 
 def _sort_in(entry: os.DirEntry[str], listing: Listing, ignored: Ignored) -> None:
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a Path for each file takes its time
-    if entry.is_symlink():
-        listing.links.append(entry.name)
-    elif entry.name.startswith(_HIDDEN):
-        if entry.name != PROJECT:
+    name = entry.name
+    is_hidden = name.startswith(_HIDDEN)
+    suffix = name[name.rfind(".") :].lower()  # of a name without a point, its last letter, which is none
+    if entry.is_file(follow_symlinks=False) and not is_hidden and suffix in SUFFIXES:  # most of them
+        stat = entry.stat(follow_symlinks=False)
+        listing.files.append(ImageFile(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    elif entry.is_symlink():
+        listing.links.append(name)
+    elif is_hidden:
+        if name != PROJECT:
             ignored.add(HIDDEN, entry.path)
     elif entry.is_dir(follow_symlinks=False):
-        listing.folders.append(entry.name)
+        listing.folders.append(name)
     elif not entry.is_file(follow_symlinks=False):
         ignored.add(SPECIAL, entry.path)
-    elif suffix in RAW_SUFFIXES:
-        ignored.add(RAW, entry.path)
-    elif suffix not in SUFFIXES:
-        ignored.add(FOREIGN, entry.path)
     else:
-        stat = entry.stat(follow_symlinks=False)
-        listing.files.append(ImageFile(entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+        ignored.add(RAW if suffix in RAW_SUFFIXES else FOREIGN, entry.path)
 
 
 class Level(NamedTuple):

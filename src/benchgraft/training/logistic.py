@@ -136,14 +136,12 @@ def fit_head(
     wall, processor = time.perf_counter(), time.process_time()
     asked = _Asked(data, np.sort(train), np.sort(validation), class_count, is_balanced, tolerance)
     known = (before.weight.double(), before.bias.double()) if before and len(train) >= _ENOUGH else None
-    if before and known:
-        # It may have seen the validation photos; the descent leaves of that no more than its tolerance.
-        path, head, validated = _along_path(asked, [before.strength], known)
-    else:
-        path, head, validated = _chosen_on(asked, strengths)
+    # It may have seen the validation photos; the descent leaves of that no more than its tolerance.
+    walk = _along_path(asked, [before.strength], known) if before and known else _chosen_on(asked, strengths)
+    path = walk.path
     strength = path[_chosen([tried.loss for tried in path])].strength
-    fitter = _Fitter(data, np.concatenate([train, validation]), class_count, is_balanced)
-    found = fitter.fit(strength, fitter.start(known or head), tolerance, [])
+    fitter = _fitter_of_both(asked, walk)
+    found = fitter.fit(strength, fitter.start(known or walk.head), tolerance, [])
     weight, bias = fitter.rows.scaling.to_features(found.point)
     has_photos = fitter.class_weights > 0
     bias = torch.where(has_photos, bias - bias[has_photos].mean(), _NEVER)
@@ -151,7 +149,7 @@ def fit_head(
         weight.float(),
         bias.float(),
         strength,
-        validated,
+        walk.validated,
         tuple(path),
         fitter.rows.scaling,
         found.gradient_norm,
@@ -169,8 +167,7 @@ def start_head(
     A class without photos gets the least of all biases, from which training can lift it.
     """
     asked = _Asked(data, np.sort(train), np.sort(validation), class_count, is_balanced, TOLERANCE)
-    _, head, _ = _chosen_on(asked, STRENGTHS)
-    weight, bias = head
+    weight, bias = _chosen_on(asked, STRENGTHS).head
     has_photos = bias > _NEVER / 2
     bias = bias - bias[has_photos].mean()
     return weight.float(), torch.where(has_photos, bias, bias[has_photos].min()).float()
@@ -188,15 +185,13 @@ def class_weights(labels: npt.NDArray[np.int64], class_count: int, is_balanced: 
     return has_photos * len(labels) / (has_photos.sum() * counts.clamp(min=1)) if is_balanced else has_photos
 
 
+@dataclass(frozen=True, eq=False)
 class _Fitter:
     """Fits on one set of rows."""
 
-    def __init__(self, data: Labelled, positions: Positions, class_count: int, is_balanced: bool) -> None:
-        positions = np.sort(positions)
-        labels = data.labels[positions]
-        self.class_weights = class_weights(labels, class_count, is_balanced)
-        weights = self.class_weights[labels]
-        self.rows = ScaledRows(data, positions, weights, scaling_of(data, positions, weights))
+    rows: ScaledRows
+    class_weights: Tensor
+    """float64 (classes,), see class_weights."""
 
     def start(self, head: Head | None = None) -> Tensor:
         """From a head fitted to other rows; else, and for classes that it does not know, no weights, and
@@ -239,22 +234,47 @@ class _Asked:
     tolerance: float
 
 
-def _chosen_on(asked: _Asked, strengths: Sequence[float]) -> tuple[list[Tried], Head, Validated]:
-    """What was tried on all training photos; the chosen head for features as they are, and its answers."""
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """Along the path of strengths."""
+
+    path: list[Tried]
+    head: Head
+    """The chosen one, for features as they are."""
+    validated: Validated
+    """Its answers."""
+    fitter: _Fitter
+    """On the training photos."""
+    judges: ScaledRows
+    """The validation photos."""
+
+
+def _chosen_on(asked: _Asked, strengths: Sequence[float]) -> _Walk:
+    """On all training photos."""
     head = None
     if len(asked.train) > _MANY:
         some = replace(asked, train=asked.train[:: -(-len(asked.train) // _MANY)])
-        few, head, _ = _along_path(some, strengths, None)
-        strengths = strengths[max(0, _chosen([tried.loss for tried in few]) - 1) :]
+        few = _along_path(some, strengths, None)
+        head, strengths = few.head, strengths[max(0, _chosen([tried.loss for tried in few.path]) - 1) :]
+        del few  # it holds rows
     return _along_path(asked, strengths, head)
 
 
-def _along_path(
-    asked: _Asked, strengths: Sequence[float], head: Head | None
-) -> tuple[list[Tried], Head, Validated]:
-    """See _chosen_on. head: where to start from."""
+def _fitter_of_both(asked: _Asked, walk: _Walk) -> _Fitter:
+    """On training and validation photos; in the units of the path, whose strength it is to use."""
+    labels = asked.data.labels[np.concatenate([asked.train, asked.validation])]
+    weights = class_weights(labels, asked.class_count, asked.is_balanced)
+    return _Fitter(walk.fitter.rows.joined(walk.judges, weights[labels]), weights)
+
+
+def _along_path(asked: _Asked, strengths: Sequence[float], head: Head | None) -> _Walk:
+    """head: where to start from."""
     data, judged = asked.data, asked.validation
-    fitter = _Fitter(data, asked.train, asked.class_count, asked.is_balanced)
+    labels = data.labels[asked.train]
+    of_classes = class_weights(labels, asked.class_count, asked.is_balanced)
+    weights = of_classes[labels]
+    rows = ScaledRows(data, asked.train, weights, scaling_of(data, asked.train, weights))
+    fitter = _Fitter(rows, of_classes)
     class_weights(data.labels[judged], asked.class_count, False)
     judges = ScaledRows(data, judged, fitter.class_weights[data.labels[judged]], fitter.rows.scaling)
     path: list[Tried] = []
@@ -275,7 +295,8 @@ def _along_path(
         if loss > (1 + _RISEN) * min(tried.loss for tried in path) + _TIE:
             break
     chosen = _chosen([tried.loss for tried in path])
-    return path, fitter.rows.scaling.to_features(points[1 + chosen]), answers[chosen]
+    head = fitter.rows.scaling.to_features(points[1 + chosen])
+    return _Walk(path, head, answers[chosen], fitter, judges)
 
 
 def _chosen(losses: Sequence[float]) -> int:

@@ -73,13 +73,14 @@ def scaling_of(data: Labelled, positions: npt.NDArray[np.int64], weights: Tensor
 
     weights: float64, one a row. Raises DataError for a feature that is not finite.
     """
-    shift = data.read(positions[:BLOCK]).mean(0, dtype=torch.float64)
+    shift = data.read(positions[:BLOCK]).mean(0, dtype=torch.float64).float()
+    shares = weights.float()
 
     def moments(block: slice) -> tuple[Tensor, Tensor]:
-        rows = data.read(positions[block]) - shift
-        return weights[block] @ rows, weights[block] @ rows.square_()
+        rows = data.read(positions[block]).sub_(shift)
+        return shares[block] @ rows, shares[block] @ rows.square_()
 
-    sums, squares = torch.zeros_like(shift), torch.zeros_like(shift)
+    sums, squares = torch.zeros(2, len(shift), dtype=torch.float64)
     for first, second in by_one_thread_each(moments, slices(len(positions))):
         sums += first
         squares += second
@@ -97,7 +98,7 @@ def scaling_of(data: Labelled, positions: npt.NDArray[np.int64], weights: Tensor
 
 def slices(count: int) -> list[slice]:
     """Blocks of so many rows."""
-    return [slice(start, start + BLOCK) for start in range(0, count, BLOCK)]
+    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
 
 
 def by_one_thread_each(
@@ -124,21 +125,32 @@ def by_one_thread_each(
 
 
 class ScaledRows:
-    """Some rows of `data`, in the order of their positions whatever order those are given in."""
+    """Some rows of `data`, in the order of their positions."""
 
     def __init__(
-        self, data: Labelled, positions: npt.NDArray[np.int64], weights: Tensor, scaling: Scaling
+        self,
+        data: Labelled,
+        positions: npt.NDArray[np.int64],
+        weights: Tensor,
+        scaling: Scaling,
+        blocks: list[tuple[slice, Factor | None]] | None = None,
     ) -> None:
-        """positions: sorted. weights: float64, one a row."""
+        """weights: float64, one a row. blocks: where there are some that can be used again."""
         self._data, self._positions, self.scaling = data, positions, scaling
         self.labels = torch.from_numpy(data.labels[positions])
         self.weights = (weights / weights.sum().clamp(min=1e-9)).float()
         """Shares of the whole; all zero where all weights are."""
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="rows")
         """Its threads end when the rows go."""
-        self._held: list[Factor] = []
-        if len(self) * self.dimensions * 4 <= _HELD_BYTES:
-            self._held = list(by_one_thread_each(self._factor, slices(len(self))))
+        self._blocks = blocks or self._read_blocks()
+
+    def joined(self, others: ScaledRows, weights: Tensor) -> ScaledRows:
+        """With other rows of the same data after these, brought to the scale of these. weights: of all."""
+        assert others.scaling is self.scaling
+        start = len(self)
+        moved = [(slice(each.start + start, each.stop + start), held) for each, held in others._blocks]
+        positions = np.concatenate([self._positions, others._positions])
+        return ScaledRows(self._data, positions, weights, self.scaling, [*self._blocks, *moved])
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -151,11 +163,11 @@ class ScaledRows:
     def each(self, work: Callable[[slice, Factor], T]) -> Iterator[T]:
         """What `work` makes of every block of up to BLOCK rows, in order; see by_one_thread_each."""
 
-        def on_rows(numbered: tuple[int, slice]) -> T:
-            number, block = numbered
-            return work(block, self._held[number] if self._held else self._factor(block))
+        def on_rows(block: tuple[slice, Factor | None]) -> T:
+            rows, held = block
+            return work(rows, self._factor(rows) if held is None else held)
 
-        return by_one_thread_each(on_rows, enumerate(slices(len(self))), self._pool)
+        return by_one_thread_each(on_rows, self._blocks, self._pool)
 
     def shares_of_classes(self, class_count: int) -> Tensor:
         """float64 (classes,): how much of the whole is of each."""
@@ -165,6 +177,12 @@ class ScaledRows:
         """About `count` rows, evenly spread over all, and their weights; all rows if they are not more."""
         chosen = slice(0, None, -(-len(self) // count))
         return self._read(chosen), self.weights[chosen]
+
+    def _read_blocks(self) -> list[tuple[slice, Factor | None]]:
+        blocks = slices(len(self))
+        if len(self) * self.dimensions * 4 > _HELD_BYTES:
+            return [(block, None) for block in blocks]
+        return list(zip(blocks, by_one_thread_each(self._factor, blocks), strict=True))
 
     def _factor(self, rows: slice) -> Factor:
         return Factor(self._read(rows))
