@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, StorageError
-from ..parallel import in_parallel, pieces
+from ..parallel import in_parallel, pieces, usable_cores
 from ..photos.decode import FINDINGS, Pixels, decode
 from ..photos.formats import Undecodable, pillow_warnings_off
 from ..progress import Progress
@@ -103,7 +103,8 @@ def stream_rows(pack: Pack, known: Outcomes, journal: Journal, watch: Watch, pro
     new = np.flatnonzero(rows < 0)
     with progress.track(len(pack.keys), "decode images") as advance, pillow_warnings_off():
         advance(len(pack.keys) - len(new))
-        parts = pieces(new.tolist(), DECODED_AT_ONCE)
+        each = -(-len(new) // (4 * usable_cores()))  # of few photos, every core gets some
+        parts = pieces(new.tolist(), min(DECODED_AT_ONCE, max(1, each)))
         for piece in in_parallel(lambda some: _decode_some(pack, some), parts):
             if piece.kept:
                 watch(pack.digests[piece.kept], piece.pixels)

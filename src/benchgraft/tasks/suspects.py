@@ -224,10 +224,9 @@ class _Fit:
     def __init__(self, table: _Table, labels: Integers, class_count: int) -> None:
         self._table, self.labels, self.class_count = table, labels, class_count
         landmarks = table.take(table.landmarks)
-        self._landmarks, self._lengths = Factor(landmarks), landmarks.square().sum(1)
-        distances = self._distances(landmarks).double()
-        apart = distances.numpy()[np.triu_indices(len(distances), 1)]
-        self._unit = float(np.median(apart)) or float(apart.mean())
+        unit = _median_distance(landmarks)
+        self._landmarks, self._unit = Factor(landmarks * (2 / unit)), unit
+        self._lengths = landmarks.square().sum(1) / -unit
         self._shares = np.bincount(labels, minlength=class_count) / len(labels)
         self._is_fitted = np.zeros(len(labels), bool)
         self._is_fitted[table.fitted] = True
@@ -239,12 +238,13 @@ class _Fit:
             kernel = kept.double().add_(1)
             return _above_diagonal(kernel), kernel.T @ torch.from_numpy(self._given(places))
 
-        above = torch.zeros_like(distances)
+        gram = RIDGE * self._near(table.landmarks).double().add_(1)
+        above = torch.zeros_like(gram)
         cross = torch.zeros(len(above), class_count, dtype=torch.float64)
         for squares, of_classes in by_one_thread_each(products, self.blocks(table.fitted)):
             above += squares
             cross += of_classes
-        gram = RIDGE * torch.exp(-distances / self._unit).add_(1) + above.triu() + above.triu(1).T
+        gram += above.triu() + above.triu(1).T
         gram.diagonal().add_(1e-7 * gram.trace() / len(gram))
         root = torch.linalg.cholesky(gram)
         self._coefficients = torch.cholesky_solve(cross, root)
@@ -252,7 +252,7 @@ class _Fit:
         of_ones, projection = inverse.sum(1).float(), Factor(inverse.float())
 
         def leverages(rows: slice) -> Tensor:  # right to 1e-6 by float32, as coefficients are not
-            return projection.products(self._kept[rows]).add_(of_ones).square_().sum(1)
+            return projection.products(self._kept[rows], of_ones).square_().sum(1)
 
         self._leverage = torch.cat(list(by_one_thread_each(leverages, slices(len(self._kept))))).numpy()
 
@@ -281,14 +281,19 @@ class _Fit:
         given[np.arange(len(places)), self.labels[places]] = 1
         return np.asarray(given - self._shares)
 
-    def _distances(self, table: Tensor) -> Tensor:
-        """Squared, from these rows to the landmarks."""
-        found = self._landmarks.products(table).mul_(-2).add_(self._lengths)
-        return found.add_(table.square().sum(1)[:, None]).clamp_(min=0)
-
     def _near(self, places: Integers) -> Tensor:
         """What these photos' kernels with the landmarks have above 1, float32."""
-        return self._distances(self._table.take(places)).div_(-self._unit).exp_()
+        rows = self._table.take(places)
+        found = self._landmarks.products(rows, self._lengths)  # less the squared distance, but for |rows|^2
+        return found.sub_(rows.square().sum(1)[:, None] / self._unit).clamp_(max=0).exp_()
+
+
+def _median_distance(rows: Tensor) -> float:
+    """Of all pairs of rows, squared; their mean where more than half of all are equal."""
+    lengths = rows.square().sum(1)
+    distances = Factor(rows).products(rows * -2, lengths).add_(lengths[:, None]).clamp_(min=0)
+    apart = distances.double().numpy()[np.triu_indices(len(rows), 1)]
+    return float(np.median(apart)) or float(apart.mean())
 
 
 def _above_diagonal(rows: Tensor) -> Tensor:

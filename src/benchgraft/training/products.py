@@ -38,11 +38,11 @@ class Factor:
         found: Tensor = gradient(shares.T.contiguous().to_mkldnn(), self._rows, self._rows, False)[0]
         return found.to_dense()
 
-    def products(self, others: Tensor) -> Tensor:
-        """Of each of the others (m, d) with each row: (m, n)."""
+    def products(self, others: Tensor, biases: Tensor) -> Tensor:
+        """Of each of the others (m, d) with each row, plus a bias (n,) for each row: (m, n)."""
         if not self._rows.is_mkldnn:
-            return others @ self._rows.T
-        return functional.linear(others.to_mkldnn(), self._rows).to_dense()
+            return torch.addmm(biases, others, self._rows.T)
+        return functional.linear(others.to_mkldnn(), self._rows, biases.to_mkldnn()).to_dense()
 
 
 @cache
@@ -54,7 +54,7 @@ def has_onednn() -> bool:
     biases, shares = torch.ones(2, 1), torch.arange(8.0).view(2, 4)
     try:
         pairs = [
-            (found.scores(weights, biases), found.summed(shares), found.products(weights))
+            (found.scores(weights, biases), found.summed(shares), found.products(weights, torch.ones(4)))
             for found in (Factor(rows, by_onednn) for by_onednn in (True, False))
         ]
     except Exception:  # whatever another version of PyTorch says to it: the plain way is there
