@@ -22,6 +22,7 @@ from ..config.requests import AdaptRequest
 from ..errors import RequestError, StorageError
 from ..files import digest_array, digest_bytes, write_whole
 from ..networks.contract import split_at
+from ..networks.folded import folded
 from ..networks.freeze import hold_statistics
 from ..photos.decode import Pixels
 from ..runfolder.ledger import dump_json
@@ -246,10 +247,12 @@ def _measured(start: Start, photos: Pixels, digests: Digests, bench: Bench) -> D
     judged = fastest(judge, TRIES)
     rest.train()
     hold_statistics(rest)
+    with folded(rest, maps[:1]):
+        stepped = step_seconds(rest, maps, TRIES)
     return Depth(
         train_from=start.train_from,
         view_seconds=fastest(view, TRIES) / BATCH_SIZE,
-        step_seconds=step_seconds(rest, maps, TRIES),
+        step_seconds=stepped,
         judge_seconds=judged / BATCH_SIZE,
         map_bytes=maps[0].numel() * maps.element_size(),
     )

@@ -17,6 +17,7 @@ from ..files import shipped_path
 from ..networks import model_file
 from ..networks.build import build
 from ..networks.contract import Network, split_at
+from ..networks.folded import folded
 from ..networks.freeze import Frozen, constant_prefix, hold_statistics, match_blocks
 from ..photos.readers import Given
 from ..store.classes import match
@@ -166,7 +167,8 @@ def _seconds_an_image(model: Network, stage: Stage, size: int, bench: Bench) -> 
     if prefix:
         first = nn.Sequential(prefix_for(model, frozen, prefix, pixels, bench).uncached(prefix[-1]))
     frozen.train()
-    if stage.recipe.statistics == "kept":
+    is_kept = stage.recipe.statistics == "kept"
+    if is_kept:
         hold_statistics(rest)
 
     def forward() -> Tensor:
@@ -174,5 +176,7 @@ def _seconds_an_image(model: Network, stage: Stage, size: int, bench: Bench) -> 
             output: Tensor = first(inputs)
         return output
 
-    step = step_seconds(rest, forward(), TIMED_STEPS) / batch
+    maps = forward()
+    with folded(rest, maps[:1]) if is_kept else contextlib.nullcontext():
+        step = step_seconds(rest, maps, TIMED_STEPS) / batch
     return (fastest(forward, TIMED_STEPS) / batch if prefix else 0.0), step

@@ -31,6 +31,7 @@ from ..engines.workers import ALONE, Workers
 from ..errors import DivergedError, Interrupted
 from ..events import EpochEnded, Events
 from ..networks.contract import last_linear
+from ..networks.folded import folded
 from ..networks.freeze import Frozen, hold_statistics, may_draw
 from ..runfolder.ledger import Clock
 from ..shortcuts import bare_step, compiler_left_out
@@ -98,7 +99,11 @@ def fit(
     if position.diverged and not position.step:
         with clock.phase("save"):
             run.save()
-    with _interruptible(events) as is_to_stop, events.follow(run.last, "train") as advance:
+    with (
+        _as_trained(task),
+        _interruptible(events) as is_to_stop,
+        events.follow(run.last, "train") as advance,
+    ):
         advance(position.step)
         while position.step < run.last and not _is_out_of_patience(position, task.recipe.stop):
             run.train_epoch(advance, is_to_stop)
@@ -260,6 +265,13 @@ class _Run:
             self._task.module.load_state_dict(self._best)
         else:
             self.position.kept_epoch = len(self.position.loss)
+
+
+def _as_trained(task: Task) -> contextlib.AbstractContextManager[None]:
+    """The module as it trains soonest."""
+    if task.recipe.statistics == "batch":
+        return contextlib.nullcontext()
+    return folded(task.module, task.train.take(torch.zeros(1, dtype=torch.int64)))
 
 
 def _refuse_broken(module: nn.Module) -> None:
