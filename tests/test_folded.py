@@ -15,8 +15,6 @@ NETWORKS = [
     "tf_efficientnet_lite0",
     "mobilenetv3_large_100",
     "resnet18",
-    "efficientnet_b0",
-    "vit_tiny_patch16_224",
 ]
 
 
@@ -58,7 +56,7 @@ def calls_of_batch_norm(module: nn.Module, inputs: torch.Tensor, monkeypatch) ->
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_and_gradients_are_those_of_the_plain_network(name, monkeypatch):
     # In float64: in float32 a deep network with random weights carries rounding over the edges of its ReLU6s.
-    made, inputs = network(name).double(), images(160).double()
+    made, inputs = network(name).double(), images(97).double()
     outputs, wanted = made(inputs).detach(), gradients(made, inputs)
     norms = calls_of_batch_norm(made, inputs, monkeypatch)
     with folded(made, inputs[:1]):

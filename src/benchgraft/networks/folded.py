@@ -61,10 +61,7 @@ class _Pair:
         weight, bias = conv.weight * factors[:, None, None, None], norm.bias + shift * factors
         padding = conv.padding
         if _pads_itself(conv):
-            from timm.layers import padding as of_timm
-
-            padded: Any = of_timm.pad_same
-            images, padding = padded(images, conv.kernel_size, conv.stride, conv.dilation), (0, 0)
+            images, padding = _padded(images, conv), (0, 0)
         if _is_depthwise(conv):
             return _Depthwise.apply(images, weight, bias, conv.stride, padding)  # type: ignore[no-any-return]
         return functional.conv2d(images, weight, bias, conv.stride, padding, conv.dilation, conv.groups)
@@ -131,6 +128,18 @@ def _is_foldable(norm: nn.BatchNorm2d) -> bool:
 def _pads_itself(conv: nn.Conv2d) -> bool:
     """Whether it is timm's, which adds more on one side than on the other, as TensorFlow does."""
     return type(conv).__name__ == "Conv2dSame"
+
+
+def _padded(images: Tensor, conv: nn.Conv2d) -> Tensor:
+    """As TensorFlow's "SAME" has it: an output for every step that begins inside, what is odd behind."""
+    missing = [
+        max(0, (-(-length // step) - 1) * step + (width - 1) * dilation + 1 - length)
+        for length, step, width, dilation in zip(
+            images.shape[2:], conv.stride, conv.kernel_size, conv.dilation, strict=True
+        )
+    ]
+    high, wide = missing
+    return functional.pad(images, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
 
 
 def _pads_by_zeros(conv: nn.Conv2d) -> bool:
