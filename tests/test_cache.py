@@ -191,6 +191,16 @@ def test_the_commands_list_and_clear_by_age(tmp_path):
     assert "0 entries" in _run(tmp_path / "nowhere", "list")
 
 
+def test_what_lies_beside_entries_is_told_and_left(tmp_path):
+    _entry(tmp_path, "stores", 1, 1)
+    (tmp_path / "parents").mkdir()
+    (tmp_path / "parents" / "one.safetensors").write_bytes(bytes(2_500_000))
+    told = CliRunner().invoke(app, ["cache", "list", "--cache-dir", str(tmp_path)]).output
+    assert told.splitlines()[-1] == "beside them, not cleared: parents/ 2.5 MB"
+    assert CliRunner().invoke(app, ["cache", "clear", "--cache-dir", str(tmp_path)]).exit_code == 0
+    assert (tmp_path / "parents" / "one.safetensors").exists()
+
+
 @pytest.mark.parametrize("days", ["-1", "nan", "30h"])
 def test_an_age_that_is_no_number_of_days_is_refused(tmp_path, days):
     folder = _entry(tmp_path, "stores", 1, 40)

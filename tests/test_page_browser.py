@@ -171,7 +171,7 @@ def test_the_whole_story_with_two_wrong_labels_mended(dropped: Path, tmp_path: P
         assert "1" in page.inner_text("#history-table")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_narrow_and_by_keyboard_alone(dropped: Path, tmp_path: Path, scheme: str) -> None:
     narrow = {"viewport": {"width": 360, "height": 740}, "color_scheme": scheme}
     with running(dropped, tmp_path / "cache") as (address, history), opened_page(address, **narrow) as page:

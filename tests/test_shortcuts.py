@@ -184,3 +184,33 @@ def test_commands_that_compute_keep_freed_memory_and_others_do_not(monkeypatch: 
     assert called == ["kept"]
     CliRunner().invoke(cli.app, ["report", "nowhere"])
     assert called == ["kept"]
+
+
+ENDING = """
+import atexit, sys, tempfile, threading
+from benchgraft import shortcuts
+folder = tempfile.TemporaryDirectory()
+print(folder.name)
+atexit.register(print, "called at the end")
+if sys.argv[1] == "another thread":
+    threading.Timer(0.3, print, ["the thread is done"]).start()
+print("last words", file=sys.stderr, end="")
+shortcuts.end_process(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "setting"), [("alone", ""), ("another thread", ""), ("without shortcuts", "1")]
+)
+def test_a_process_that_ends_at_once_loses_nothing(case: str, setting: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, case],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {shortcuts.VARIABLE: setting},
+    )
+    folder, *rest = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (3, "last words")
+    assert rest == [*["the thread is done"] * (case == "another thread"), "called at the end"]
+    assert not Path(folder).exists()

@@ -120,6 +120,16 @@ def entries(cache: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: (entry.last_used, entry.folder))
 
 
+def beside(cache: Path) -> dict[str, int]:
+    """Bytes of what is kept beside entries, by folder: prepared parents, choices, plans. It is small, and no
+    limit counts it; whoever wants the room removes the folder."""
+    found = {}
+    for folder in sorted(path for path in cache.glob("*") if path.is_dir() and path.name not in _MARKERS):
+        with contextlib.suppress(OSError):  # removed by another process meanwhile
+            found[folder.name] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return found
+
+
 def clear(cache: Path, unused_days: float = 0.0) -> list[Entry]:
     """Remove every entry that no process holds and that was not used for so many days; what was removed.
 

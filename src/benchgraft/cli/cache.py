@@ -28,11 +28,11 @@ def cache_list(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List what the cache holds, longest unused first. Example: benchgraft cache list"""
-    from ..cache import entries, limit_bytes, megabytes
+    from ..cache import beside, entries, limit_bytes, megabytes
 
     cache = _folder(cache_dir)
     found = entries(cache)
-    total = sum(entry.bytes for entry in found)
+    total, others = sum(entry.bytes for entry in found), beside(cache)
     if as_json:
         rows = [
             {
@@ -47,6 +47,7 @@ def cache_list(
             for entry in found
         ]
         facts = {"cache": cache, "limit_bytes": limit_bytes(), "bytes": total, "entries": rows}
+        facts["beside"] = others
         print_json(facts)
         return
     for entry in found:
@@ -56,6 +57,9 @@ def cache_list(
         in_use = "  in use" if entry.is_held else ""
         say(f"{entry.kind:8}  {entry.key[:12]}  {images:>16}  {megabytes(entry.bytes):>12}  {used}{in_use}")
     say(f"{len(found):,} entries, {megabytes(total)} of {megabytes(limit_bytes())} in {cache}")
+    if others:
+        shown = ", ".join(f"{name}/ {megabytes(count)}" for name, count in others.items())
+        say(f"beside them, not cleared: {shown}")
 
 
 @cache_app.command("clear", cls=Command)
