@@ -28,9 +28,9 @@ def network(name: str) -> nn.Module:
             layer.running_var.uniform_(0.5, 2)
             layer.weight.data.uniform_(0.5, 1.5)
             layer.bias.data.normal_(0, 0.2)
-    made = made.to(memory_format=torch.channels_last).train()
-    hold_statistics(made)
-    return made
+    chain = nn.Sequential(made).to(memory_format=torch.channels_last).train()
+    hold_statistics(chain)
+    return chain
 
 
 def images(size: int = 224, count: int = 4) -> torch.Tensor:
@@ -70,13 +70,25 @@ def test_outputs_and_gradients_are_those_of_the_plain_network(name, monkeypatch)
     assert torch.equal(made(inputs).detach(), outputs)
 
 
-@pytest.mark.parametrize("size", [14, 15])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(("width", "padding"), [(3, 1), (4, 1), (5, 2), (5, 0), (7, 3), (9, 4)])
-def test_gradients_of_depthwise_convolutions_of_all_widths(width, padding, stride, size):
+@pytest.mark.parametrize(
+    ("width", "padding", "size"),
+    [
+        (3, 1, 14),
+        (4, 1, 14),
+        (5, 2, 14),
+        (5, 2, 15),
+        (5, 0, 15),
+        (7, 3, 15),
+        (9, 4, 14),
+        (9, 4, 1),
+        (11, 5, 2),
+    ],
+)
+def test_gradients_of_depthwise_convolutions_of_all_widths(width, padding, size, stride):
     torch.manual_seed(width)
     conv = nn.Conv2d(6, 6, width, stride, padding, groups=6, bias=width == 5)
-    pair = nn.Sequential(conv, nn.BatchNorm2d(6).eval())
+    pair = nn.Sequential(nn.Sequential(conv, nn.BatchNorm2d(6).eval()))
     inputs = torch.randn(3, 6, size, size)
 
     def run() -> list[torch.Tensor]:
@@ -99,7 +111,6 @@ class _TwoReaders(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
-        self.norm.running_var.fill_(9)
 
     def forward(self, inputs):
         found = self.conv(inputs)
@@ -107,10 +118,27 @@ class _TwoReaders(nn.Module):
 
 
 def test_a_convolution_with_two_readers_stays_as_it_is():
-    made, inputs = _TwoReaders().eval(), images(16)
+    made, inputs = nn.Sequential(_TwoReaders()).eval(), images(16)
     wanted = made(inputs)
     with folded(made, inputs[:1]):
         assert torch.equal(made(inputs), wanted)
+
+
+def test_blocks_that_do_not_train_stay_as_they_are_to_the_bit():
+    """So that features of a frozen prefix, kept by a cache, are those that the whole network computes."""
+    made, inputs = network("resnet18")[0], images(64)
+    prefix = nn.Sequential(made.conv1, made.bn1, made.act1, made.maxpool, made.layer1)
+    for parameter in prefix.parameters():
+        parameter.requires_grad = False
+    rest = nn.Sequential(made.layer2, made.layer3)
+    whole = nn.Sequential(*prefix, *rest)
+    features = prefix(inputs)
+    with folded(whole, inputs[:1]):
+        uncached = whole(inputs)
+    with folded(rest, features[:1]):
+        cached = rest(features)
+    assert torch.equal(uncached, cached)
+    assert not torch.equal(whole(inputs), uncached)  # something was folded
 
 
 def test_modes_and_weights_are_left_as_they_were():

@@ -273,3 +273,14 @@ def write_image(path: Path, seed: int) -> None:
     side = SIZE * (1 + seed % 3)
     values = np.random.default_rng(seed).integers(0, 255, (side, SIZE, 3), np.uint8)
     Image.fromarray(values).save(path)
+
+
+def test_files_of_a_clock_far_in_the_future_are_read_and_known_again(root: Path, tmp_path: Path) -> None:
+    photo = root / "cat" / "4.png"
+    os.utime(photo, ns=(10**19, 10**19))
+    if photo.stat().st_mtime_ns != 10**19:
+        pytest.skip("this file system keeps no such time")
+
+    first, second = (open_folder(root, tmp_path / "cache") for _ in range(2))
+
+    assert (first.decoded, second.decoded) == (41, 0)

@@ -328,3 +328,11 @@ def test_a_head_of_before_spares_the_path_where_photos_are_many(monkeypatch):
     assert [tried.strength for tried in again.path] == [first.strength]
     assert again.iterations < first.iterations
     assert_close(again.weight, first.weight, 1e-2)
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_feature_that_is_no_number_is_told_on_either_side(row):
+    data = blobs(80, 10, 2)
+    data.features[row, 3] = np.nan
+    with pytest.raises(DataError, match="not a finite number"):
+        fitted(data, 2)

@@ -121,11 +121,13 @@ def entries(cache: Path) -> list[Entry]:
 
 
 def beside(cache: Path) -> dict[str, int]:
-    """Bytes of what is kept beside entries, by folder: prepared parents, choices, plans. It is small, and no
-    limit counts it; whoever wants the room removes the folder."""
+    """Bytes of what is kept beside entries and without a limit, by folder: prepared parents, choices, plans,
+    and on machines of a cluster the run folders of jobs (runs)."""
     found = {}
-    for folder in sorted(path for path in cache.glob("*") if path.is_dir() and path.name not in _MARKERS):
+    for folder in sorted(cache.glob("*")):
         with contextlib.suppress(OSError):  # removed by another process meanwhile
+            if folder.name in _MARKERS or not folder.is_dir():
+                continue
             found[folder.name] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return found
 

@@ -12,8 +12,15 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def in_parallel(work: Callable[[A], B], pieces: Iterable[A], workers: int | None = None) -> Iterator[B]:
+def in_parallel(
+    work: Callable[[A], B],
+    pieces: Iterable[A],
+    workers: int | None = None,
+    pool: ThreadPoolExecutor | None = None,
+) -> Iterator[B]:
     """The results in order, a few pieces ahead of the reader, on all cores or by so many threads.
+
+    pool: of so many threads, for many short calls: to start threads takes a millisecond. It stays.
 
     Threads, not processes: Pillow's decoders let go of the interpreter lock, the more so the larger the
     image. Decoding 16,911 JPEGs of 100 x 100 on 2 cores took 2.9 s with one thread, 2.3 s with two and 3.5 s
@@ -21,16 +28,19 @@ def in_parallel(work: Callable[[A], B], pieces: Iterable[A], workers: int | None
     """
     workers = workers or usable_cores()
     waiting: deque[Future[B]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="work")
+    threads = pool or ThreadPoolExecutor(workers, thread_name_prefix="work")
     try:
         for piece in pieces:
-            waiting.append(pool.submit(work, piece))
+            waiting.append(threads.submit(work, piece))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+        if pool is None:
+            threads.shutdown()
 
 
 def usable_cores() -> int:

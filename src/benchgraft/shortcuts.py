@@ -69,7 +69,8 @@ def end_process(code: int) -> NoReturn:
 
     What waits for the end of the interpreter is still called (temporary folders, logging), and output is
     written. `predict` by an ONNX file takes 0.30 s instead of 0.38 s, an update of 100,000 photos 0.8 s less
-    (2026-11-27). Where another thread is at work, the interpreter ends as it always does.
+    (2026-11-27). Where another thread is at work, the interpreter ends as it always does. A profiler around
+    the command (python -m cProfile) sees no end: set BENCHGRAFT_NO_SHORTCUTS=1 for it.
     """
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     if not are_used() or not all(thread.daemon for thread in others):

@@ -16,6 +16,7 @@ from torch import nn
 from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
 from ..config.experiment import Stage
 from ..engines.exporter import wants_onnx
+from ..engines.onnx_ import CHUNK, MANY
 from ..engines.prefix import Prefix
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix
@@ -32,8 +33,6 @@ from .images import digests_of
 from .prefixes import EXAMPLES, cache_of, prefix_for
 from .run import Run
 
-COMPARED = 16
-"""Photos whose features are computed once more after a cache was filled, where a batch may have any size."""
 DOES_NOT_PAY = "computing features anew takes no longer than reading them"
 FeatureMode = Literal["computed", "cached", "none"]
 
@@ -230,7 +229,8 @@ def _features(
             return Features(array, 0)
     size, engine = run.settings.recipe.batch_size, prefix.engine(cut)
     found = cache.compute(engine, wanted, size, reuse, bench.events)
-    compared = min(size, COMPARED) if engine.is_same_in_any_batch else size
+    # As few as are computed in the way of many, where a batch may have any size.
+    compared = min(size, max(MANY, CHUNK * bench.environment.threads)) if prefix.onnx else size
     difference = features.difference_from_uncached(prefix.uncached(cut), wanted[0], found.array, compared)
     if difference and bench.device.type == "cpu":
         bench.events.say(

@@ -29,13 +29,18 @@ Pair = tuple[int, int]
 
 @contextlib.contextmanager
 def folded(module: nn.Module, example: Tensor) -> Iterator[None]:
-    """Inside it the BatchNorms of a module, all of which must keep their statistics, are folded, on a CPU.
+    """Inside it BatchNorms that all keep their statistics are folded where they train, on a CPU.
 
-    example: an input of the module, float (n, ...). Whether convolution and BatchNorm follow each other is
-    seen from it; where outputs are not the same then, nothing is folded.
+    module: a chain of blocks. Those without a parameter to train stay as they are, to the bit. example: an
+    input, (n, ...). Whether convolution and BatchNorm follow each other is seen from it; where outputs are
+    not the same then, nothing is folded.
     """
-    pairs = _folded_pairs(module, example) if example.device.type == "cpu" else []
+    pairs = _pairs(module, example) if example.device.type == "cpu" else []
     try:
+        for pair in pairs:
+            pair.fold()
+        if pairs and not _is_the_same(module, pairs, example):
+            _unfold(pairs)
         yield
     finally:
         _unfold(pairs)
@@ -75,20 +80,36 @@ class _Pair:
 
 
 @torch.no_grad()
-def _folded_pairs(module: nn.Module, example: Tensor) -> list[_Pair]:
-    """Once they are; none where outputs differ then."""
+def _is_the_same(module: nn.Module, pairs: list[_Pair], example: Tensor) -> bool:
+    """Whether outputs are those of before; with other parameters of BatchNorms, as new ones do nothing."""
+    parameters = [tensor for pair in pairs for tensor in (pair.norm.weight, pair.norm.bias)]
+    before = [tensor.clone() for tensor in parameters]
+    drawn = torch.Generator().manual_seed(0)
+    try:
+        for tensor in parameters:
+            tensor.add_(torch.rand(tensor.shape, generator=drawn) * 0.5 - 0.25)
+        with _inference_mode(module):
+            found = module(example)
+            _unfold(pairs)
+            plain = module(example)
+            for pair in pairs:
+                pair.fold()
+    finally:
+        for tensor, value in zip(parameters, before, strict=True):
+            tensor.copy_(value)
+    return bool((found - plain).abs().max() <= _ROUNDING * plain.abs().max())
+
+
+@contextlib.contextmanager
+def _inference_mode(module: nn.Module) -> Iterator[None]:
+    """Nothing is drawn by chance; afterwards every layer is in the mode that it was in."""
     modes = [(layer, layer.training) for layer in module.modules()]
-    module.eval()  # nothing is drawn by chance
-    pairs = _pairs(module, example)
-    plain = module(example)
-    for pair in pairs:
-        pair.fold()
-    is_same = bool((module(example) - plain).abs().max() <= _ROUNDING * plain.abs().max())
-    for layer, is_training in modes:
-        layer.training = is_training
-    if not is_same:
-        _unfold(pairs)
-    return pairs if is_same else []
+    module.eval()
+    try:
+        yield
+    finally:
+        for layer, is_training in modes:
+            layer.training = is_training
 
 
 def _unfold(pairs: list[_Pair]) -> None:
@@ -97,26 +118,35 @@ def _unfold(pairs: list[_Pair]) -> None:
             layer.__dict__.pop("forward", None)
 
 
+@torch.no_grad()
 def _pairs(module: nn.Module, example: Tensor) -> list[_Pair]:
-    """By one pass: a BatchNorm whose input is the very output of a convolution, each called once."""
+    """By one pass: BatchNorms whose input is the very output of a convolution of their block."""
     made: list[tuple[nn.Conv2d, Tensor]] = []
     taken: list[tuple[nn.BatchNorm2d, Tensor]] = []
-    hooks = []
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d) and (type(layer) is nn.Conv2d or _pads_itself(layer)):
-            hooks.append(layer.register_forward_hook(lambda conv, _, output: made.append((conv, output))))
-        elif isinstance(layer, nn.BatchNorm2d) and _is_foldable(layer):
-            hooks.append(layer.register_forward_hook(lambda norm, given, _: taken.append((norm, given[0]))))
-    module(example)
-    for hook in hooks:
-        hook.remove()
+    block_of = {
+        layer: block
+        for block in module.children()
+        if any(parameter.requires_grad for parameter in block.parameters())
+        for layer in block.modules()
+    }
+    with contextlib.ExitStack() as hooks, _inference_mode(module):
+        for layer in block_of:
+            if isinstance(layer, nn.Conv2d) and (type(layer) is nn.Conv2d or _pads_itself(layer)):
+                hook = layer.register_forward_hook(lambda conv, _, output: made.append((conv, output)))
+                hooks.callback(hook.remove)
+            elif isinstance(layer, nn.BatchNorm2d) and _is_foldable(layer):
+                hook = layer.register_forward_hook(lambda norm, given, _: taken.append((norm, given[0])))
+                hooks.callback(hook.remove)
+        module(example)
     calls = Counter(layer for layer, _ in (*made, *taken))
-    return [
+    found = [
         _Pair(conv, norm)
         for conv, output in made
         for norm, given in taken
         if given is output and calls[conv] == calls[norm] == 1 and _pads_by_zeros(conv)
     ]
+    norms_of = Counter(pair.conv for pair in found)
+    return [pair for pair in found if norms_of[pair.conv] == 1 and block_of[pair.conv] is block_of[pair.norm]]
 
 
 def _is_foldable(norm: nn.BatchNorm2d) -> bool:
@@ -202,7 +232,8 @@ def _columns(images: Tensor, first: int, count: int) -> Tensor:
     """So many columns of images from one on, zeros where they have none; in memory (n, H, W, C)."""
     number, channels, height, width = images.shape
     found = images.new_empty(number, height, count, channels).permute(0, 3, 1, 2)
-    start, end = max(0, -first), min(count, width - first)
+    start = min(count, max(0, -first))
+    end = max(start, min(count, width - first))
     found[..., :start] = 0
     found[..., end:] = 0
     found[..., start:end] = images[..., first + start : first + end]

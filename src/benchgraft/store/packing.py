@@ -110,7 +110,7 @@ def hash_files(source: Source, progress: Progress, earlier: Hashes | None = None
     samples, earlier = source.samples, earlier or Hashes.none()
     root = os.path.join(source.root, "")  # noqa: PTH118 - with a separator at its end
     names = [sample.place.removeprefix(root) for sample in samples]
-    facts = np.array([sample.file.facts for sample in samples if sample.file], np.int64).reshape(-1, 3)
+    facts = _as_array([sample.file.facts for sample in samples if sample.file])
     known = earlier.find(names, facts)
     files = Hashes(names, facts, np.zeros((len(names), 32), np.uint8), np.zeros(len(names), np.int32))
     there = np.flatnonzero(known >= 0)
@@ -126,6 +126,15 @@ def hash_files(source: Source, progress: Progress, earlier: Hashes | None = None
                     unreadable[row] = reason
             advance(len(part))
     return Listing(source, files, unreadable)
+
+
+def _as_array(facts: list[tuple[int, int, int]]) -> npt.NDArray[np.int64]:
+    """(n, 3). Times after the year 2262, which broken clocks write, wrap: they serve to tell files apart."""
+    try:
+        return np.array(facts, np.int64).reshape(-1, 3)
+    except OverflowError:
+        wrapped = [[(number + 2**63) % 2**64 - 2**63 for number in each] for each in facts]
+        return np.array(wrapped, np.int64).reshape(-1, 3)
 
 
 def _pack_of(listing: Listing, rule: Rule, is_bare: bool) -> Pack:

@@ -7,6 +7,7 @@ and validation photos together.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..errors import DataError
 from .cross_entropy import CrossEntropy, InverseCurvature, in_float32
 from .descent import Minimum, Steps, minimize
 from .products import Factor
@@ -287,6 +289,8 @@ def _along_path(asked: _Asked, strengths: Sequence[float], head: Head | None) ->
         found = fitter.fit(strength, points[-1], enough, _at_other_strength(steps, strength - before))
         steps, before = found.steps, strength
         loss, validated = _judge(found.point, judges)
+        if not math.isfinite(loss):
+            raise DataError("a feature of a photo is not a finite number", "compute the features again")
         answers.append(validated)
         path.append(
             Tried(strength, loss, float(validated.right.mean()), found.gradient_norm, found.iterations)

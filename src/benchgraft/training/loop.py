@@ -269,7 +269,7 @@ class _Run:
 
 def _as_trained(task: Task) -> contextlib.AbstractContextManager[None]:
     """The module as it trains soonest."""
-    if task.recipe.statistics == "batch":
+    if task.recipe.statistics == "batch" or task.recipe.precision != "float32":
         return contextlib.nullcontext()
     return folded(task.module, task.train.take(torch.zeros(1, dtype=torch.int64)))
 

@@ -104,9 +104,7 @@ def slices(count: int) -> list[slice]:
 def by_one_thread_each(
     work: Callable[[A], T], blocks: Iterable[A], pool: ThreadPoolExecutor | None = None
 ) -> Iterator[T]:
-    """What `work` makes of every block, in order, as many at once as torch has threads.
-
-    pool: of as many threads, for many short calls: to start threads takes a millisecond.
+    """What `work` makes of every block, in order, as many at once as torch has threads; pool: of so many.
 
     The bits are the same whatever the number of threads. Threads that share every product instead wait for
     each other some ten times a block, on a busy machine far longer than they compute: a pass over 41,000 rows
@@ -119,13 +117,13 @@ def by_one_thread_each(
         return work(block)
 
     try:
-        yield from pool.map(alone, blocks) if pool else in_parallel(alone, blocks, threads)
+        yield from in_parallel(alone, blocks, threads, pool)
     finally:
         torch.set_num_threads(threads)
 
 
 class ScaledRows:
-    """Some rows of `data`, in the order of their positions."""
+    """Some rows of `data`, in the order in which their positions are given."""
 
     def __init__(
         self,
