@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from benchgraft.photos.synthetic import write_synthetic
+
+settings.register_profile("no clock", deadline=None)  # a busy machine fails no test
+settings.load_profile("no clock")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKED = REPOSITORY.parent / "shared" / "data"
