@@ -216,9 +216,14 @@ def test_300_solar_cells_from_the_drop_to_the_command_line(solar_cells: Path, tm
             page.fill("#dialog-class", name)
             page.keyboard.press("Enter")
             page.wait_for_selector("dialog", state="detached")
-        table = (folder / ".benchgraft" / "labels.csv").read_text().splitlines()
+        labels = folder / ".benchgraft" / "labels.csv"
         pairs = zip(CELLS, reversed(CELLS), strict=True)
-        assert sorted(table[1:]) == sorted(f"{other}/0 planted.png,{name}" for name, other in pairs)
+        wanted = sorted(f"{other}/0 planted.png,{name}" for name, other in pairs)
+        for _ in range(200):  # the dialog goes before the last label is written
+            if sorted(labels.read_text().splitlines()[1:]) == wanted:
+                break
+            page.wait_for_timeout(100)
+        assert sorted(labels.read_text().splitlines()[1:]) == wanted
 
         page.click("#train-start")
         page.wait_for_selector("#changes:not([hidden])")
