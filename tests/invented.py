@@ -245,11 +245,17 @@ def whole_folder(seeds: int = 10, **options: Any) -> list[AnyRecord]:
     return [experiment(), *preparation(), *paired_runs(seeds, **options)]
 
 
-EXPERIMENT = """
+def tiny_experiment(runs: int, first: int, second: int) -> str:
+    """Rounds of two arms after a preparation, on the folder photos beside it.
+
+    first, second: epochs of these stages.
+    """
+    ending = f'optimizer = "adamw", stop = {{ epochs = {second}, patience = 2 }}'
+    return f"""
 name = "tiny"
 protocol = "like_for_like"
-runs = 2
-arms = { transfer = "second", scratch = "scratch" }
+runs = {runs}
+arms = {{ transfer = "second", scratch = "scratch" }}
 [data.photos]
 format = "folder"
 folder = "photos"
@@ -257,14 +263,16 @@ validation = 0.1
 test = 0.15
 [stages.first]
 data = "photos"
-recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 1 } }
+recipe = {{ learning_rate = 0.01, batch_size = 32, stop = {{ epochs = {first} }} }}
 [stages.second]
 data = "photos"
 parent = "first"
 freeze = ["conv2d_*", "batch_normalization_*"]
-recipe = { learning_rate = 0.01, batch_size = 32, optimizer = "adamw", stop = { epochs = 4, patience = 2 } }
+recipe = {{ learning_rate = 0.01, batch_size = 32, {ending} }}
 [stages.scratch]
 data = "photos"
-recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
+recipe = {{ learning_rate = 0.01, batch_size = 32, stop = {{ epochs = 2 }} }}
 """
-"""Two rounds of two arms after a preparation, on the folder photos beside it."""
+
+
+EXPERIMENT = tiny_experiment(runs=2, first=1, second=4)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from elsewhere import Done, call, run_all, start_processes
+from invented import tiny_experiment
 from photos import write_photos
 
 from benchgraft.networks import model_file
@@ -23,28 +24,7 @@ from benchgraft.runfolder.records import RunRecord
 from benchgraft.training import cuts, loop
 from benchgraft.training.checkpoint import Checkpoint
 
-EXPERIMENT = """
-name = "tiny"
-protocol = "like_for_like"
-runs = 1
-arms = { transfer = "second", scratch = "scratch" }
-[data.photos]
-format = "folder"
-folder = "photos"
-validation = 0.1
-test = 0.15
-[stages.first]
-data = "photos"
-recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
-[stages.second]
-data = "photos"
-parent = "first"
-freeze = ["conv2d_*", "batch_normalization_*"]
-recipe = { learning_rate = 0.01, batch_size = 32, optimizer = "adamw", stop = { epochs = 6, patience = 2 } }
-[stages.scratch]
-data = "photos"
-recipe = { learning_rate = 0.01, batch_size = 32, stop = { epochs = 2 } }
-"""
+EXPERIMENT = tiny_experiment(runs=1, first=2, second=6)
 COMMANDS = {
     "reproduce": "reproduce tiny.toml --data . --out {0}/run --threads 1 --cache-dir {0}/cache",
     "adapt": "adapt photos --parent paper --out {0}/m.safetensors --run-folder {0}/run --threads 1 "

@@ -56,9 +56,14 @@ class OnnxEngine:
         facts: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         return facts
 
+    @property
+    def many(self) -> int:
+        """So many photos, and more, are computed by every thread for itself."""
+        return max(MANY, CHUNK * self._threads)
+
     def compute(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating[Any]]:
         """See Engine."""
-        if len(pixels) < max(MANY, CHUNK * self._threads):
+        if len(pixels) < self.many:
             return _run(self._session, pixels)
         session = self._session_of_one()
         parts = [pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK)]

@@ -16,7 +16,6 @@ from torch import nn
 from ..cache import GB, LIMIT_VARIABLE, free_bytes, gigabytes, limit_bytes, make_room
 from ..config.experiment import Stage
 from ..engines.exporter import wants_onnx
-from ..engines.onnx_ import CHUNK, MANY
 from ..engines.prefix import Prefix
 from ..networks.contract import Network, split_at
 from ..networks.freeze import Frozen, constant_prefix
@@ -230,7 +229,7 @@ def _features(
     size, engine = run.settings.recipe.batch_size, prefix.engine(cut)
     found = cache.compute(engine, wanted, size, reuse, bench.events)
     # As few as are computed in the way of many, where a batch may have any size.
-    compared = min(size, max(MANY, CHUNK * bench.environment.threads)) if prefix.onnx else size
+    compared = min(size, prefix.onnx.many) if prefix.onnx else size
     difference = features.difference_from_uncached(prefix.uncached(cut), wanted[0], found.array, compared)
     if difference and bench.device.type == "cpu":
         bench.events.say(

@@ -7,9 +7,10 @@ Every parameter and every buffer is in exactly one child.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +113,18 @@ def draw_head(network: Network, seed: int) -> None:
 def last_linear(layers: nn.Module) -> nn.Linear:
     """The last linear layer: of a network, its classifier."""
     return [layer for layer in layers.modules() if isinstance(layer, nn.Linear)][-1]
+
+
+@contextlib.contextmanager
+def inference_mode(module: nn.Module) -> Iterator[None]:
+    """Inside it no layer draws or learns; afterwards each is in the mode that it was in."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for layer, is_training in modes:
+            layer.training = is_training
 
 
 def in_inference_order(layers: nn.Sequential) -> nn.Sequential:

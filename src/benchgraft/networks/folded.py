@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from .contract import inference_mode
+
 _ROUNDING = 1e-3
 """Share of the largest output by which outputs may differ, folded and plain."""
 _QUICK_WIDTH = 3
@@ -37,9 +39,7 @@ def folded(module: nn.Module, example: Tensor) -> Iterator[None]:
     """
     pairs = _pairs(module, example) if example.device.type == "cpu" else []
     try:
-        for pair in pairs:
-            pair.fold()
-        if pairs and not _is_the_same(module, pairs, example):
+        if not _fold(module, pairs, example):
             _unfold(pairs)
         yield
     finally:
@@ -66,7 +66,9 @@ class _Pair:
         weight, bias = conv.weight * factors[:, None, None, None], norm.bias + shift * factors
         padding = conv.padding
         if _pads_itself(conv):
-            images, padding = _padded(images, conv), (0, 0)
+            from .timm_ import same_padding  # where there is such a layer, timm is imported
+
+            images, padding = functional.pad(images, same_padding(conv, images)), (0, 0)
         if _is_depthwise(conv):
             return _Depthwise.apply(images, weight, bias, conv.stride, padding)  # type: ignore[no-any-return]
         return functional.conv2d(images, weight, bias, conv.stride, padding, conv.dilation, conv.groups)
@@ -80,7 +82,7 @@ class _Pair:
 
 
 @torch.no_grad()
-def _is_the_same(module: nn.Module, pairs: list[_Pair], example: Tensor) -> bool:
+def _fold(module: nn.Module, pairs: list[_Pair], example: Tensor) -> bool:
     """Whether outputs are those of before; with other parameters of BatchNorms, as new ones do nothing."""
     parameters = [tensor for pair in pairs for tensor in (pair.norm.weight, pair.norm.bias)]
     before = [tensor.clone() for tensor in parameters]
@@ -88,28 +90,15 @@ def _is_the_same(module: nn.Module, pairs: list[_Pair], example: Tensor) -> bool
     try:
         for tensor in parameters:
             tensor.add_(torch.rand(tensor.shape, generator=drawn) * 0.5 - 0.25)
-        with _inference_mode(module):
-            found = module(example)
-            _unfold(pairs)
+        with inference_mode(module):
             plain = module(example)
             for pair in pairs:
                 pair.fold()
+            found = module(example)
     finally:
         for tensor, value in zip(parameters, before, strict=True):
             tensor.copy_(value)
     return bool((found - plain).abs().max() <= _ROUNDING * plain.abs().max())
-
-
-@contextlib.contextmanager
-def _inference_mode(module: nn.Module) -> Iterator[None]:
-    """Nothing is drawn by chance; afterwards every layer is in the mode that it was in."""
-    modes = [(layer, layer.training) for layer in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for layer, is_training in modes:
-            layer.training = is_training
 
 
 def _unfold(pairs: list[_Pair]) -> None:
@@ -129,7 +118,7 @@ def _pairs(module: nn.Module, example: Tensor) -> list[_Pair]:
         if any(parameter.requires_grad for parameter in block.parameters())
         for layer in block.modules()
     }
-    with contextlib.ExitStack() as hooks, _inference_mode(module):
+    with contextlib.ExitStack() as hooks, inference_mode(module):
         for layer in block_of:
             if isinstance(layer, nn.Conv2d) and (type(layer) is nn.Conv2d or _pads_itself(layer)):
                 hook = layer.register_forward_hook(lambda conv, _, output: made.append((conv, output)))
@@ -158,18 +147,6 @@ def _is_foldable(norm: nn.BatchNorm2d) -> bool:
 def _pads_itself(conv: nn.Conv2d) -> bool:
     """Whether it is timm's, which adds more on one side than on the other, as TensorFlow does."""
     return type(conv).__name__ == "Conv2dSame"
-
-
-def _padded(images: Tensor, conv: nn.Conv2d) -> Tensor:
-    """As TensorFlow's "SAME" has it: an output for every step that begins inside, what is odd behind."""
-    missing = [
-        max(0, (-(-length // step) - 1) * step + (width - 1) * dilation + 1 - length)
-        for length, step, width, dilation in zip(
-            images.shape[2:], conv.stride, conv.kernel_size, conv.dilation, strict=True
-        )
-    ]
-    high, wide = missing
-    return functional.pad(images, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
 
 
 def _pads_by_zeros(conv: nn.Conv2d) -> bool:

@@ -183,14 +183,8 @@ def with_fixed_padding(layers: nn.Sequential, pixels: Tensor) -> nn.Sequential:
     copied = copy.deepcopy(layers)
     pads: dict[str, tuple[int, int, int, int]] = {}
 
-    def note(name: str, conv: Conv2dSame, x: Tensor) -> None:
-        high, wide = (
-            get_same_padding(size, kernel, stride, dilation)
-            for size, kernel, stride, dilation in zip(
-                x.shape[-2:], conv.kernel_size, conv.stride, conv.dilation, strict=True
-            )
-        )
-        pads[name] = wide // 2, wide - wide // 2, high // 2, high - high // 2
+    def note(name: str, conv: nn.Conv2d, x: Tensor) -> None:
+        pads[name] = same_padding(conv, x)
 
     same = {name: conv for name, conv in copied.named_modules() if isinstance(conv, Conv2dSame)}
     for name, conv in same.items():
@@ -202,6 +196,17 @@ def with_fixed_padding(layers: nn.Sequential, pixels: Tensor) -> nn.Sequential:
         plain.__dict__.update({key: value for key, value in conv.__dict__.items() if "hooks" not in key})
         copied.set_submodule(name, nn.Sequential(nn.ZeroPad2d(pads[name]), plain))
     return copied
+
+
+def same_padding(conv: nn.Conv2d, images: Tensor) -> tuple[int, int, int, int]:
+    """Columns to the left and right, and lines above and below, that "same" padding adds to these images."""
+    high, wide = (
+        get_same_padding(size, kernel, stride, dilation)
+        for size, kernel, stride, dilation in zip(
+            images.shape[-2:], conv.kernel_size, conv.stride, conv.dilation, strict=True
+        )
+    )
+    return wide // 2, wide - wide // 2, high // 2, high - high // 2
 
 
 def _numbered(name: str, parts: Iterable[nn.Module]) -> Blocks:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..engines.workers import ALONE, Workers
-from ..networks.contract import in_inference_order
+from ..networks.contract import in_inference_order, inference_mode
 from .batches import RELEASED_IMAGES, Rows
 
 
@@ -45,19 +45,16 @@ def outputs(module: nn.Sequential, rows: Rows, batch_size: int, workers: Workers
 
     workers: each computes some batches, and all get all of it.
     """
-    was_training = [(m, m.training) for m in module.modules()]
-    module.eval()
-    layers = in_inference_order(module)
     parts, read = [], 0
     batches = list(full_batches(torch.arange(len(rows)), batch_size))
-    for positions, count in batches[workers.part(len(batches))]:
-        parts.append(layers(rows.take(positions))[:count])
-        read += count
-        if read >= RELEASED_IMAGES:
-            rows.release()
-            read = 0
-    for each, mode in was_training:
-        each.training = mode
+    with inference_mode(module):
+        layers = in_inference_order(module)
+        for positions, count in batches[workers.part(len(batches))]:
+            parts.append(layers(rows.take(positions))[:count])
+            read += count
+            if read >= RELEASED_IMAGES:
+                rows.release()
+                read = 0
     if not workers.is_alone:
         parts = workers.gather([part.cpu() for part in parts])
     return torch.cat(parts).float().cpu()
